@@ -1,0 +1,1 @@
+"""One loop, five stages: head, expert, encoder, warping, generator."""
