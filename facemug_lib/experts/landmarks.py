@@ -1,0 +1,260 @@
+"""Face detection, landmarks and head geometry.
+
+Detection is SCRFD (Guo et al., "Sample and Computation Redistribution for Efficient Face Detection", 2021), landmarks are
+InsightFace's 106-point net; both run in onnxruntime on the CPU and are decoded here. Coordinates are pixel indices
+(x, y) of the image that was passed in. "Left" and "right" in names mean the *image's* sides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torchvision.ops import nms
+
+from facemug_lib.assets import asset_path
+from facemug_lib.faces.warping import invert, transform_points, warp
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+CANVAS = 640  # side of the detector's input, a multiple of its largest stride
+STRIDES = (8, 16, 32)
+ANCHORS = 2  # per location
+NMS_IOU = 0.4
+LANDMARK_CROP = 192
+LANDMARK_MARGIN = 1.5  # the landmark net was trained on crops this many times as wide as the detector's box
+
+# Indices of the 106 points, read off numbered pictures. Lids are listed as they face each other, outer corner to inner
+# corner on the left eye and inner to outer on the right one.
+JAW = (1, 9, 10, 11, 12, 13, 14, 15, 16, 2, 3, 4, 5, 6, 7, 8, 0, 24, 23, 22, 21, 20, 19, 18, 32, 31, 30, 29, 28, 27, 26, 25, 17)
+LEFT_EYE = {"corners": (35, 39), "upper": (41, 40, 42), "lower": (36, 33, 37)}
+RIGHT_EYE = {"corners": (89, 93), "upper": (95, 94, 96), "lower": (90, 87, 91)}
+LEFT_BROW = (43, 48, 49, 51, 50, 46, 47, 45, 44)
+RIGHT_BROW = (101, 105, 104, 103, 102, 97, 98, 99, 100)
+MOUTH_OUTER = {"corners": (52, 61), "upper": (64, 63, 71, 67, 68), "lower": (55, 56, 53, 59, 58)}
+MOUTH_INNER = {"corners": (65, 69), "upper": (66, 62, 70), "lower": (54, 60, 57)}
+NOSE_TIP = 86
+
+# A generic adult face in millimetres (x to image right, y down, z towards the camera; origin between the inner eye
+# corners): mean anthropometric widths and heights, rounded. Jaw points are left out, they slide with the silhouette.
+_FACE_106 = {
+    35: (-45, -1, -11), 39: (-16, 0, 0), 89: (16, 0, 0), 93: (45, -1, -11),
+    72: (0, -3, 10), NOSE_TIP: (0, 38, 32), 77: (-17, 42, 14), 83: (17, 42, 14), 80: (0, 47, 18),
+    52: (-25, 70, 8), 61: (25, 70, 8),
+}  # fmt: skip
+_FACE_5 = ((-31, 0, -6), (31, 0, -6), (0, 38, 32), (-25, 70, 8), (25, 70, 8))
+
+
+@dataclass(frozen=True, eq=False)
+class DetectedFace:
+    """One face: ``box`` [4] as x0, y0, x1, y1; ``score`` in 0…1; ``points5`` [5, 2]: left eye, right eye, nose, mouth corners."""
+
+    box: np.ndarray
+    score: float
+    points5: np.ndarray
+
+    @property
+    def area(self) -> float:
+        """Area of the box in pixels."""
+        return float(np.prod(np.maximum(self.box[2:] - self.box[:2], 0)))
+
+
+class HeadPose(NamedTuple):
+    """Angles in degrees.
+
+    ``yaw`` > 0: the face turns to the image's right. ``pitch`` > 0: it looks up. ``roll`` > 0: it leans clockwise
+    in the image. Rotating the image changes ``roll`` alone.
+    """
+
+    yaw: float
+    pitch: float
+    roll: float
+
+
+class FaceAnalyzer:
+    """Faces and their landmarks in 8-bit RGB images; the two networks are loaded when first used.
+
+    ``threads`` are onnxruntime's threads within one operator. The same image gives the same result, bit for bit.
+    """
+
+    def __init__(self, threads: int = 2, min_score: float = 0.5) -> None:
+        self.threads = threads
+        self.min_score = min_score
+
+    @cached_property
+    def _detector(self) -> onnxruntime.InferenceSession:
+        return self._session("scrfd")
+
+    @cached_property
+    def _landmarker(self) -> onnxruntime.InferenceSession:
+        return self._session("landmarks106")
+
+    def _session(self, asset: str) -> onnxruntime.InferenceSession:
+        import onnxruntime  # a second of import that only real photos need
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        return onnxruntime.InferenceSession(str(asset_path(asset)), options, providers=["CPUExecutionProvider"])
+
+    def detect(self, rgb: np.ndarray) -> list[DetectedFace]:
+        """All faces of ``rgb`` (uint8 [h, w, 3]), best score first; an empty list where there is none.
+
+        The image is looked at filling the detector's canvas and at half that size with a margin around it, because
+        the detector is blind to faces that fill the frame. If neither shows a face, smaller and larger sizes are tried,
+        then the image turned by quarter turns.
+        """
+        found = self._detect_upright(rgb)
+        for turns in (1, 3, 2):
+            if found:
+                break
+            turned = np.ascontiguousarray(np.rot90(rgb, turns))
+            found = [_turn_back(face, turns, rgb.shape) for face in self._detect_upright(turned)]
+        return found
+
+    def _detect_upright(self, rgb: np.ndarray) -> list[DetectedFace]:
+        """:meth:`detect` for faces that stand at most half a quarter turn askew."""
+        longest = max(rgb.shape[:2])
+        found = self._detect_at(rgb, CANVAS / longest, CANVAS) + self._detect_at(rgb, CANVAS / 2 / longest, CANVAS)
+        if not found:
+            found = self._detect_at(rgb, CANVAS / 4 / longest, CANVAS)
+        if not found and longest > CANVAS:
+            found = self._detect_at(rgb, 2 * CANVAS / longest, 2 * CANVAS)
+        if not found:
+            return []
+        boxes = torch.from_numpy(np.stack([face.box for face in found])).float()
+        scores = torch.tensor([face.score for face in found])
+        return [found[index] for index in nms(boxes, scores, NMS_IOU).tolist()]
+
+    def _detect_at(self, rgb: np.ndarray, scale: float, canvas: int) -> list[DetectedFace]:
+        """One pass: ``rgb`` resized by ``scale``, centred on a grey canvas."""
+        height, width = rgb.shape[:2]
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+        left, top = (canvas - size[0]) // 2, (canvas - size[1]) // 2
+        padded = np.zeros((canvas, canvas, 3), dtype=np.float32)
+        padded[top:top + size[1], left:left + size[0]] = (small.astype(np.float32) - 127.5) / 128
+        outputs = self._detector.run(None, {"input.1": padded.transpose(2, 0, 1)[None]})
+        boxes, scores, points = decode_scrfd(outputs, canvas, self.min_score)
+        ratio = np.array([width / size[0], height / size[1]])
+        offset = np.array([left, top])
+
+        def to_image(where: np.ndarray) -> np.ndarray:
+            return (where - offset + 0.5) * ratio - 0.5
+
+        return [
+            DetectedFace(to_image(box.reshape(2, 2)).reshape(4), float(score), to_image(five))
+            for box, score, five in zip(boxes, scores, points, strict=True)
+        ]
+
+    def landmarks(self, rgb: np.ndarray, face: DetectedFace) -> np.ndarray:
+        """The 106 points [106, 2] (float64) of ``face`` in ``rgb`` (uint8 [h, w, 3]).
+
+        The crop is turned so that the eyes lie level, which the landmark net expects.
+        """
+        direction = face.points5[1] - face.points5[0]
+        angle = np.arctan2(direction[1], direction[0])
+        centre = (face.box[:2] + face.box[2:]) / 2
+        scale = LANDMARK_CROP / (float(np.max(face.box[2:] - face.box[:2])) * LANDMARK_MARGIN)
+        cos, sin = scale * np.cos(angle), scale * np.sin(angle)
+        matrix = np.array([[cos, sin, 0], [-sin, cos, 0]])
+        matrix[:, 2] = (LANDMARK_CROP - 1) / 2 - matrix[:, :2] @ centre
+        crop = warp(rgb, matrix, (LANDMARK_CROP, LANDMARK_CROP), reflect=False)
+        # The file subtracts the mean itself; raw 0…255 goes in, -1…1 across the crop comes out.
+        output = self._landmarker.run(None, {"data": np.ascontiguousarray(crop.transpose(2, 0, 1))[None]})[0]
+        points = (output.reshape(106, 2).astype(np.float64) + 1) * (LANDMARK_CROP / 2)
+        return transform_points(invert(matrix), points)
+
+
+def _turn_back(face: DetectedFace, turns: int, shape: tuple[int, ...]) -> DetectedFace:
+    """``face`` found in ``np.rot90(image, turns)``, in coordinates of the image of ``shape`` [h, w, …] itself."""
+    height, width = shape[:2]
+    matrix = np.array({
+        1: [[0, -1, width - 1], [1, 0, 0]],
+        2: [[-1, 0, width - 1], [0, -1, height - 1]],
+        3: [[0, 1, 0], [-1, 0, height - 1]],
+    }[turns], dtype=np.float64)
+    corners = transform_points(matrix, face.box.reshape(2, 2))
+    box = np.concatenate([corners.min(axis=0), corners.max(axis=0)])
+    return DetectedFace(box, face.score, transform_points(matrix, face.points5))
+
+
+def decode_scrfd(outputs: list[np.ndarray], canvas: int, min_score: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Boxes [n, 4], scores [n] and points [n, 5, 2] from the detector's nine outputs (scores, boxes, points per stride).
+
+    Boxes are distances from the anchor to the four sides and points are offsets from it, both in strides (SCRFD Sec. 3,
+    after FCOS).
+    """
+    boxes, scores, points = [], [], []
+    for level, stride in enumerate(STRIDES):
+        score = outputs[level].reshape(-1)
+        keep = np.flatnonzero(score >= min_score)
+        cell = keep // ANCHORS
+        across = canvas // stride
+        anchor = np.stack([cell % across, cell // across], axis=1) * float(stride)
+        sides = outputs[level + len(STRIDES)].reshape(-1, 4)[keep] * stride
+        five = outputs[level + 2 * len(STRIDES)].reshape(-1, 5, 2)[keep] * stride
+        boxes.append(np.concatenate([anchor - sides[:, :2], anchor + sides[:, 2:]], axis=1))
+        scores.append(score[keep])
+        points.append(anchor[:, None] + five)
+    return np.concatenate(boxes), np.concatenate(scores), np.concatenate(points)
+
+
+def eye_centres(landmarks: np.ndarray) -> np.ndarray:
+    """Centres [2, 2] of the left and right eye: the mean of corners and lids of ``landmarks`` [106, 2]."""
+    return np.stack([landmarks[[*eye["corners"], *eye["upper"], *eye["lower"]]].mean(axis=0) for eye in (LEFT_EYE, RIGHT_EYE)])
+
+
+def mouth_corners(landmarks: np.ndarray) -> np.ndarray:
+    """The left and right corner [2, 2] of the mouth."""
+    return landmarks[list(MOUTH_OUTER["corners"])]
+
+
+def eye_openness(landmarks: np.ndarray) -> tuple[float, float]:
+    """Mean distance between the lids over the eye's width, for the left and the right eye: about 0.3 open, 0.1 closed."""
+    return _openness(landmarks, LEFT_EYE), _openness(landmarks, RIGHT_EYE)
+
+
+def mouth_openness(landmarks: np.ndarray) -> float:
+    """Mean distance between the lips' inner edges over the inner width: 0 closed, above 0.3 wide open."""
+    return _openness(landmarks, MOUTH_INNER)
+
+
+def _openness(landmarks: np.ndarray, ring: dict[str, tuple[int, ...]]) -> float:
+    start, end = landmarks[list(ring["corners"])]
+    along = (end - start) / max(float(np.linalg.norm(end - start)), 1e-6)
+    gaps = landmarks[list(ring["lower"])] - landmarks[list(ring["upper"])]
+    # Only the part across the corner line counts: facing lid points need not lie exactly opposite.
+    across = gaps @ np.array([-along[1], along[0]])
+    return float(max(across.mean(), 0.0) / max(np.linalg.norm(end - start), 1e-6))
+
+
+def head_pose(points: np.ndarray) -> HeadPose:
+    """Yaw, pitch and roll from 106 landmarks [106, 2] or the detector's 5 points [5, 2].
+
+    A scaled-orthographic camera is fitted to a generic face by linear least squares, and its 2×3 matrix is replaced by the
+    nearest scaled pair of orthonormal rows (by SVD). No focal length is needed, and scale and place do not matter.
+    The five points are much noisier than the 106. Raises ``ValueError`` on any other number of points.
+    """
+    points = np.asarray(points, dtype=np.float64)
+    if points.shape == (106, 2):
+        model, seen = np.array(list(_FACE_106.values()), dtype=np.float64), points[list(_FACE_106)]
+    elif points.shape == (5, 2):
+        model, seen = np.array(_FACE_5, dtype=np.float64), points
+    else:
+        raise ValueError(f"head_pose wants points of shape [106, 2] or [5, 2], got {list(points.shape)}")
+    camera = np.linalg.lstsq(model - model.mean(axis=0), seen - seen.mean(axis=0), rcond=None)[0].T
+    left, _, right = np.linalg.svd(camera, full_matrices=False)
+    rows = left @ right
+    rotation = np.vstack([rows, np.cross(rows[0], rows[1])])
+    # rotation = Rz(roll) Ry(yaw) Rx(pitch), with y down and z towards the camera.
+    yaw = -np.arcsin(np.clip(rotation[2, 0], -1, 1))
+    pitch = np.arctan2(rotation[2, 1], rotation[2, 2])
+    roll = np.arctan2(rotation[1, 0], rotation[0, 0])
+    return HeadPose(*(float(np.degrees(angle)) for angle in (yaw, pitch, roll)))

@@ -1,0 +1,1 @@
+"""Where faces come from: the prior, real photographs, folders of images."""
