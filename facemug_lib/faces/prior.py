@@ -19,18 +19,11 @@ from torch import Tensor, nn
 
 from facemug_lib.assets import load_asset
 from facemug_lib.errors import FacemugError
+from facemug_lib.faces.code_space import CODE_DIM, CodeSpace, pixel_norm
 from facemug_lib.weights import load_module, weights_path
 
-CODE_DIM = 512
 CHANNELS = (512, 512, 512, 512, 256, 128, 64)  # output channels of layers 0…6, at 8² … 512²
 HEAD_SIZES = (64, 128, 256)  # picture sizes painted by a learned head, from features of half that size
-MEAN_W_SAMPLES = 4096
-MEAN_W_SEED = 0
-
-
-def pixel_norm(z: Tensor) -> Tensor:
-    """Scale each vector to unit mean square, StyleGAN's input normalisation. [b, 512] → [b, 512]."""
-    return z * torch.rsqrt(z.square().mean(dim=-1, keepdim=True) + 1e-8)
 
 
 def inverse_haar(x: Tensor) -> Tensor:
@@ -138,23 +131,26 @@ class ToRgb(nn.Module):
 class WaveletHead(nn.Module):
     """Learned picture head (stage 0): features [b, c, s, s] and their last code [b, 512] → picture [b, 3, 2s, 2s].
 
-    A linear wavelet head, fitted in closed form before training, plus a small modulated branch with a zero-initialised
-    exit that learns what the linear one cannot: two separable 3×3 convolutions at ``width`` channels.
+    A linear wavelet head, fitted in closed form before training, plus a small branch with a zero-initialised exit that
+    learns what the linear one cannot: separable 3×3 convolutions at ``width`` channels. Both see features scaled by a
+    learned modulation 1 + W·w, zero at first.
     """
 
-    def __init__(self, channels: int, width: int = 48) -> None:
+    def __init__(self, channels: int, width: int = 64) -> None:
         super().__init__()
+        self.modulation = nn.Linear(CODE_DIM, channels)
         self.linear = nn.Conv2d(channels, 12, 1)
-        self.modulation = nn.Linear(CODE_DIM, width)
         self.enter = nn.Conv2d(channels, width, 1)
         self.mix1 = nn.Sequential(nn.Conv2d(width, width, 3, padding=1, groups=width), nn.Conv2d(width, width, 1))
         self.mix2 = nn.Sequential(nn.Conv2d(width, width, 3, padding=1, groups=width), nn.Conv2d(width, width, 1))
         self.exit = nn.Conv2d(width, 12, 3, padding=1)
-        nn.init.zeros_(self.exit.weight)
-        nn.init.zeros_(self.exit.bias)
+        for layer in (self.modulation, self.exit):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
-        h = self.enter(x) * (1.0 + self.modulation(code))[:, :, None, None]
+        x = x * (1.0 + self.modulation(code))[:, :, None, None]
+        h = self.enter(x)
         h = h + self.mix1(functional.leaky_relu(h, 0.2))
         h = h + self.mix2(functional.leaky_relu(h, 0.2))
         return inverse_haar(self.linear(x) + self.exit(functional.leaky_relu(h, 0.2)))
@@ -163,7 +159,7 @@ class WaveletHead(nn.Module):
 class PictureHeads(nn.ModuleDict):
     """One :class:`WaveletHead` per picture size; the trainable part of stage 0."""
 
-    def __init__(self, sizes: tuple[int, ...] = HEAD_SIZES, width: int = 48) -> None:
+    def __init__(self, sizes: tuple[int, ...] = HEAD_SIZES, width: int = 64) -> None:
         super().__init__({str(size): WaveletHead(feature_channels_at(size // 2), width) for size in sizes})
         self.config = {"sizes": list(sizes), "width": width}
 
@@ -177,7 +173,7 @@ def feature_channels_at(resolution: int) -> int:
     return CHANNELS[0] if resolution == 4 else CHANNELS[int(math.log2(resolution)) - 3]
 
 
-class FacePrior(nn.Module):
+class FacePrior(CodeSpace):
     """The default face prior. Load it with :meth:`load`; it is frozen and in evaluation mode.
 
     Attributes
@@ -190,17 +186,12 @@ class FacePrior(nn.Module):
         Channels of the bank's features at 4², 8², … 128².
     code_layers : dict[int, tuple[int, ...]]
         Which codes act at which resolution.
-    mean_w, std_w : Tensor [512]
-        Mean and standard deviation of w over 4,096 draws.
     """
 
-    num_codes = 17
     num_codes_full = 23
-    code_dim = CODE_DIM
-    image_size = 256
 
     def __init__(self, heads: PictureHeads | None = None) -> None:
-        super().__init__()
+        super().__init__(num_codes=17)
         self.mapping = nn.ModuleList(nn.Linear(CODE_DIM, CODE_DIM) for _ in range(8))
         self.constant = nn.Parameter(torch.empty(1, 512, 4, 4))
         self.conv1 = DenseStyledConv(512, 4)
@@ -211,8 +202,6 @@ class FacePrior(nn.Module):
         )
         self.to_rgb = ToRgb(CHANNELS[-1])
         self.heads = heads
-        self.register_buffer("mean_w", torch.zeros(CODE_DIM), persistent=False)
-        self.register_buffer("std_w", torch.ones(CODE_DIM), persistent=False)
         self.feature_channels = {4 * 2**octave: feature_channels_at(4 * 2**octave) for octave in range(6)}
         self.code_layers = {4: (0,)} | {8 * 2**index: tuple(range(1 + 3 * index, 4 + 3 * index)) for index in range(5)}
 
@@ -224,13 +213,8 @@ class FacePrior(nn.Module):
         if heads and weights_path("prior_heads").is_file():
             prior.heads = load_module("prior_heads", PictureHeads.from_config)
         prior.eval().requires_grad_(False)
-        generator = torch.Generator().manual_seed(MEAN_W_SEED)
-        w = prior.map(torch.randn(MEAN_W_SAMPLES, CODE_DIM, generator=generator))
-        prior.mean_w.copy_(w.mean(dim=0))
-        prior.std_w.copy_(w.std(dim=0))
+        prior.measure_w()
         return prior.to(device)
-
-    # -- codes ------------------------------------------------------------------------------------------------
 
     def map(self, z: Tensor) -> Tensor:
         """Mapping network F, z ~ N(0, I) [b, 512] → w [b, 512] (FACEMUG §II-B)."""
@@ -239,29 +223,9 @@ class FacePrior(nn.Module):
             w = functional.leaky_relu(layer(w), 0.2) * math.sqrt(2.0)
         return w
 
-    def truncate(self, w: Tensor, psi: float = 0.7) -> Tensor:
-        """Pull w (or codes) towards the mean: w̄ + ψ·(w − w̄). ψ = 1 changes nothing, 0.7 gives clean faces."""
-        return self.mean_w.to(w.dtype) + psi * (w - self.mean_w.to(w.dtype))
-
-    def sample_w(self, count: int, generator: torch.Generator | None = None, psi: float = 0.7) -> Tensor:
-        """Draw ``count`` codes w [count, 512] on the prior's device, from a CPU ``generator``: the same faces anywhere."""
-        z = torch.randn(count, CODE_DIM, generator=generator)
-        return self.truncate(self.map(z.to(self.mean_w.device)), psi)
-
-    def broadcast(self, w: Tensor) -> Tensor:
-        """Repeat w [b, 512] for every layer: codes [b, 17, 512]."""
-        return w[:, None].expand(-1, self.num_codes, -1)
-
-    def mix(self, coarse: Tensor, fine: Tensor, crossover: int) -> Tensor:
-        """Style mixing: codes before ``crossover`` from ``coarse``, the rest from ``fine`` ([b, 17, 512] or [b, 512])."""
-        first, second = (self.broadcast(x) if x.ndim == 2 else x for x in (coarse, fine))
-        return torch.cat((first[:, :crossover], second[:, crossover:]), dim=1)
-
-    # -- pictures -----------------------------------------------------------------------------------------------
-
     def features(self, codes: Tensor, max_resolution: int = 128) -> dict[int, Tensor]:
         """Bank features {F^s_i} of codes [b, t ≥ 16, 512]: resolution → [b, c, r, r], for r = 4 … ``max_resolution``."""
-        codes = self._checked(codes)
+        codes = self._checked(codes, self.num_codes_full)
         x = self.conv1(self.constant.expand(codes.shape[0], -1, -1, -1).to(codes.dtype), codes[:, 0])
         features = {4: x}
         for index, layer in enumerate(self.layers):
@@ -291,7 +255,7 @@ class FacePrior(nn.Module):
         """
         if not 64 <= size <= 1024:
             raise FacemugError(f"picture size {size} is out of range: choose 64 … 1024")
-        codes = self._checked(self.broadcast(codes) if codes.ndim == 2 else codes)
+        codes = self._checked(self.broadcast(codes) if codes.ndim == 2 else codes, self.num_codes_full)
         native = next((s for s in HEAD_SIZES if s >= size and self.heads is not None and str(s) in self.heads), 1024)
         if native == 1024:
             image = self._synthesize_full(codes)
@@ -313,8 +277,3 @@ class FacePrior(nn.Module):
         if missing > 0:
             codes = torch.cat((codes, codes[:, -1:].expand(-1, missing, -1)), dim=1)
         return self.to_rgb(self.features(codes, 512)[512], codes[:, -1])
-
-    def _checked(self, codes: Tensor) -> Tensor:
-        if codes.ndim != 3 or codes.shape[1] not in (self.num_codes, self.num_codes_full) or codes.shape[2] != CODE_DIM:
-            raise FacemugError(f"codes have shape {tuple(codes.shape)}: expected [b, {self.num_codes}, {CODE_DIM}]")
-        return codes

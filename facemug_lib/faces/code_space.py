@@ -1,0 +1,74 @@
+"""The half of a face prior that both banks share: what happens to codes before any picture is made."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from facemug_lib.errors import FacemugError
+
+CODE_DIM = 512
+MEAN_W_SAMPLES = 4096
+MEAN_W_SEED = 0
+
+
+def pixel_norm(z: Tensor) -> Tensor:
+    """Scale each vector to unit mean square, StyleGAN's input normalisation. [b, 512] → [b, 512]."""
+    return z * torch.rsqrt(z.square().mean(dim=-1, keepdim=True) + 1e-8)
+
+
+class CodeSpace(nn.Module):
+    """W and W+ of a style-based generator whose mapping network is :meth:`map`.
+
+    Attributes
+    ----------
+    num_codes : int
+        Codes of W+ that act on the picture.
+    mean_w, std_w : Tensor [512]
+        Mean and standard deviation of w over 4,096 draws.
+    """
+
+    code_dim = CODE_DIM
+    image_size = 256
+
+    def __init__(self, num_codes: int) -> None:
+        super().__init__()
+        self.num_codes = num_codes
+        self.register_buffer("mean_w", torch.zeros(CODE_DIM), persistent=False)
+        self.register_buffer("std_w", torch.ones(CODE_DIM), persistent=False)
+
+    def map(self, z: Tensor) -> Tensor:
+        """Mapping network F, z ~ N(0, I) [b, 512] → w [b, 512] (FACEMUG §II-B)."""
+        raise NotImplementedError
+
+    def measure_w(self) -> None:
+        """Set ``mean_w`` and ``std_w`` from a fixed draw; call once the weights are in place, on the CPU."""
+        generator = torch.Generator().manual_seed(MEAN_W_SEED)
+        with torch.no_grad():
+            w = self.map(torch.randn(MEAN_W_SAMPLES, CODE_DIM, generator=generator))
+        self.mean_w.copy_(w.mean(dim=0))
+        self.std_w.copy_(w.std(dim=0))
+
+    def truncate(self, w: Tensor, psi: float | Tensor = 0.7) -> Tensor:
+        """Pull w (or codes) towards the mean: w̄ + ψ·(w − w̄). ψ = 1 changes nothing, 0.7 gives clean faces."""
+        mean = self.mean_w.to(w.dtype)
+        return mean + psi * (w - mean)
+
+    def sample_w(self, count: int, generator: torch.Generator | None = None, psi: float = 0.7) -> Tensor:
+        """Draw ``count`` codes w [count, 512] on the prior's device, from a CPU ``generator``: the same faces anywhere."""
+        z = torch.randn(count, CODE_DIM, generator=generator)
+        return self.truncate(self.map(z.to(self.mean_w.device)), psi)
+
+    def broadcast(self, w: Tensor) -> Tensor:
+        """Repeat w [b, 512] for every layer: codes [b, num_codes, 512]."""
+        return w[:, None].expand(-1, self.num_codes, -1)
+
+    def mix(self, coarse: Tensor, fine: Tensor, crossover: int) -> Tensor:
+        """Style mixing: codes before ``crossover`` from ``coarse``, the rest from ``fine`` ([b, num_codes, 512] or [b, 512])."""
+        first, second = (self.broadcast(x) if x.ndim == 2 else x for x in (coarse, fine))
+        return torch.cat((first[:, :crossover], second[:, crossover:]), dim=1)
+
+    def _checked(self, codes: Tensor, *other_counts: int) -> Tensor:
+        if codes.ndim != 3 or codes.shape[1] not in (self.num_codes, *other_counts) or codes.shape[2] != CODE_DIM:
+            raise FacemugError(f"codes have shape {tuple(codes.shape)}: expected [b, {self.num_codes}, {CODE_DIM}]")
+        return codes

@@ -1,0 +1,173 @@
+"""Stage 0: distil picture heads for 64, 128 and 256 px from the prior's own 1024-px output.
+
+The teacher is the full network reduced by area averaging; the student paints from the bank's features at half the picture's
+size (:class:`~facemug_lib.faces.prior.WaveletHead`). Its linear part is solved in closed form (ridge regression on the
+target's Haar coefficients), the modulated part is trained by L1 + LPIPS on crops.
+
+Rendering 1024 px dominates the cost on a CPU, so each batch is used for several updates on random crops (``crops_per_batch``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+from facemug_lib.faces.prior import HEAD_SIZES, FacePrior, PictureHeads
+from facemug_lib.training.stage import FaceBatch, StepContext
+
+FIT_SEED = 20_000_000  # far from the seeds of training and test faces
+TEST_SEED = 30_000_000
+
+
+def forward_haar(image: Tensor) -> Tensor:
+    """One level of the orthonormal Haar transform, [b, c, 2h, 2w] → [b, 4c, h, w]; undoes ``prior.inverse_haar``."""
+    b, c, h, w = image.shape
+    a, d, e, f = functional.pixel_unshuffle(image, 2).reshape(b, c, 4, h // 2, w // 2).unbind(2)
+    ll, hl, lh, hh = a + d + e + f, a - d + e - f, a + d - e - f, a - d - e + f
+    high = torch.stack((lh, hl, hh), dim=2).reshape(b, 3 * c, h // 2, w // 2)
+    return torch.cat((ll, high), dim=1) * 0.5
+
+
+def sample_codes(prior: FacePrior, count: int, generator: torch.Generator, mixed: float = 0.5) -> Tensor:
+    """Codes [count, 17, 512] as training meets them: ψ ~ U(0.5, 1), a share ``mixed`` of them style-mixed."""
+    psi = torch.rand(2, count, 1, generator=generator).to(prior.mean_w.device) * 0.5 + 0.5
+    first, second = (prior.truncate(prior.sample_w(count, generator, 1.0), p) for p in psi)
+    crossover = torch.randint(1, prior.num_codes, (count, 1, 1), generator=generator).to(prior.mean_w.device)
+    keep = torch.rand(count, 1, 1, generator=generator).to(prior.mean_w.device) >= mixed
+    index = torch.arange(prior.num_codes, device=prior.mean_w.device)[None, :, None]
+    return torch.where(keep | (index < crossover), prior.broadcast(first), prior.broadcast(second))
+
+
+@torch.no_grad()
+def render_targets(prior: FacePrior, codes: Tensor, sizes: Iterable[int] = HEAD_SIZES) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+    """(features by resolution, teacher pictures by size): one pass of the 1024-px network, reduced by area averaging."""
+    extended = torch.cat((codes, codes[:, -1:].expand(-1, prior.num_codes_full - codes.shape[1], -1)), dim=1)
+    features = prior.features(extended, max_resolution=512)
+    image = prior.to_rgb(features[512], extended[:, -1])
+    targets = {size: functional.avg_pool2d(image, 1024 // size) for size in sizes}
+    return {size // 2: features[size // 2] for size in sizes}, targets
+
+
+@torch.no_grad()
+def fit_linear_heads(heads: PictureHeads, renders: Iterable[tuple[dict[int, Tensor], dict[int, Tensor]]], ridge: float = 1e-3) -> None:
+    """Solve every head's linear part by ridge regression: features → Haar coefficients of the teacher's picture."""
+    normal: dict[int, Tensor] = {}
+    moments: dict[int, Tensor] = {}
+    for features, targets in renders:
+        for size in heads.config["sizes"]:
+            x = features[size // 2].float().flatten(2).transpose(1, 2).flatten(0, 1)
+            x = torch.cat((x, torch.ones_like(x[:, :1])), dim=1)
+            y = forward_haar(targets[size].float()).flatten(2).transpose(1, 2).flatten(0, 1)
+            normal[size] = normal.get(size, 0) + (x.T @ x).double()
+            moments[size] = moments.get(size, 0) + (x.T @ y).double()
+    for size, gram in normal.items():
+        penalty = ridge * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+        penalty[-1, -1] = 0.0  # the bias is free
+        solution = torch.linalg.solve(gram + penalty, moments[size]).T.float()
+        linear = heads[str(size)].linear
+        linear.weight.copy_(solution[:, :-1, None, None])
+        linear.bias.copy_(solution[:, -1])
+
+
+def crop_pair(features: Tensor, target: Tensor, crop: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """The same random window of features [b, c, s, s] (``crop``²) and picture [b, 3, 2s, 2s] ((2·``crop``)²)."""
+    size = features.shape[-1]
+    crop = min(crop, size)
+    top, left = (int(torch.randint(0, size - crop + 1, (), generator=generator)) for _ in range(2))
+    window = features[:, :, top : top + crop, left : left + crop]
+    return window, target[:, :, 2 * top : 2 * (top + crop), 2 * left : 2 * (left + crop)]
+
+
+def psnr(image: Tensor, target: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio in dB per picture, pictures clipped to [−1, 1] (peak 2). [b, 3, h, w] → [b]."""
+    error = (image.clamp(-1, 1) - target.clamp(-1, 1)).square().flatten(1).mean(dim=1)
+    return 10.0 * torch.log10(4.0 / error.clamp_min(1e-12))
+
+
+class HeadStage:
+    """Stage 0 for :func:`facemug_lib.training.loop.train`."""
+
+    name = "head"
+    image_source = "codes"
+    ema = ("prior_heads",)
+
+    def __init__(
+        self,
+        prior: FacePrior,
+        heads: PictureHeads,
+        perceptual: Callable[[Tensor, Tensor], Tensor] | None,
+        lr: float = 2e-3,
+        lpips_weight: float = 0.2,
+        crop: int = 48,
+        crops_per_batch: int = 4,
+        fit_faces: int = 0,
+    ) -> None:
+        """``perceptual`` is LPIPS-VGG on [−1, 1] pictures (None: L1 only); ``fit_faces`` > 0 first solves the linear part."""
+        self.prior = prior
+        self.modules: dict[str, nn.Module] = {"prior_heads": heads}
+        self.perceptual = perceptual
+        self.lr, self.lpips_weight = lr, lpips_weight
+        self.crop, self.crops_per_batch = crop, crops_per_batch
+        if fit_faces:
+            generator = torch.Generator().manual_seed(FIT_SEED)
+            fit_linear_heads(heads, (render_targets(prior, sample_codes(prior, 1, generator)) for _ in range(fit_faces)))
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        return {"heads": torch.optim.Adam(self.modules["prior_heads"].parameters(), lr=self.lr, betas=(0.9, 0.99))}
+
+    def step(self, batch: FaceBatch, context: StepContext) -> dict[str, float | Tensor]:
+        features, targets = render_targets(self.prior, batch.codes)
+        heads = self.modules["prior_heads"]
+        logged: dict[str, float | Tensor] = {}
+        for _ in range(self.crops_per_batch):
+            loss = torch.zeros((), device=context.device)
+            for name, head in heads.items():
+                size = int(name)
+                window, target = crop_pair(features[size // 2], targets[size], self.crop, context.generator)
+                image = head(window, batch.codes[:, self.prior.head_code(size)])
+                l1 = functional.l1_loss(image, target)
+                loss = loss + l1
+                logged[f"l1_{size}"] = l1.detach()
+                if self.perceptual is not None and size == max(HEAD_SIZES):
+                    distance = self.perceptual(image.clamp(-1, 1), target.clamp(-1, 1)).mean()
+                    loss = loss + self.lpips_weight * distance
+                    logged["lpips"] = distance.detach()
+            context.update("heads", loss)
+        return logged
+
+    @torch.no_grad()
+    def evaluate(self, modules: dict[str, nn.Module], count: int) -> dict[str, float]:
+        """PSNR (dB) per size and LPIPS at 256 px against the reduced 1024-px picture on ``count`` unseen faces."""
+        generator = torch.Generator().manual_seed(TEST_SEED)
+        scores: dict[str, list[Tensor]] = {}
+        for _ in range(count):
+            codes = sample_codes(self.prior, 1, generator)
+            features, targets = render_targets(self.prior, codes)
+            for name, head in modules["prior_heads"].items():
+                size = int(name)
+                image = head(features[size // 2], codes[:, self.prior.head_code(size)])
+                scores.setdefault(f"psnr_{size}", []).append(psnr(image, targets[size]))
+                if self.perceptual is not None and size == max(HEAD_SIZES):
+                    scores.setdefault("lpips_vgg", []).append(self.perceptual(image.clamp(-1, 1), targets[size].clamp(-1, 1)).reshape(1))
+        return {name: float(torch.cat(values).mean()) for name, values in scores.items()}
+
+    @torch.no_grad()
+    def sample_grid(self, modules: dict[str, nn.Module]) -> np.ndarray:
+        """Four unseen faces: teacher above, head below."""
+        generator = torch.Generator().manual_seed(TEST_SEED)
+        codes = sample_codes(self.prior, 4, generator)
+        features, targets = render_targets(self.prior, codes)
+        image = modules["prior_heads"]["256"](features[128], codes[:, self.prior.head_code(256)])
+        rows = torch.cat((torch.cat(list(targets[256]), dim=2), torch.cat(list(image), dim=2)), dim=1)
+        return ((rows.clamp(-1, 1) * 0.5 + 0.5) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+
+    def export(self, modules: dict[str, nn.Module]) -> dict[str, tuple[dict[str, Tensor], dict[str, Any]]]:
+        heads = modules["prior_heads"]
+        return {"prior_heads": (heads.state_dict(), heads.config)}
+
+
