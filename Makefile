@@ -1,0 +1,59 @@
+# Everything runs in .venv inside the clone. Each target sets it up first, which takes no time once it is there.
+#
+#   make setup    packages into .venv              make lab      JupyterLab on the notebooks
+#   make demo     the quickstart, with pictures    make bench    speed of every part on this machine
+#   make test     ruff and all tests               make clean    .venv and build litter away
+#
+# PYTHON=python3.12   the interpreter to build .venv with (3.11 or newer)
+# LOCK=               newest package versions instead of the pinned ones
+# PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"   for instance: the smaller, CPU-only PyTorch
+# PYTEST_ARGS="-m 'not slow'", LAB_ARGS=…
+
+PYTHON ?= python3
+LOCK ?= requirements.lock
+PIP_ARGS ?=
+PYTEST_ARGS ?=
+LAB_ARGS ?=
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+PIP := $(BIN)/python -m pip
+SHELL := /bin/sh
+
+.PHONY: setup demo test lab bench clean
+.DEFAULT_GOAL := setup
+
+setup: $(STAMP)
+
+# Any moment of this recipe may be killed and the next `make` goes on from there: an environment without a working pip
+# is built anew, and a package without INSTALLER, which pip writes last, was half-installed and is installed again.
+$(STAMP): pyproject.toml $(LOCK)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "facemug: $(PYTHON) is missing or older than 3.11: make setup PYTHON=python3.12, for instance" >&2; exit 1; }
+	@rm -f $@
+	@$(PIP) --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	@for info in .venv/lib/python*/site-packages/*.dist-info; do \
+		test -e "$$info/INSTALLER" || rm -rf "$$info"; done
+	$(PIP) install $(PIP_ARGS) $(if $(LOCK),--constraint $(LOCK)) --editable ".[dev]" \
+		$(if $(LOCK),|| { echo "facemug: that failed with the versions of $(LOCK); trying once without them"; \
+		$(PIP) install $(PIP_ARGS) --editable ".[dev]"; })
+	@touch $@
+
+demo: setup
+	@$(BIN)/facemug run 00_quickstart --profile smoke
+
+test: setup
+	@$(BIN)/python -m ruff check .
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lab: setup
+	$(BIN)/jupyter-lab $(LAB_ARGS) notebooks
+
+bench: setup
+	@$(BIN)/facemug bench
+
+# Trained runs (data/runs/<stage>-…) and the cache of downloaded weights are hours of work: they stay.
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache data/runs/notebooks
+	find facemug_lib tests notebooks -name __pycache__ -prune -exec rm -rf {} +
+	find notebooks -name .ipynb_checkpoints -prune -exec rm -rf {} +

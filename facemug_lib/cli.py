@@ -1,0 +1,307 @@
+"""The ``facemug`` command. Each subcommand declares its options here and calls the part of the library that does the work.
+
+The library's heavy modules are imported inside the subcommands, so that ``facemug --help`` is quick.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from facemug_lib.errors import FacemugError
+
+
+class Profile(StrEnum):
+    """How much a run may cost."""
+
+    smoke = "smoke"
+    laptop = "laptop"
+    paper = "paper"
+
+
+class Frame(StrEnum):
+    """The coordinates guidance images are drawn in."""
+
+    photo = "photo"
+    aligned = "aligned"
+
+
+app = typer.Typer(
+    name="facemug", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    help="FACEMUG: multimodal local facial editing. `facemug COMMAND --help` shows a command's options and an example.",
+)
+
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N; an explicit one never falls back.")]
+INPUT = {"exists": True, "dir_okay": False, "readable": True}
+Seed = Annotated[int, typer.Option(min=0, help="Seed of all randomness.")]
+Psi = Annotated[float, typer.Option(min=0.0, max=2.0, help="Truncation: 0 is the mean face, 1 the full variety.")]
+Size = Annotated[int, typer.Option(min=64, max=1024, help="Side of the images, in pixels.")]
+Face = Annotated[int | None, typer.Option(min=0, help="Which face, from 0, the largest first; needed if there are several.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A value by name; repeatable.")]
+
+
+def _pairs(items: list[str], option: str) -> dict[str, str]:
+    pairs = {}
+    for item in items:
+        name, equals, value = item.partition("=")
+        if not equals or not name.strip():
+            raise FacemugError(f"{option} {item}: write it as {option} name=value")
+        if name.strip() in pairs:
+            raise FacemugError(f"{option} {item}: {name.strip()} is given twice")
+        pairs[name.strip()] = value.strip()
+    return pairs
+
+
+def _influences(items: list[str]) -> dict[str, float] | None:
+    try:
+        return {name: float(value) for name, value in _pairs(items, "--influence").items()} or None
+    except ValueError as error:
+        raise FacemugError(f"--influence wants a number: {str(error).partition(': ')[2]} is none (try sketch=0.5)") from error
+
+
+def _shown(path: Path | str) -> str:
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
+
+
+@app.command()
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False) -> None:
+    """Check this machine; exit 1 if something is broken.
+
+    Looks at Python, packages, device, memory, disk, fetched assets, shipped weights and the notebook kernel.
+
+    Example: facemug doctor --json
+    """
+    from facemug_lib import doctor as implementation
+
+    checks = implementation.diagnose()
+    print(implementation.report_json(checks) if as_json else implementation.report_text(checks))
+    if any(check.status == "broken" for check in checks):
+        raise typer.Exit(1)
+
+
+@app.command()
+def assets(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Assets to fetch.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="The optional ones too.")] = False,
+    listing: Annotated[bool, typer.Option("--list", help="Only show what there is.")] = False,
+) -> None:
+    """Fetch third-party weights into the cache.
+
+    Without names: all that are not optional. After that everything works offline.
+
+    Example: facemug assets prior scrfd landmarks106
+    """
+    from facemug_lib.assets import ASSETS, asset_path, cache_dir
+
+    unknown = [name for name in names or [] if name not in ASSETS]
+    if unknown:
+        raise FacemugError(f"unknown asset {unknown[0]!r}: choose from {', '.join(ASSETS)}")
+    if listing:
+        print(f"cache: {cache_dir()}")
+        for name, asset in ASSETS.items():
+            state = "cached" if asset.cached else "optional" if asset.optional else "missing"
+            print(f"{state:8s}  {name:18s} {asset.megabytes:5.1f} MB  {asset.role} [{asset.licence}]")
+        return
+    for name in names or [name for name, asset in ASSETS.items() if everything or not asset.optional]:
+        print(asset_path(name))
+
+
+@app.command()
+def run(
+    notebook: Annotated[str, typer.Argument(metavar="NOTEBOOK", help="Number, name, beginning of a name, or path.")],
+    profile: Annotated[Profile, typer.Option(help="How much the run may cost.")] = Profile.smoke,
+    settings: Settings = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder instead of one under data/runs/notebooks.")] = None,
+) -> None:
+    """Run one notebook headlessly, with checked parameters.
+
+    Exits 0 only if every cell ran. The executed copy and result.json are kept in the run folder.
+
+    Example: facemug run 03 --profile laptop --set images=5000 --set learning_rate=1e-3
+    """
+    from facemug_lib.run import run_notebook
+
+    result = run_notebook(notebook, profile.value, _pairs(settings or [], "--set"), out,
+                          report=lambda line: print(line, flush=True))
+    for name, value in result.metrics.items():
+        print(f"{name}: {value}")
+    for figure in result.figures:
+        print(f"picture: {_shown(figure)}")
+    print(f"{result.notebook} ({result.profile}): {result.status} in {result.seconds:.0f} s; "
+          f"executed copy and result.json in {_shown(result.folder)}")
+    if not result.ok:
+        print(f"facemug: error: {result.notebook} failed: {result.error}", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+@app.command()
+def train(
+    stage: Annotated[str, typer.Argument(metavar="STAGE", help="head, expert, encoder, warping or generator.")],
+    profile: Annotated[Profile, typer.Option(help="Preset of sizes, durations and loss weights.")] = Profile.smoke,
+    images: Annotated[int | None, typer.Option(min=1, help="Stop when this many images have been seen.")] = None,
+    minutes: Annotated[float | None, typer.Option(min=0.0, help="Stop, with a checkpoint, after this many minutes.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder instead of one under data/runs.")] = None,
+    data: Annotated[str, typer.Option(metavar="prior|FOLDER", help="Faces sampled on the fly, or a folder.")] = "prior",
+    settings: Settings = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    batch: Annotated[int | None, typer.Option(min=1, help="Batch size instead of the profile's.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")] = False,
+) -> None:
+    """Train one stage; the same command again resumes.
+
+    Example: facemug train encoder --profile smoke --images 400 --out data/runs/try
+    """
+    from facemug_lib.training.command import train_command
+
+    train_command(stage=stage, profile=profile.value, images=images, minutes=minutes, out=out, data=data, dry_run=dry_run,
+                  set_overrides=_pairs(settings or [], "--set"), seed=seed, device=device, batch=batch)
+
+
+@app.command()
+def edit(
+    photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="A photograph with a face.", **INPUT)],
+    mask: Annotated[Path, typer.Option(help="White = edit.", **INPUT)],
+    out: Annotated[Path, typer.Option(help="The edited photograph, at full size.")],
+    sketch: Annotated[Path | None, typer.Option(help="Dark strokes on white.", **INPUT)] = None,
+    semantics: Annotated[Path | None, typer.Option(help="Label map: indices 0-18 or palette colours.", **INPUT)] = None,
+    colour: Annotated[Path | None, typer.Option("--colour", "--color", help="Colours wanted inside the mask.", **INPUT)] = None,
+    exemplar: Annotated[Path | None, typer.Option(help="Another photograph whose features are wanted.", **INPUT)] = None,
+    refine: Annotated[int, typer.Option(min=0, help="Steps of latent optimisation; 0 is feed-forward only.")] = 0,
+    seed: Seed = 0,
+    face: Face = None,
+    guidance_frame: Annotated[Frame, typer.Option(help="Coordinates of mask and guidance images.")] = Frame.photo,
+    influence: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Weight of a modality; repeatable.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Folder of other weights.", exists=True, file_okay=False)] = None,
+    device: Device = "auto",
+) -> None:
+    """Edit the face of a photograph inside a mask.
+
+    Every pixel outside the mask stays as it was, bit for bit.
+
+    Example: facemug edit photo.jpg --mask mask.png --sketch strokes.png --refine 100 --out edited.png
+    """
+    from facemug_lib.editing.commands import edit_command
+
+    edit_command(photo=photo, mask=mask, out=out, sketch=sketch, semantics=semantics, colour=colour, exemplar=exemplar,
+                 refine=refine, seed=seed, face=face, guidance_frame=guidance_frame.value,
+                 influence=_influences(influence or []), weights=weights, device=device)
+
+
+@app.command()
+def sample(
+    out: Annotated[Path, typer.Option(help="A file for a grid of all, or a folder for one file each.")],
+    seed: Seed = 0,
+    count: Annotated[int, typer.Option(min=1, help="How many faces.")] = 1,
+    psi: Psi = 0.7,
+    size: Size = 256,
+    device: Device = "auto",
+) -> None:
+    """Sample faces of nobody from the prior.
+
+    Example: facemug sample --seed 7 --count 16 --out faces.png
+    """
+    from facemug_lib.editing.commands import sample_command
+
+    sample_command(out=out, seed=seed, count=count, psi=psi, size=size, device=device)
+
+
+@app.command()
+def align(
+    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="Photographs.", **INPUT)],
+    out: Annotated[Path, typer.Option(help="Folder for the aligned faces.")],
+    face: Face = None,
+    size: Size = 256,
+) -> None:
+    """Find, align and crop faces, as FFHQ does.
+
+    Example: facemug align holiday/*.jpg --out aligned
+    """
+    from facemug_lib.editing.commands import align_command
+
+    align_command(photos=photos, out=out, face=face, size=size)
+
+
+@app.command()
+def synthesize(
+    count: Annotated[int, typer.Option(min=1, help="How many faces.")],
+    out: Annotated[Path, typer.Option(help="Folder of the data set.")],
+    seed: Seed = 0,
+    psi: Psi = 0.7,
+    size: Size = 256,
+    device: Device = "auto",
+) -> None:
+    """Make a training set of faces from the prior.
+
+    Writes each face, its latent code and its modalities.
+
+    Example: facemug synthesize --count 1000 --out data/runs/faces
+    """
+    from facemug_lib.editing.commands import synthesize_command
+
+    synthesize_command(count=count, out=out, seed=seed, psi=psi, size=size, device=device)
+
+
+@app.command()
+def bench(
+    out: Annotated[Path | None, typer.Option(help="Also write the numbers to this JSON file.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer repetitions.")] = False,
+) -> None:
+    """Measure speed and peak memory on this machine.
+
+    Example: facemug bench --quick --out bench.json
+    """
+    from facemug_lib.bench import bench_command
+
+    bench_command(out=out, quick=quick)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit status: 0 done, 1 failed, 2 bad input, 130 interrupted.
+
+    Bad input gets one line on standard error. A traceback means a fault of the program.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        status = app(arguments or ["--help"], prog_name="facemug", standalone_mode=False)
+    except FacemugError as error:
+        return _complain(str(error), 2)
+    except KeyboardInterrupt:
+        status = 130
+    except BrokenPipeError:  # the reader of a pipe has gone, as with `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:  # a file that cannot be read or written, a full disk
+        return _complain(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 2)
+    except Exception as error:
+        # Typer's usage errors; it has kept their class in different places, while this method has always been theirs.
+        if not hasattr(error, "format_message"):
+            raise
+        return _complain(_usage_message(error), 2)
+    if status == 130:  # typer has caught the Ctrl-C itself
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # tasks cut short are no news now
+        return _complain("interrupted", 130)
+    return status if isinstance(status, int) else 0
+
+
+def _usage_message(error: Exception) -> str:
+    context = getattr(error, "ctx", None)
+    message = error.format_message().rstrip(".") or "a command is missing"
+    return f"{message}: see `{context.command_path if context else 'facemug'} --help`"
+
+
+def _complain(message: str, status: int) -> int:
+    print(f"facemug: error: {' '.join(message.split())}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
