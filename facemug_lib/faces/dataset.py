@@ -98,7 +98,7 @@ class PriorFaces:
     def faces(self, face_seeds: Sequence[int]) -> FaceBatch:
         """The faces with these seeds, images and codes."""
         codes = self.codes(face_seeds)
-        images = self.prior.synthesize(codes).float() if self.render else codes.new_zeros(len(codes), 3, 0, 0)
+        images = self.prior.synthesize(codes).float().clamp(-1, 1) if self.render else codes.new_zeros(len(codes), 3, 0, 0)
         return FaceBatch(images, codes)
 
     def draw(self, indices: Sequence[int], seed: int) -> FaceBatch:

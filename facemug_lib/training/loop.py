@@ -141,8 +141,9 @@ def train(
         context = StepContext(accelerator, device, optimizers, generator, device_generator, images_seen, batch, clip_norm,
                               precision)
         try:
+            faces = source.draw(range(first, first + local), seed)
             with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-                losses = stage.step(source.draw(range(first, first + local), seed), context)
+                losses = stage.step(faces, context)
         except RuntimeError as error:
             if not _is_out_of_memory(error):
                 raise

@@ -1,0 +1,179 @@
+"""Stage 1: the style encoder E_s learns to read codes from any mixture of modalities (FACEMUG Algorithm 1).
+
+A face sampled from the prior has exactly known codes, so the encoder regresses them; the picture that the prior makes of the
+predicted codes is compared with the *complete* face, whatever was masked or dropped; and a latent discriminator keeps the codes
+where the mapping network puts them (encoder4editing). Faces from a folder without codes train by the image losses alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from facemug_lib.faces.dataset import FaceBatch, heldout_faces
+from facemug_lib.modalities.conditions import exemplar_input
+from facemug_lib.modalities.masks import free_form
+from facemug_lib.modalities.semantics import colourise
+from facemug_lib.models.discriminator import LatentDiscriminator
+from facemug_lib.models.style_encoder import StyleEncoder, StyleEncoderConfig
+from facemug_lib.training import losses
+from facemug_lib.training.grids import picture_grid
+from facemug_lib.training.guidance import dominant_conditions, guidance_maps, labels_from, sample_conditions, whole_conditions
+from facemug_lib.training.profiles import EncoderSettings
+from facemug_lib.training.stage import StepContext
+from facemug_lib.training.start import start
+
+TEST_MASK_SEED = 1
+CHUNK = 8  # faces of one evaluation pass
+
+
+class EncoderStage:
+    """Stage 1 for :func:`facemug_lib.training.loop.train`."""
+
+    name = "encoder"
+    ema = ("style_encoder",)
+    image_source = "faces"
+
+    def __init__(self, settings: EncoderSettings, encoder: StyleEncoder, latent_discriminator: LatentDiscriminator,
+                 prior: nn.Module, expert: nn.Module | None, identity: Callable[[Tensor], Tensor],
+                 perceptual: Callable[[Tensor, Tensor], Tensor], test_perceptual: Callable[[Tensor, Tensor], Tensor]) -> None:
+        """``identity``: image → embedding; ``perceptual``: two images → distance [b]; all frozen, on the training device."""
+        self.settings = settings
+        self.modules: dict[str, nn.Module] = {"style_encoder": encoder, "latent_discriminator": latent_discriminator}
+        self.prior, self.expert = prior, expert
+        self.identity, self.perceptual, self.test_perceptual = identity, perceptual, test_perceptual
+        self._test: FaceBatch | None = None
+
+    @classmethod
+    def build(cls, settings: EncoderSettings, device: torch.device, init: str = "scratch") -> EncoderStage:
+        """With the project's own experts and prior. A fresh compact encoder starts from ImageNet weights."""
+        from facemug_lib.experts.identity import ArcFace
+        from facemug_lib.experts.perceptual import Lpips
+        from facemug_lib.experts.student import ExpertStudent
+        from facemug_lib.faces.prior import FacePrior
+        from facemug_lib.weights import weights_path
+
+        prior = FacePrior.load(device)
+        config = getattr(StyleEncoderConfig, settings.network)(prior.num_codes)
+        encoder = StyleEncoder(config, mean_w=prior.mean_w.cpu())
+        if init == "scratch" and config.trunk == "compact":
+            encoder.init_from_imagenet()
+        discriminator = LatentDiscriminator(prior.code_dim)
+        start(encoder, "style_encoder", init)
+        start(discriminator, "latent_discriminator", init, optional=True)
+        expert = ExpertStudent.load(device) if weights_path("expert").is_file() else None
+        perceptual = Lpips(settings.lpips_net).to(device)
+        test_perceptual = perceptual if settings.lpips_net == "alex" else Lpips("alex").to(device)
+        return cls(settings, encoder, discriminator, prior, expert, ArcFace().to(device), perceptual, test_perceptual)
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        s = self.settings
+        return {"encoder": torch.optim.Adam(self.modules["style_encoder"].parameters(), lr=s.lr),
+                "latent": torch.optim.Adam(self.modules["latent_discriminator"].parameters(), lr=s.latent_lr)}
+
+    def step(self, batch: FaceBatch, context: StepContext) -> dict[str, float | Tensor]:
+        s = self.settings
+        encoder, discriminator = self.modules["style_encoder"], self.modules["latent_discriminator"]
+        if s.progressive_every:
+            unlocked = max(0, context.images_seen - s.progressive_start) // s.progressive_every
+            encoder.set_active_deltas(min(unlocked, self.prior.num_codes - 1))
+        maps = guidance_maps(batch.images, labels_from(batch, self.expert))
+        if s.scheme == "dominant":
+            conditions = dominant_conditions(batch.images, maps, context.generator, drop=s.drop)
+        else:
+            conditions = sample_conditions(batch.images, maps, context.generator, drop=s.drop, whole_share=s.whole_share,
+                                           keep_image=False, exemplar_share=s.exemplar_share)
+
+        codes, deltas = encoder(conditions.encoder_input(), return_deltas=True)
+        terms: dict[str, tuple[float, Tensor]] = {"delta": (s.delta_weight, losses.delta_norm(deltas))}
+        if batch.codes is not None:
+            terms["code"] = (s.code_weight, losses.code_regression_loss(codes, batch.codes, self.prior.std_w))
+        if s.latent_weight:
+            terms["latent"] = (s.latent_weight, losses.generator_loss(discriminator(codes.float())))
+        if context.is_turn(s.image_loss_every):
+            faces = slice(s.image_loss_faces)  # the first ones: faces come in random order
+            rebuilt, target = self.prior.synthesize(codes[faces]).float(), batch.images[faces]
+            terms["l2"] = (s.l2_weight, F.mse_loss(rebuilt, target))
+            terms["lpips"] = (s.lpips_weight, self.perceptual(rebuilt, target).mean())
+            terms["identity"] = (s.identity_weight, losses.identity_loss(self.identity(rebuilt), self.identity(target)))
+        context.update("encoder", sum(weight * value for weight, value in terms.values()))
+        logged: dict[str, float | Tensor] = {name: value.detach() for name, (_, value) in terms.items()}
+        if s.latent_weight:
+            logged |= self._step_discriminator(codes.detach().float(), context)
+        return logged
+
+    def _step_discriminator(self, codes: Tensor, context: StepContext) -> dict[str, Tensor]:
+        """D_w: real codes are mapped z; lazy R1 on them, scaled by its interval."""
+        s, discriminator = self.settings, self.modules["latent_discriminator"]
+        with torch.no_grad(), context.full_precision():
+            real = self.prior.sample_w(len(codes), context.generator, psi=1.0).float()
+        with context.full_precision():
+            loss = losses.discriminator_loss(discriminator(real), discriminator(codes))
+            logged = {"latent_discriminator": loss.detach()}
+            if s.r1_gamma and context.is_turn(s.r1_every):
+                real = real.requires_grad_()
+                penalty = losses.r1_penalty(discriminator(real), real)
+                logged["latent_r1"] = penalty.detach()
+                loss = loss + 0.5 * s.r1_gamma * s.r1_every * penalty
+        context.update("latent", loss)
+        return logged
+
+    # -- judged on unseen faces -------------------------------------------------------------------------------------------
+
+    def _test_faces(self, count: int) -> FaceBatch:
+        if self._test is None or len(self._test) < count:
+            self._test = heldout_faces(self.prior, count)
+        return self._test
+
+    def _test_views(self, count: int, first: int = 0) -> tuple[FaceBatch, dict[str, Tensor]]:
+        """Unseen faces ``first`` … and three views of each: whole, with a hole, with the hole and all guidance."""
+        test = self._test_faces(first + count)
+        faces = FaceBatch(test.images[first : first + count], test.codes[first : first + count])
+        images = faces.images
+        generator = torch.Generator().manual_seed(TEST_MASK_SEED + first)
+        mask = free_form(len(images), *images.shape[2:], generator, device=images.device, hole_range=(0.1, 0.6))
+        maps = guidance_maps(images, labels_from(faces, self.expert))
+        return faces, {
+            "whole": exemplar_input(images),
+            "hole": whole_conditions(images, maps, mask, guidance=()).encoder_input(),
+            "guided": whole_conditions(images, maps, mask).encoder_input(),
+        }
+
+    def evaluate(self, modules: dict[str, nn.Module], count: int) -> dict[str, float]:
+        """Code error, LPIPS-Alex and identity similarity per view (see :meth:`_test_views`).
+
+        ``code_mse_mean`` is what always answering the mean code would get.
+        """
+        self._test_faces(count)  # renders all faces once
+        total: dict[str, float] = {}
+
+        def add(score: str, value: Tensor, faces: int) -> None:
+            total[score] = total.get(score, 0.0) + float(value) * faces
+
+        for first in range(0, count, CHUNK):
+            faces, views = self._test_views(min(CHUNK, count - first), first)
+            number = len(faces)
+            mean = self.prior.mean_w.expand_as(faces.codes)
+            add("code_mse_mean", losses.code_regression_loss(mean, faces.codes, self.prior.std_w), number)
+            target = self.identity(faces.images)
+            for view, inputs in views.items():
+                codes = modules["style_encoder"](inputs)
+                rebuilt = self.prior.synthesize(codes).float().clamp(-1, 1)
+                add(f"code_mse_{view}", losses.code_regression_loss(codes, faces.codes, self.prior.std_w), number)
+                add(f"lpips_{view}", self.test_perceptual(rebuilt, faces.images).mean(), number)
+                add(f"identity_{view}", 1 - losses.identity_loss(self.identity(rebuilt), target), number)
+        return {score: value / count for score, value in total.items()}
+
+    def sample_grid(self, modules: dict[str, nn.Module]) -> np.ndarray:
+        """Four unseen faces: face, masked face, label map; then the prior's picture of the codes of each view."""
+        faces, views = self._test_views(4)
+        made = [self.prior.synthesize(modules["style_encoder"](inputs)) for inputs in views.values()]
+        return picture_grid([faces.images, views["hole"][:, :3], colourise(labels_from(faces, self.expert)), *made])
+
+    def export(self, modules: dict[str, nn.Module]) -> dict[str, tuple[dict[str, Tensor], dict[str, Any]]]:
+        return {name: (modules[name].state_dict(), modules[name].config_dict()) for name in self.modules}

@@ -1,0 +1,194 @@
+"""Stage 3: aggregation, refinement auto-encoder and discriminator, trained together (FACEMUG Algorithm 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from facemug_lib.faces.dataset import FaceBatch, derangement, heldout_faces
+from facemug_lib.modalities.conditions import Conditions, exemplar_input
+from facemug_lib.modalities.draws import chance, integers, uniform
+from facemug_lib.modalities.masks import free_form
+from facemug_lib.modalities.semantics import colourise
+from facemug_lib.models.discriminator import Discriminator, DiscriminatorConfig
+from facemug_lib.models.generator import GeneratorConfig, RefinementGenerator
+from facemug_lib.training import losses
+from facemug_lib.training.grids import picture_grid
+from facemug_lib.training.guidance import guidance_maps, labels_from, sample_conditions, whole_conditions
+from facemug_lib.training.profiles import GeneratorSettings
+from facemug_lib.training.stage import StepContext
+from facemug_lib.training.start import frozen, start
+
+TEST_MASK_SEED = 3
+CHUNK = 8
+
+
+class GeneratorStage:
+    """Stage 3 for :func:`facemug_lib.training.loop.train`."""
+
+    name = "generator"
+    ema = ("generator",)
+    image_source = "faces"
+
+    def __init__(self, settings: GeneratorSettings, generator: RefinementGenerator, discriminator: Discriminator,
+                 encoder: nn.Module, prior: nn.Module, expert: nn.Module | None, identity: Callable[[Tensor], Tensor],
+                 perceptual: Callable[[Tensor, Tensor], Tensor]) -> None:
+        """``encoder``, ``prior``, ``expert`` and the two judges are frozen, on the training device."""
+        self.settings = settings
+        self.modules: dict[str, nn.Module] = {"generator": generator, "discriminator": discriminator}
+        self.encoder, self.prior, self.expert, self.identity, self.perceptual = encoder, prior, expert, identity, perceptual
+        self._test: Tensor | None = None
+
+    @classmethod
+    def build(cls, settings: GeneratorSettings, device: torch.device, init: str = "scratch") -> GeneratorStage:
+        """With the project's own experts, prior and style encoder."""
+        from facemug_lib.experts.identity import ArcFace
+        from facemug_lib.experts.perceptual import Lpips
+        from facemug_lib.experts.student import ExpertStudent
+        from facemug_lib.faces.prior import FacePrior
+        from facemug_lib.models.style_encoder import StyleEncoder
+        from facemug_lib.weights import weights_path
+
+        prior = FacePrior.load(device)
+        encoder = frozen("style_encoder", settings.encoder, StyleEncoder.from_config, device)
+        config = getattr(GeneratorConfig, settings.network)(
+            feature_channels=prior.feature_channels, code_layers=prior.code_layers, num_codes=prior.num_codes)
+        generator = RefinementGenerator(replace(config, fusion=settings.fusion, use_bank=settings.use_bank))
+        discriminator = Discriminator(getattr(DiscriminatorConfig, settings.network)())
+        start(generator, "generator", init)
+        start(discriminator, "discriminator", init, optional=True)
+        expert = ExpertStudent.load(device) if weights_path("expert").is_file() else None
+        return cls(settings, generator, discriminator, encoder, prior, expert, ArcFace().to(device),
+                   Lpips(settings.lpips_net).to(device))
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Adam with betas (0, 0.99); the discriminator's are raised to the power of the lazy regulariser's ratio (StyleGAN2)."""
+        s = self.settings
+        ratio = s.r1_every / (s.r1_every + 1)
+        return {
+            "generator": torch.optim.Adam(self.modules["generator"].parameters(), lr=s.lr, betas=(0.0, 0.99)),
+            "discriminator": torch.optim.Adam(self.modules["discriminator"].parameters(), lr=s.lr * ratio,
+                                              betas=(0.0, 0.99**ratio)),
+        }
+
+    # -- one step ---------------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def _draw(self, images: Tensor, maps: dict[str, Tensor], context: StepContext) -> tuple[Conditions, Tensor, Tensor, bool]:
+        """(conditions, exemplars x_e, codes w̄, whether the exemplars are other faces): Algorithm 3 up to the bank."""
+        s, draws, b = self.settings, context.generator, len(images)
+        is_foreign = bool(chance((), s.foreign_share, draws))
+        exemplars = images[derangement(b, draws).to(images.device)] if is_foreign else images
+        # A foreign exemplar contradicts guidance taken from the face itself, so it comes without any.
+        conditions = sample_conditions(images, maps, draws, drop=s.drop, whole_share=s.whole_share, keep_guidance=not is_foreign,
+                                       full_mask_share=s.full_mask_share)
+        codes = self.encoder(exemplar_input(exemplars)).float()
+        if is_foreign and s.attribute == "diverse":
+            # w̄ = (1 − r)·w_mix + r·w_e, w_mix = style mixing of F(z_1) and F(z_2) (Eq. 20–21).
+            w_mix = self.prior.mix(*(self.prior.sample_w(b, draws, psi=s.psi_high).float() for _ in range(2)),
+                                   int(integers((), 1, self.prior.num_codes, draws)))
+            r = uniform((b, 1, 1), 0, 1, draws).to(images.device)
+            codes = (1 - r) * w_mix + r * codes
+        elif not is_foreign:
+            # Editing without an exemplar starts from the codes that the encoder reads from the conditions.
+            is_projected = chance((b, 1, 1), s.projected_share, draws).to(images.device)
+            codes = torch.where(is_projected, self.encoder(conditions.encoder_input()).float(), codes)
+        return conditions, exemplars, codes, is_foreign
+
+    def step(self, batch: FaceBatch, context: StepContext) -> dict[str, float | Tensor]:
+        s, images = self.settings, batch.images
+        generator, discriminator = self.modules["generator"], self.modules["discriminator"]
+        maps = guidance_maps(images, labels_from(batch, self.expert))
+        conditions, exemplars, codes, is_foreign = self._draw(images, maps, context)
+        with torch.no_grad():
+            prior_image, features = self.prior(codes)
+        made = generator(conditions, codes, features, prior_image.float()).image.float()
+        edited = conditions.composite(made, images)
+
+        discriminator.requires_grad_(False)
+        terms = {"adversarial": (s.adversarial_weight, losses.generator_loss(discriminator(edited)))}
+        if not is_foreign:
+            terms["pixel"] = (s.pixel_weight, losses.pixel_loss(edited, images, conditions.mask))
+        if context.is_turn(s.expert_loss_every):
+            terms["identity"] = (s.identity_weight, losses.identity_loss(self.identity(edited), self.identity(exemplars)))
+            terms["attribute"] = (s.attribute_weight, losses.attribute_loss(self.encoder(exemplar_input(edited)), codes))
+            if not is_foreign:
+                terms["lpips"] = (s.lpips_weight, self.perceptual(edited, images).mean())
+        context.update("generator", sum(weight * value for weight, value in terms.values()))
+        discriminator.requires_grad_(True)
+        logged: dict[str, float | Tensor] = {name: value.detach() for name, (_, value) in terms.items()}
+        return logged | self._step_discriminator(images, edited.detach(), context)
+
+    def _step_discriminator(self, real: Tensor, fake: Tensor, context: StepContext) -> dict[str, Tensor]:
+        s, discriminator = self.settings, self.modules["discriminator"]
+        real_scores, fake_scores = discriminator(real), discriminator(fake)
+        loss = losses.discriminator_loss(real_scores, fake_scores)
+        logged = {"discriminator": loss.detach(), "real_score": real_scores.detach().mean(),
+                  "fake_score": fake_scores.detach().mean()}
+        context.update("discriminator", loss)
+        if s.r1_gamma and context.is_turn(s.r1_every):
+            with context.full_precision():
+                real = real.detach().clone().requires_grad_()
+                penalty = losses.r1_penalty(discriminator(real), real)
+                context.update("discriminator", 0.5 * s.r1_gamma * s.r1_every * penalty)
+            logged["r1"] = penalty.detach()
+        return logged
+
+    # -- judged on unseen faces -------------------------------------------------------------------------------------------
+
+    def _test_faces(self, count: int) -> Tensor:
+        if self._test is None or len(self._test) < count:
+            self._test = heldout_faces(self.prior, count).images
+        return self._test
+
+    def _test_edits(self, count: int, first: int = 0) -> tuple[Tensor, dict[str, Conditions]]:
+        """Unseen faces ``first`` … with a hole: without guidance, and with all of it."""
+        images = self._test_faces(first + count)[first : first + count]
+        generator = torch.Generator().manual_seed(TEST_MASK_SEED + first)
+        mask = free_form(len(images), *images.shape[2:], generator, device=images.device, hole_range=(0.1, 0.6))
+        maps = guidance_maps(images, labels_from(FaceBatch(images), self.expert))
+        return images, {"hole": whole_conditions(images, maps, mask, guidance=()), "guided": whole_conditions(images, maps, mask)}
+
+    def _edit(self, generator: nn.Module, conditions: Conditions, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(edited faces, the prior's pictures of the same codes pasted into the holes): one feed-forward pass."""
+        codes = self.encoder(conditions.encoder_input()).float()
+        prior_image, features = self.prior(codes)
+        made = generator(conditions, codes, features, prior_image.float()).image.float()
+        return conditions.composite(made.clamp(-1, 1), images), conditions.composite(prior_image.float().clamp(-1, 1), images)
+
+    def evaluate(self, modules: dict[str, nn.Module], count: int) -> dict[str, float]:
+        """LPIPS and the PSNR inside the hole (dB), without and with guidance; ``prior_…`` is inversion and paste, untrained."""
+        self._test_faces(count)  # renders all faces once
+        total: dict[str, float] = {}
+        for first in range(0, count, CHUNK):
+            images, edits = self._test_edits(min(CHUNK, count - first), first)
+            for view, conditions in edits.items():
+                ours, prior = self._edit(modules["generator"], conditions, images)
+                for who, made in (("", ours), ("prior_", prior)):
+                    scores = {"lpips": self.perceptual(made, images), "psnr": hole_psnr(made, images, conditions.mask)}
+                    for score, value in scores.items():
+                        key = f"{who}{score}_{view}"
+                        total[key] = total.get(key, 0.0) + float(value.sum())
+        return {name: value / count for name, value in total.items()}
+
+    def sample_grid(self, modules: dict[str, nn.Module]) -> np.ndarray:
+        """Four unseen faces: face, masked face, label map; edit and pasted prior without guidance; the same with all of it."""
+        images, edits = self._test_edits(4)
+        rows = [images, edits["hole"].image, colourise(labels_from(FaceBatch(images), self.expert))]
+        for conditions in edits.values():
+            rows += self._edit(modules["generator"], conditions, images)
+        return picture_grid(rows)
+
+    def export(self, modules: dict[str, nn.Module]) -> dict[str, tuple[dict[str, Tensor], dict[str, Any]]]:
+        return {name: (modules[name].state_dict(), modules[name].config_dict()) for name in self.modules}
+
+
+def hole_psnr(image: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """PSNR in dB (peak 2) over the pixels where ``mask`` [b,1,h,w] is 1, per picture [b]."""
+    error = ((image - target).square() * mask).sum((1, 2, 3)) / (image.shape[1] * mask.sum((1, 2, 3))).clamp_min(1)
+    return 10 * torch.log10(4 / error.clamp_min(1e-10))

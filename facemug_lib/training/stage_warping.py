@@ -1,0 +1,114 @@
+"""Stage 2: the latent warping network T brings an exemplar's codes to the pose of a target (FACEMUG Algorithm 2).
+
+Self-supervised: a face I_0 and its mirror image I_f give a source between two poses, an augmented I_0 gives the target codes, and
+since target and I_0 share their pose, I_0 itself is the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from facemug_lib.faces.dataset import FaceBatch, heldout_faces
+from facemug_lib.modalities.conditions import exemplar_input
+from facemug_lib.modalities.draws import uniform
+from facemug_lib.models.latent_warping import LatentWarping, LatentWarpingConfig
+from facemug_lib.training import losses
+from facemug_lib.training.augmentation import augment_faces
+from facemug_lib.training.grids import picture_grid
+from facemug_lib.training.profiles import WarpingSettings
+from facemug_lib.training.stage import StepContext
+from facemug_lib.training.start import frozen, start
+
+TEST_SEED = 2
+CHUNK = 8
+
+
+class WarpingStage:
+    """Stage 2 for :func:`facemug_lib.training.loop.train`."""
+
+    name = "warping"
+    ema = ("latent_warping",)
+    image_source = "faces"
+
+    def __init__(self, settings: WarpingSettings, warping: LatentWarping, encoder: nn.Module, prior: nn.Module,
+                 identity: Callable[[Tensor], Tensor], perceptual: Callable[[Tensor, Tensor], Tensor]) -> None:
+        """``encoder``, ``prior`` and the two judges are frozen, on the training device."""
+        self.settings = settings
+        self.modules: dict[str, nn.Module] = {"latent_warping": warping}
+        self.encoder, self.prior, self.identity, self.perceptual = encoder, prior, identity, perceptual
+        self._test: FaceBatch | None = None
+
+    @classmethod
+    def build(cls, settings: WarpingSettings, device: torch.device, init: str = "scratch") -> WarpingStage:
+        """With the project's own experts, prior and style encoder."""
+        from facemug_lib.experts.identity import ArcFace
+        from facemug_lib.experts.perceptual import Lpips
+        from facemug_lib.faces.prior import FacePrior
+        from facemug_lib.models.style_encoder import StyleEncoder
+
+        encoder = frozen("style_encoder", settings.encoder, StyleEncoder.from_config, device)
+        warping = LatentWarping(getattr(LatentWarpingConfig, settings.network)(encoder.config.num_codes))
+        start(warping, "latent_warping", init)
+        return cls(settings, warping, encoder, FacePrior.load(device), ArcFace().to(device), Lpips(settings.lpips_net).to(device))
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        return {"warping": torch.optim.Adam(self.modules["latent_warping"].parameters(), lr=self.settings.lr)}
+
+    @torch.no_grad()
+    def _codes(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """w_0, w_src and w_tgt of Algorithm 2, lines 1 to 3."""
+        s = self.settings
+        target = augment_faces(images, generator, scale_range=s.scale_range, translation=s.translation, brightness=s.brightness,
+                               saturation=s.saturation, contrast=s.contrast, masked_share=s.masked_share)
+        w_0, w_f, w_target = self.encoder(exemplar_input(torch.cat((images, images.flip(-1), target)))).float().chunk(3)
+        r = uniform((len(images), 1, 1), 0, 1, generator).to(images.device)
+        return w_0, (1 - r) * w_0 + r * w_f, w_target
+
+    def step(self, batch: FaceBatch, context: StepContext) -> dict[str, float | Tensor]:
+        s, images = self.settings, batch.images
+        w_0, source, target = self._codes(images, context.generator)
+        warped = source + self.modules["latent_warping"](source, target).float()  # Eq. 2
+        made = self.prior.synthesize(warped).float()
+        terms = {
+            "identity": (s.identity_weight, losses.identity_loss(self.identity(made), self.identity(images))),
+            "lpips": (s.lpips_weight, self.perceptual(made, images).mean()),
+            "attribute": (s.attribute_weight, losses.attribute_loss(warped, w_0)),
+        }
+        context.update("warping", sum(weight * value for weight, value in terms.values()))
+        return {name: value.detach() for name, (_, value) in terms.items()}
+
+    def _test_faces(self, count: int) -> FaceBatch:
+        if self._test is None or len(self._test) < count:
+            self._test = heldout_faces(self.prior, count)
+        return FaceBatch(self._test.images[:count], self._test.codes[:count])
+
+    def evaluate(self, modules: dict[str, nn.Module], count: int) -> dict[str, float]:
+        """LPIPS, identity and code error to the unseen face, of the warped codes and of the source codes as they are."""
+        faces = self._test_faces(count)
+        generator = torch.Generator().manual_seed(TEST_SEED)
+        sums: dict[str, float] = {}
+        for images in faces.images.split(CHUNK):
+            w_0, source, target = self._codes(images, generator)
+            for name, codes in (("warped", source + modules["latent_warping"](source, target).float()), ("source", source)):
+                made = self.prior.synthesize(codes).float().clamp(-1, 1)
+                similarity = 1 - losses.identity_loss(self.identity(made), self.identity(images))
+                for score, value in (("lpips", self.perceptual(made, images).mean()), ("identity", similarity),
+                                     ("attribute", losses.attribute_loss(codes, w_0))):
+                    sums[f"{score}_{name}"] = sums.get(f"{score}_{name}", 0.0) + float(value) * len(images)
+        return {name: total / count for name, total in sums.items()}
+
+    def sample_grid(self, modules: dict[str, nn.Module]) -> np.ndarray:
+        """Four unseen faces: face, the prior's picture of the source codes, of the target codes, of the warped ones."""
+        faces = self._test_faces(4)
+        _, source, target = self._codes(faces.images, torch.Generator().manual_seed(TEST_SEED))
+        warped = source + modules["latent_warping"](source, target).float()
+        return picture_grid([faces.images, *(self.prior.synthesize(codes) for codes in (source, target, warped))])
+
+    def export(self, modules: dict[str, nn.Module]) -> dict[str, tuple[dict[str, Tensor], dict[str, Any]]]:
+        warping = modules["latent_warping"]
+        return {"latent_warping": (warping.state_dict(), warping.config_dict())}
