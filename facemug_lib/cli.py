@@ -154,6 +154,8 @@ def train(
     seed: Seed = 0,
     device: Device = "auto",
     batch: Annotated[int | None, typer.Option(min=1, help="Batch size instead of the profile's.")] = None,
+    init: Annotated[str, typer.Option(metavar="scratch|shipped|FOLDER", help="Weights the networks start from.")] = "scratch",
+    install: Annotated[bool, typer.Option("--install", help="Copy the resulting weights to data/weights.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")] = False,
 ) -> None:
     """Train one stage; the same command again resumes.
@@ -163,7 +165,7 @@ def train(
     from facemug_lib.training.command import train_command
 
     train_command(stage=stage, profile=profile.value, images=images, minutes=minutes, out=out, data=data, dry_run=dry_run,
-                  set_overrides=_pairs(settings or [], "--set"), seed=seed, device=device, batch=batch)
+                  set_overrides=_pairs(settings or [], "--set"), seed=seed, device=device, batch=batch, init=init, install=install)
 
 
 @app.command()

@@ -41,7 +41,7 @@ class RunResult:
     error: str | None  # one line: the cell and its exception
     parameters: dict[str, Any]
     metrics: dict[str, Any]  # what the notebook recorded
-    figures: list[str]  # existing files, absolute
+    figures: list[str]  # files this run has written, absolute
     seconds: float  # wall time
     started: str  # UTC, ISO 8601
     notebook_sha256: str  # of the sources of the cells, outputs and metadata apart
@@ -158,6 +158,8 @@ def run_notebook(name: str, profile: str = "smoke", overrides: Mapping[str, Any]
     folder = Path(out).resolve() if out else ROOT / "data" / "runs" / "notebooks" / f"{path.stem}-{profile}-{digest[:8]}"
     if folder.exists() and not folder.is_dir():
         raise FacemugError(f"the run folder {folder} is a file: name a folder")
+    if folder == path.parent:
+        raise FacemugError(f"the executed copy in {folder} would replace the notebook: name another run folder")
     folder.mkdir(parents=True, exist_ok=True)
     started, clock = datetime.now(UTC), time.perf_counter()
     facts: dict[str, Any] = {
@@ -181,7 +183,7 @@ def run_notebook(name: str, profile: str = "smoke", overrides: Mapping[str, Any]
 
     result = RunResult(
         **facts, status="failed" if error else "ok", error=error, metrics=content["metrics"],
-        figures=[figure for figure in content["figures"].values() if Path(figure).is_file()],
+        figures=[figure for figure in content["figures"].values() if _written_since(Path(figure), started)],
         seconds=round(time.perf_counter() - clock, 2),
     )
     _write_json(folder / "result.json", asdict(result))
@@ -275,6 +277,10 @@ def _describe(failure: Exception) -> str:
     if type(failure).__name__ == "DeadKernelError":
         return "the kernel died (killed, crashed or out of memory)"
     return f"{type(failure).__name__}: {_first_line(failure)}"
+
+
+def _written_since(path: Path, start: datetime) -> bool:
+    return path.is_file() and path.stat().st_mtime >= start.timestamp() - 2  # some file systems count in 2 s steps
 
 
 def _first_line(error: Exception) -> str:

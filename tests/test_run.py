@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -166,15 +167,25 @@ def test_figures_have_plain_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             figure_path(bad)
 
 
+@pytest.mark.usefixtures("no_kernel")
+def test_the_executed_copy_never_replaces_the_notebook(write: Callable[..., str], tmp_path: Path) -> None:
+    with pytest.raises(FacemugError, match="would replace the notebook"):
+        run_notebook(write("1"), out=tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FacemugError, match="is a file"):
+        run_notebook(str(tmp_path / "90_tiny.ipynb"), out=tmp_path / "file")
+
+
 def test_a_stopped_runner_leaves_no_older_outcome(write: Callable[..., str], tmp_path: Path,
                                                   monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(runner, "_execute", stop)
-    (tmp_path / "result.json").write_text('{"status": "ok"}')
-    assert main(["run", write("1"), "--out", str(tmp_path)]) == 130
-    stored = json.loads((tmp_path / "result.json").read_text())
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "result.json").write_text('{"status": "ok"}')
+    assert main(["run", write("1"), "--out", str(tmp_path / "run")]) == 130
+    stored = json.loads((tmp_path / "run" / "result.json").read_text())
     assert stored["status"] == "failed" and "stopped before the notebook ended" in stored["error"]
 
 
@@ -184,11 +195,15 @@ def test_a_stopped_runner_leaves_no_older_outcome(write: Callable[..., str], tmp
 @pytest.mark.notebook
 def test_a_good_run(write: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(runner.FIGURES_VARIABLE, str(tmp_path / "figures"))
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "fig_old.png").write_bytes(b"x")
+    os.utime(tmp_path / "figures" / "fig_old.png", (1e9, 1e9))
     source = """\
 import sys
 from facemug_lib.run import figure_path, record
 figure_path("fig_tiny.png").write_bytes(b"x")
 figure_path("fig_never_saved.png")
+figure_path("fig_old.png")
 record(rate=rate, rate_type=type(rate).__name__, images=images, profile=profile, limit=limit, sizes=sizes)
 record(executable=sys.executable)
 print("words of the notebook")"""

@@ -63,11 +63,12 @@ def test_the_lock_pins_everything_that_is_required() -> None:
 def test_every_imported_package_is_declared() -> None:
     runtime = {IMPORT_NAMES.get(item.name, item.name) for item in requirements()}
     development = runtime | {IMPORT_NAMES.get(item.name, item.name) for item in requirements("dev")}
+    ours = {"facemug_lib", "tests", *(path.stem for path in (ROOT / "tests").rglob("*.py"))}
     undeclared = set()
     for folder, declared in (("facemug_lib", runtime), ("tests", development)):
         for path in (ROOT / folder).rglob("*.py"):
             for module in imported_modules(path):
-                if module not in declared | set(sys.stdlib_module_names) | {"facemug_lib", "tests", "conftest"}:
+                if module not in declared | set(sys.stdlib_module_names) | ours:
                     undeclared.add(f"{path.relative_to(ROOT)}: {module}")
     assert not undeclared
 
