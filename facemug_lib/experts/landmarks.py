@@ -41,13 +41,13 @@ MOUTH_INNER = {"corners": (65, 69), "upper": (66, 62, 70), "lower": (54, 60, 57)
 NOSE_TIP = 86
 
 # A generic adult face in millimetres (x to image right, y down, z towards the camera; origin between the inner eye
-# corners): mean anthropometric widths and heights, rounded. Jaw points are left out, they slide with the silhouette.
+# corners): mean anthropometric widths and heights, with depths from a factorisation of landmarks of sampled faces. Jaw
+# points are left out because they slide with the silhouette, mouth corners because they move with a smile.
 _FACE_106 = {
-    35: (-45, -1, -11), 39: (-16, 0, 0), 89: (16, 0, 0), 93: (45, -1, -11),
-    72: (0, -3, 10), NOSE_TIP: (0, 38, 32), 77: (-17, 42, 14), 83: (17, 42, 14), 80: (0, 47, 18),
-    52: (-25, 70, 8), 61: (25, 70, 8),
+    35: (-45, -1, -8), 39: (-17, 0, 0), 89: (17, 0, 0), 93: (45, -1, -8),
+    72: (0, -3, 10), NOSE_TIP: (0, 36, 30), 77: (-19, 40, 11), 83: (19, 40, 11), 80: (0, 46, 18), 71: (0, 62, 13),
 }  # fmt: skip
-_FACE_5 = ((-31, 0, -6), (31, 0, -6), (0, 38, 32), (-25, 70, 8), (25, 70, 8))
+_FACE_5 = ((-31, 0, -4), (31, 0, -4), (0, 36, 30), (-27, 66, -4), (27, 66, -4))
 
 
 @dataclass(frozen=True, eq=False)
