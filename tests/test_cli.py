@@ -116,7 +116,8 @@ def test_options_reach_the_implementations(monkeypatch: pytest.MonkeyPatch) -> N
     seen.clear()
     assert main(["train", "encoder", "--minutes", "0.5", "--set", "lr=1e-3", "--dry-run"]) == 0
     assert seen == {"stage": "encoder", "profile": "smoke", "images": None, "minutes": 0.5, "out": None, "data": "prior",
-                    "dry_run": True, "set_overrides": {"lr": "1e-3"}, "seed": 0, "device": "auto", "batch": None, "init": "scratch", "install": False}
+                    "dry_run": True, "set_overrides": {"lr": "1e-3"}, "seed": 0, "device": "auto", "batch": None,
+                    "init": "scratch", "install": False}
 
 
 def test_doctor_reports_what_is_broken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
