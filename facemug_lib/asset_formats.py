@@ -41,8 +41,11 @@ def mobile_stylegan(members: dict[str, bytes]) -> dict[str, Tensor]:
     ``Mul_<n>_copy`` and noise maps are anonymous, but both stand in graph order, layer by layer.
     """
     tensors: dict[str, Tensor] = {}
-    linear = [array for _, array in openvino_constants(members["MappingNetwork.xml"], members["MappingNetwork.bin"])
-              if array.size >= 512]
+    linear = [
+        array
+        for _, array in openvino_constants(members["MappingNetwork.xml"], members["MappingNetwork.bin"])
+        if array.size >= 512
+    ]
     for index in range(8):
         weight, bias = linear[2 * index], linear[2 * index + 1]
         # MatMul without transpose flags multiplies x·W; nn.Linear stores Wᵀ (checked against recorded outputs).
@@ -91,7 +94,12 @@ def mobile_stylegan(members: dict[str, bytes]) -> dict[str, Tensor]:
 class _NumpyTreeUnpickler(pickle.Unpickler):
     """Unpickles nested dicts of numpy arrays and refuses everything else, so that no code can run."""
 
-    _ALLOWED = {("numpy", "ndarray"), ("numpy", "dtype"), ("numpy.core.multiarray", "_reconstruct")}
+    _ALLOWED = {
+        ("numpy", "ndarray"),
+        ("numpy", "dtype"),
+        ("numpy.core.multiarray", "_reconstruct"),
+        ("numpy._core.multiarray", "_reconstruct"),
+    }
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self._ALLOWED:

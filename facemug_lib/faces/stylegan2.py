@@ -129,7 +129,9 @@ class StyleGAN2Prior(CodeSpace):
         self.native_size = native_size
         channels = {2**octave: channels_at(2**octave, channel_multiplier) for octave in range(2, octaves + 1)}
         # Index 0 of `style` is the parameter-free pixel norm, which keeps the layout's numbering 1…8.
-        self.style = nn.ModuleList([nn.Identity(), *(EqualLinear(CODE_DIM, CODE_DIM, MAPPING_LR, activate=True) for _ in range(8))])
+        self.style = nn.ModuleList(
+            [nn.Identity(), *(EqualLinear(CODE_DIM, CODE_DIM, MAPPING_LR, activate=True) for _ in range(8))]
+        )
         self.input = nn.ParameterDict({"input": nn.Parameter(torch.randn(1, channels[4], 4, 4))})
         self.conv1 = StyledConv(channels[4], channels[4])
         self.to_rgb1 = ToRgb(channels[4])
@@ -145,7 +147,9 @@ class StyleGAN2Prior(CodeSpace):
                 self.noises.register_buffer(f"noise_{index}", torch.randn(1, 1, size, size))
         self.feature_channels = {size: width for size, width in channels.items() if size <= self.image_size}
         self.code_layers = {4: (0, 1)} | {
-            2**octave: tuple(range(2 * octave - 5, 2 * octave - 2)) for octave in range(3, octaves + 1) if 2**octave <= self.image_size
+            2**octave: tuple(range(2 * octave - 5, 2 * octave - 2))
+            for octave in range(3, octaves + 1)
+            if 2**octave <= self.image_size
         }
 
     @classmethod
@@ -157,7 +161,9 @@ class StyleGAN2Prior(CodeSpace):
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:
-            raise FacemugError(f"{path} is not a plain PyTorch state dict ({str(error).splitlines()[0]}): save it as tensors only") from error
+            raise FacemugError(
+                f"{path} is not a plain PyTorch state dict ({str(error).splitlines()[0]}): save it as tensors only"
+            ) from error
         return cls.from_state_dict(state.get("g_ema", state)).to(device)
 
     @classmethod

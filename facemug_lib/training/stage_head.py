@@ -44,7 +44,9 @@ def sample_codes(prior: FacePrior, count: int, generator: torch.Generator, mixed
 
 
 @torch.no_grad()
-def render_targets(prior: FacePrior, codes: Tensor, sizes: Iterable[int] = HEAD_SIZES) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+def render_targets(
+    prior: FacePrior, codes: Tensor, sizes: Iterable[int] = HEAD_SIZES
+) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
     """(features by resolution, teacher pictures by size): one pass of the 1024-px network, reduced by area averaging."""
     extended = torch.cat((codes, codes[:, -1:].expand(-1, prior.num_codes_full - codes.shape[1], -1)), dim=1)
     features = prior.features(extended, max_resolution=512)
@@ -54,7 +56,9 @@ def render_targets(prior: FacePrior, codes: Tensor, sizes: Iterable[int] = HEAD_
 
 
 @torch.no_grad()
-def fit_linear_heads(heads: PictureHeads, renders: Iterable[tuple[dict[int, Tensor], dict[int, Tensor]]], ridge: float = 1e-3) -> None:
+def fit_linear_heads(
+    heads: PictureHeads, renders: Iterable[tuple[dict[int, Tensor], dict[int, Tensor]]], ridge: float = 1e-3
+) -> None:
     """Solve every head's linear part by ridge regression: features → Haar coefficients of the teacher's picture."""
     normal: dict[int, Tensor] = {}
     moments: dict[int, Tensor] = {}
@@ -70,7 +74,7 @@ def fit_linear_heads(heads: PictureHeads, renders: Iterable[tuple[dict[int, Tens
         penalty[-1, -1] = 0.0  # the bias is free
         solution = torch.linalg.solve(gram + penalty, moments[size]).T.float()
         linear = heads[str(size)].linear
-        linear.weight.copy_(solution[:, :-1, None, None])
+        linear.weight.copy_(solution[:, :-1, None, None] / heads[str(size)].gain)
         linear.bias.copy_(solution[:, -1])
 
 
@@ -101,7 +105,7 @@ class HeadStage:
         prior: FacePrior,
         heads: PictureHeads,
         perceptual: Callable[[Tensor, Tensor], Tensor] | None,
-        lr: float = 2e-3,
+        lr: float = 1e-3,
         lpips_weight: float = 0.2,
         crop: int = 48,
         crops_per_batch: int = 4,
@@ -153,7 +157,9 @@ class HeadStage:
                 image = head(features[size // 2], codes[:, self.prior.head_code(size)])
                 scores.setdefault(f"psnr_{size}", []).append(psnr(image, targets[size]))
                 if self.perceptual is not None and size == max(HEAD_SIZES):
-                    scores.setdefault("lpips_vgg", []).append(self.perceptual(image.clamp(-1, 1), targets[size].clamp(-1, 1)).reshape(1))
+                    scores.setdefault("lpips_vgg", []).append(
+                        self.perceptual(image.clamp(-1, 1), targets[size].clamp(-1, 1)).reshape(1)
+                    )
         return {name: float(torch.cat(values).mean()) for name, values in scores.items()}
 
     @torch.no_grad()
@@ -169,5 +175,3 @@ class HeadStage:
     def export(self, modules: dict[str, nn.Module]) -> dict[str, tuple[dict[str, Tensor], dict[str, Any]]]:
         heads = modules["prior_heads"]
         return {"prior_heads": (heads.state_dict(), heads.config)}
-
-

@@ -113,7 +113,9 @@ def rosinality_state(native_size: int) -> dict[str, torch.Tensor]:
         return torch.randn(*shape, generator=generator)
 
     octaves = native_size.bit_length() - 1
-    state = {f"style.{i}.weight": randn(512, 512) * 100 for i in range(1, 9)} | {f"style.{i}.bias": randn(512) for i in range(1, 9)}
+    state = {f"style.{i}.weight": randn(512, 512) * 100 for i in range(1, 9)} | {
+        f"style.{i}.bias": randn(512) for i in range(1, 9)
+    }
     state["input.input"] = randn(1, 512, 4, 4)
 
     def styled(name, cin, cout, up):
@@ -151,7 +153,9 @@ def test_stylegan2_layout_loads_and_runs(native_size, num_codes):
         image, features = bank(codes)
     assert image.shape == (1, 3, 256, 256)
     assert image.isfinite().all()
-    assert {r: tuple(f.shape) for r, f in features.items()} == {r: (1, channels_at(r), r, r) for r in (4, 8, 16, 32, 64, 128, 256)}
+    assert {r: tuple(f.shape) for r, f in features.items()} == {
+        r: (1, channels_at(r), r, r) for r in (4, 8, 16, 32, 64, 128, 256)
+    }
 
 
 def test_stylegan2_refuses_a_foreign_state_dict(tmp_path):

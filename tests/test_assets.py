@@ -1,0 +1,162 @@
+"""The asset cache, against a hand-made wheel served to pip from a folder: no network is used."""
+
+import errno
+import hashlib
+import os
+import pickle
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from facemug_lib import asset_formats, assets
+from facemug_lib.assets import Asset, AssetError
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("FACEMUG_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / assets.CACHE_VERSION
+
+
+@pytest.fixture
+def wheel(tmp_path, monkeypatch):
+    """A published package with one member, and an index that has it."""
+    shelf = tmp_path / "shelf"
+    shelf.mkdir()
+    path = shelf / "tiny_asset-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("tiny_asset/data.bin", b"payload")
+        archive.writestr("tiny_asset-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny-asset\nVersion: 1.0\n")
+        archive.writestr("tiny_asset-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr("tiny_asset-1.0.dist-info/RECORD", "")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(shelf))
+    return path
+
+
+def register(monkeypatch, wheel, **changes):
+    settings = {
+        "name": "tiny",
+        "role": "a test",
+        "requirement": "tiny-asset==1.0",
+        "members": {"data": "tiny_asset/data.bin"},
+        "sha256": hashlib.sha256(wheel.read_bytes()).hexdigest(),
+        "filename": "tiny.bin",
+        "licence": "none",
+        "megabytes": 0.1,
+        "convert": lambda members: members["data"].upper(),
+    }
+    asset = Asset(**(settings | changes))
+    monkeypatch.setitem(assets.ASSETS, "tiny", asset)
+    return asset
+
+
+def test_fetches_converts_once_and_works_offline(cache, wheel, monkeypatch):
+    register(monkeypatch, wheel)
+    path = assets.asset_path("tiny")
+    assert path == cache / "tiny.bin"
+    assert path.read_bytes() == b"PAYLOAD"
+    wheel.unlink()  # the index is gone: only the cache can answer
+    assert assets.asset_path("tiny").read_bytes() == b"PAYLOAD"
+    assert [p.name for p in cache.iterdir()] == ["tiny.bin"]
+
+
+def test_wrong_hash_is_refused_and_leaves_nothing(cache, wheel, monkeypatch):
+    register(monkeypatch, wheel, sha256="0" * 64)
+    with pytest.raises(AssetError, match="SHA-256") as caught:
+        assets.asset_path("tiny")
+    assert "\n" not in str(caught.value)
+    assert list(cache.iterdir()) == []
+
+
+def test_missing_package_is_one_line(cache, wheel, monkeypatch):
+    register(monkeypatch, wheel, requirement="tiny-asset==9.9")
+    with pytest.raises(AssetError, match=r"tiny-asset==9\.9") as caught:
+        assets.asset_path("tiny")
+    assert "\n" not in str(caught.value)
+    assert list(cache.iterdir()) == []
+
+
+def test_no_network_is_named(cache, wheel, monkeypatch):
+    register(monkeypatch, wheel)
+    monkeypatch.delenv("PIP_NO_INDEX")
+    monkeypatch.delenv("PIP_FIND_LINKS")
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")  # nothing listens there
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "")
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    with pytest.raises(AssetError, match="no connection"):
+        assets.asset_path("tiny")
+    assert list(cache.iterdir()) == []
+
+
+def test_full_disk_is_named_and_leaves_nothing(cache, wheel, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    register(monkeypatch, wheel)
+    monkeypatch.setattr(assets.os, "replace", full)
+    with pytest.raises(AssetError, match="disk full"):
+        assets.asset_path("tiny")
+    assert list(cache.iterdir()) == []
+
+
+def test_unwritable_cache_is_named(tmp_path, wheel, monkeypatch):
+    register(monkeypatch, wheel)
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("FACEMUG_CACHE", str(tmp_path / "file"))
+    with pytest.raises(AssetError, match="FACEMUG_CACHE"):
+        assets.asset_path("tiny")
+
+
+def test_a_killed_fetch_is_cleaned_up_and_resumed(cache, wheel, monkeypatch):
+    register(monkeypatch, wheel)
+    victim = subprocess.Popen([sys.executable, "-c", "pass"])
+    victim.wait()
+    leftover = cache / f".partial-{victim.pid}"
+    leftover.mkdir(parents=True)
+    (leftover / "half.whl").write_bytes(b"half")
+    assert assets.asset_path("tiny").read_bytes() == b"PAYLOAD"
+    assert not leftover.exists()
+
+
+def test_unknown_names_list_the_known(cache):
+    with pytest.raises(AssetError, match="prior"):
+        assets.asset_path("nonsense")
+
+
+def test_every_asset_is_pinned():
+    for asset in assets.ASSETS.values():
+        assert "==" in asset.requirement
+        assert len(asset.sha256) == 64
+        assert asset.licence
+
+
+def test_restricted_unpickler_reads_arrays_and_refuses_code():
+    tree = {"params": {"Conv_0": {"kernel": np.arange(24, dtype=np.float32).reshape(1, 2, 3, 4)}}}
+    blob = pickle.dumps(tree, protocol=3)
+    assert np.array_equal(
+        asset_formats.unpickle_numpy_tree(blob)["params"]["Conv_0"]["kernel"], tree["params"]["Conv_0"]["kernel"]
+    )
+    with pytest.raises(pickle.UnpicklingError, match="refused"):
+        asset_formats.unpickle_numpy_tree(pickle.dumps(os.system))
+
+
+def test_flax_kernels_become_torch_layout():
+    kernel = np.random.default_rng(0).standard_normal((3, 3, 2, 5)).astype(np.float32)
+    blob = pickle.dumps({"VGG16_0": {"Conv_0": {"kernel": kernel, "bias": np.zeros(5, np.float32)}}}, protocol=3)
+    tensors = asset_formats.flax_backbone(blob, "VGG16_0", (0,))
+    assert tensors["features.0.weight"].shape == (5, 2, 3, 3)
+    assert tensors["features.0.weight"][4, 1, 2, 0].item() == pytest.approx(kernel[2, 0, 1, 4])
+
+
+def test_safetensors_asset_round_trip(cache, wheel, monkeypatch):
+    register(monkeypatch, wheel, filename="tiny.safetensors", convert=lambda _: {"a": torch.arange(3.0)})
+    assert torch.equal(assets.load_asset("tiny")["a"], load_file(cache / "tiny.safetensors")["a"])
+    (cache / "tiny.safetensors").write_bytes(b"damaged")
+    with pytest.raises(AssetError, match="delete it"):
+        assets.load_asset("tiny")
