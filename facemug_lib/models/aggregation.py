@@ -16,7 +16,7 @@ from facemug_lib.modalities.conditions import CHANNELS, MODALITIES
 from facemug_lib.models.config import read_config
 from facemug_lib.models.layers import ResBlock
 
-# The image branch also sees the mask (as mask − 0.5), so it knows a hole from mid-grey.
+# As Conditions.maps gives them: the image branch also sees the mask (as mask − 0.5), so it knows a hole from mid-grey.
 MAP_CHANNELS = {name: CHANNELS[name] + (1 if name == "image" else 0) for name in MODALITIES}
 
 
@@ -24,8 +24,8 @@ MAP_CHANNELS = {name: CHANNELS[name] + (1 if name == "image" else 0) for name in
 class AggregationConfig:
     """Shape of A."""
 
-    width: int = 12  # channels of F_a at full resolution
-    hidden: int = 24  # inner channels of each modality's residual block
+    width: int = 16  # channels of F_a at full resolution
+    hidden: int = 32  # inner channels of each modality's residual block
     score_hidden: int = 8  # inner channels of the shared score block
     stride: int = 2  # works on stride × stride pixel blocks moved into channels; 1 = per pixel, as in the paper
     mask_absent: bool = True  # absent modalities get no share; False lets their zero maps compete, as in the paper

@@ -57,7 +57,8 @@ class ResidualBlock(nn.Module):
 def minibatch_stddev(x: Tensor, group: int = 4) -> Tensor:
     """Append one channel: the standard deviation within groups of ``group`` samples, averaged over all features.
 
-    Sample i shares its group with those i ± b/group apart. A batch that ``group`` does not divide is one group. [b,c,h,w] → [b,c+1,h,w].
+    Samples a multiple of b/group apart share a group. A batch that ``group`` does not divide is one group.
+    [b,c,h,w] → [b,c+1,h,w].
     """
     b, c, h, w = x.shape
     group = group if b % group == 0 else b

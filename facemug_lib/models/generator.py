@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # The default bank: channels of its features, and which of its 17 codes act at which resolution.
 BANK_CHANNELS = {4: 512, 8: 512, 16: 512, 32: 512, 64: 512, 128: 256}
 BANK_CODES = {4: (0,), 8: (1, 2, 3), 16: (4, 5, 6), 32: (7, 8, 9), 64: (10, 11, 12), 128: (13, 14, 15)}
-COMPACT_WIDTHS = {4: 256, 8: 256, 16: 256, 32: 192, 64: 96, 128: 40, 256: 20}
+COMPACT_WIDTHS = {4: 256, 8: 256, 16: 256, 32: 192, 64: 96, 128: 48, 256: 24}
 PAPER_WIDTHS = {4: 512, 8: 512, 16: 512, 32: 512, 64: 512, 128: 256, 256: 128}
 
 
@@ -57,7 +57,8 @@ class GeneratorConfig:
 
     @classmethod
     def compact(cls, *, feature_channels: Mapping[int, int] = BANK_CHANNELS,
-                code_layers: Mapping[int, Sequence[int]] = BANK_CODES, num_codes: int = 17, size: int = 256) -> GeneratorConfig:
+                code_layers: Mapping[int, Sequence[int]] = BANK_CODES, num_codes: int = 17,
+                size: int = 256) -> GeneratorConfig:
         """The shipped one. ``feature_channels``, ``code_layers`` and ``num_codes`` are the bank's attributes of those names."""
         bank = _bank_fields(feature_channels, code_layers, num_codes, size)
         return cls(widths=tuple(COMPACT_WIDTHS[r] for r in _resolutions(size)), num_codes=num_codes, **bank)
@@ -67,8 +68,8 @@ class GeneratorConfig:
               code_layers: Mapping[int, Sequence[int]] = BANK_CODES, num_codes: int = 17, size: int = 256) -> GeneratorConfig:
         """StyleGAN2 widths at channel multiplier 2, g of length 1024, full 3×3 style layers."""
         bank = _bank_fields(feature_channels, code_layers, num_codes, size)
-        return cls(widths=tuple(PAPER_WIDTHS[r] for r in _resolutions(size)), num_codes=num_codes, global_dim=1024, bottleneck=512,
-                   style_rank=None, separable_from=None, aggregation=AggregationConfig.paper(), **bank)
+        return cls(widths=tuple(PAPER_WIDTHS[r] for r in _resolutions(size)), num_codes=num_codes, global_dim=1024,
+                   bottleneck=512, style_rank=None, separable_from=None, aggregation=AggregationConfig.paper(), **bank)
 
 
 def _resolutions(size: int) -> tuple[int, ...]:
@@ -171,8 +172,8 @@ class RefinementGenerator(nn.Module):
     """A and R together: conditions, codes ŵ and the bank's features → picture.
 
     The picture is the prior's picture plus the decoder's skip pictures, Σ_i up(RGB_i). Those are zero before training, so an
-    untrained generator returns the prior's picture. With ``use_bank=False`` it starts from zeros (mid-grey) instead and ``features`` and
-    ``prior_image`` are not looked at.
+    untrained generator returns the prior's picture. With ``use_bank=False`` it starts from zeros (mid-grey) instead and does not
+    look at ``features`` and ``prior_image``.
     """
 
     def __init__(self, config: GeneratorConfig | None = None) -> None:

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from facemug_lib.errors import FacemugError
 from facemug_lib.experts.trunk import CompactTrunk
+from facemug_lib.modalities.conditions import INPUT_CHANNELS
 from facemug_lib.models.config import read_config
 from facemug_lib.models.ir_se50 import IrSe50
 from facemug_lib.models.layers import SLOPE, EqualLinear, leaky
@@ -34,7 +35,7 @@ class StyleEncoderConfig:
     coarse_codes: int = 4  # codes below this index read the coarse level (1/16 of the input) …
     middle_codes: int = 10  # … those below this one the middle level (1/8), the rest the fine level (1/4)
     code_dim: int = 512
-    in_channels: int = 26
+    in_channels: int = INPUT_CHANNELS
     trunk: Trunk = "compact"
     width: int = 128  # channels of the pyramid's top-down path
     squeeze: int = 48  # compact heads: channels that are flattened at 4²
@@ -44,7 +45,8 @@ class StyleEncoderConfig:
 
     def __post_init__(self) -> None:
         if not 0 < self.coarse_codes < self.middle_codes < self.num_codes:
-            raise FacemugError(f"code groups {self.coarse_codes}, {self.middle_codes} of {self.num_codes}: they must rise strictly")
+            raise FacemugError(f"code groups end at {self.coarse_codes}, {self.middle_codes}, {self.num_codes}: "
+                               "these must rise strictly")
 
     @classmethod
     def compact(cls, num_codes: int = 17, active_deltas: int | None = None) -> StyleEncoderConfig:
@@ -83,7 +85,8 @@ class CompactHeads(nn.Module):
         for steps in (2, 3, 4):  # 16², 32², 64² → 4² at 256 px
             layers: list[nn.Module] = []
             for _ in range(steps):
-                layers += [nn.Conv2d(c.width, c.width, 3, 2, 1, groups=c.width), nn.Conv2d(c.width, c.width, 1), nn.LeakyReLU(SLOPE)]
+                layers += [nn.Conv2d(c.width, c.width, 3, 2, 1, groups=c.width), nn.Conv2d(c.width, c.width, 1)]
+                layers += [nn.LeakyReLU(SLOPE)]
             layers += [nn.Conv2d(c.width, c.squeeze, 1), nn.AdaptiveAvgPool2d(POOLED), nn.Flatten()]
             layers += [nn.Linear(c.squeeze * POOLED**2, c.hidden), nn.LeakyReLU(SLOPE)]
             self.levels.append(nn.Sequential(*layers))
@@ -153,7 +156,8 @@ class StyleEncoder(nn.Module):
             raise FacemugError(f"encoder trunk {c.trunk!r} is unknown: choose compact or ir_se50")
         # The coarsest map of IR-SE-50 is as wide as the pyramid and enters it as it is, as in e4e.
         self.lateral = nn.ModuleList(
-            nn.Identity() if channels == c.width and channels == taps[-1] else nn.Conv2d(channels, c.width, 1) for channels in taps
+            nn.Identity() if channels == c.width and channels == taps[-1] else nn.Conv2d(channels, c.width, 1)
+            for channels in taps
         )
         self.register_buffer("mean_w", torch.zeros(c.code_dim) if mean_w is None else mean_w.detach().clone().float())
         self.register_buffer("delta_gate", torch.zeros(c.num_codes - 1, 1))
