@@ -89,7 +89,7 @@ class ConvLayer(nn.Module):
                  activate: bool = True, bias: bool = True) -> None:
         super().__init__()
         gain = LEAKY_GAIN if activate else 1.0
-        # The low-pass and the strided window together must shrink 2n to n: 2n + 2·pad − 3 − (kernel − 1) = 2n − 1 or 2n − 2.
+        # Low-pass, then stride 2, must take 2n to n: the padded and blurred side 2n + 2·padding − 3 has to be 2n + kernel − 2.
         self.blur = Blur(padding=(kernel + 1) // 2) if down else None
         stride, padding = (2, 0) if down else (1, kernel // 2)
         layers: list[nn.Module] = []
