@@ -125,6 +125,8 @@ class FaceFolder:
       [n,512], in the order of the sorted image files; then images are never flipped, since a mirrored face has other codes;
     * ``labels/<stem>.png``: 8-bit CelebAMask-HQ label maps, returned as ``extra["labels"]`` (long, -1 where the PNG says 255).
 
+    A folder written by ``facemug synthesize`` is taken whole: its faces lie in ``img_path``, its label maps in ``semantic_root``.
+
     Every 20th image is the test split. Decoded images are kept in memory while they fit in ``cache_mib``.
     """
 
@@ -135,6 +137,8 @@ class FaceFolder:
         if not self.folder.is_dir():
             raise FacemugError(f"{folder} is not a folder: --data takes `prior` or a folder of images")
         label_folder = self.folder / "labels"
+        if (self.folder / "img_path").is_dir():  # as `facemug synthesize` writes it: every modality in a folder of its own
+            label_folder, self.folder = self.folder / "semantic_root", self.folder / "img_path"
         files = sorted(path for path in self.folder.rglob("*")
                        if path.suffix.lower() in IMAGE_SUFFIXES and label_folder not in path.parents)
         if not files:

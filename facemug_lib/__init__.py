@@ -1,0 +1,41 @@
+"""FACEMUG: multimodal local facial editing on a StyleGAN prior.
+
+The names below are imported from their modules when first used, so that ``import facemug_lib`` is quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "AlignedFace": "faces.alignment", "open_face": "faces.alignment", "write_image": "faces.photos",
+    "FacePrior": "faces.prior", "Conditions": "modalities.conditions", "ExpertStudent": "experts.student",
+    "Edit": "editing.editor", "EditResult": "editing.editor", "Editor": "editing.editor", "FacemugError": "errors",
+}
+
+__all__ = ["AlignedFace", "Conditions", "Edit", "EditResult", "Editor", "ExpertStudent", "FacePrior", "FacemugError",
+           "__version__", "open_face", "write_image"]
+
+if TYPE_CHECKING:
+    from facemug_lib.editing.editor import Edit, Editor, EditResult
+    from facemug_lib.errors import FacemugError
+    from facemug_lib.experts.student import ExpertStudent
+    from facemug_lib.faces.alignment import AlignedFace, open_face
+    from facemug_lib.faces.photos import write_image
+    from facemug_lib.faces.prior import FacePrior
+    from facemug_lib.modalities.conditions import Conditions
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

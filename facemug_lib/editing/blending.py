@@ -1,0 +1,107 @@
+"""From a raw picture to a seamless edit: colours that meet the photo at the mask's edge, and the photo's own grain.
+
+Both leave every known pixel alone; they only change what is painted into the hole.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.ndimage
+import scipy.sparse
+import scipy.sparse.linalg
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+REACH = 24.0  # pixels over which a local colour difference at the edge fades out inside the hole
+RING = 24  # width in pixels of the known band in which sharpness is compared
+MAX_GAIN = 2.5  # the fill's fine detail is never amplified more than this
+DETAIL_SIGMA = 1.2  # pixels; detail is what a Gaussian of this width removes
+
+
+def blend(raw: Tensor, known: Tensor, mask: Tensor, *, reach: float = REACH, match_detail: bool = True) -> Tensor:
+    """Paint ``raw`` into the hole of ``known`` without a seam; all [b,3,h,w], ``mask`` [b,1,h,w] with 1 = hole.
+
+    Gradient-domain blending (Pérez et al., "Poisson Image Editing", 2003) keeps the gradients of ``raw`` and takes the values at
+    the boundary from ``known``: the correction h that is added to ``raw`` solves Δh = 0 in the hole. The plain equation carries
+    an error at one piece of the boundary across the whole hole, so h is split here: the median difference along the boundary is
+    added everywhere, and the rest solves the screened equation Δh = h / reach², which dies out within ``reach`` pixels.
+
+    ``match_detail`` first scales the raw picture's fine detail to the photo's, where both are known (see :func:`detail_gain`).
+    Pixels outside the hole are copied bit for bit. A mask without any known pixel leaves ``raw`` as it is.
+    """
+    if match_detail:
+        raw = sharpen(raw, detail_gain(raw, known, mask))
+    blended = [_blend_one(*sample, reach) for sample in zip(raw, known, mask, strict=True)]
+    return torch.where(mask > 0.5, torch.stack(blended).clamp(-1, 1).to(known.dtype), known)
+
+
+def _blend_one(raw: Tensor, known: Tensor, mask: Tensor, reach: float) -> Tensor:
+    hole = mask[0].cpu().numpy() > 0.5
+    edge = scipy.ndimage.binary_dilation(hole) & ~hole
+    if not hole.any() or not edge.any():
+        return raw
+    difference = (known - raw)[:, torch.from_numpy(edge)].double().cpu().numpy()  # [3,n]
+    offset = np.median(difference, axis=1)
+    correction = np.zeros((3, *hole.shape))
+    correction[:, hole] = offset[:, None] + _screened(hole, edge, difference - offset[:, None], reach)
+    return raw + torch.from_numpy(correction).to(raw)
+
+
+def _screened(hole: np.ndarray, edge: np.ndarray, values: np.ndarray, reach: float) -> np.ndarray:
+    """Solve Δh = h / reach² on the pixels of ``hole`` with ``values`` [c,n] on those of ``edge`` (5-point stencil): [c,m].
+
+    The picture's own border carries no condition: there the normal derivative is zero.
+    """
+    inside, outside = int(hole.sum()), int(edge.sum())
+    number = np.full(hole.shape, -1)
+    number[hole] = np.arange(inside)
+    number[edge] = inside + np.arange(outside)
+    rows, columns = [], []
+    for a, b in ((number[:-1], number[1:]), (number[:, :-1], number[:, 1:])):
+        for here, there in ((a, b), (b, a)):
+            used = (here >= 0) & (here < inside) & (there >= 0)
+            rows.append(here[used])
+            columns.append(there[used])
+    row, column = np.concatenate(rows), np.concatenate(columns)
+    links = scipy.sparse.csr_matrix((np.ones(len(row)), (row, column)), shape=(inside, inside + outside))
+    degree = np.asarray(links.sum(axis=1)).ravel()
+    matrix = scipy.sparse.diags(degree + 1 / reach**2) - links[:, :inside]
+    solved = scipy.sparse.linalg.splu(matrix.tocsc()).solve(links[:, inside:] @ values.T)
+    return solved.reshape(inside, -1).T
+
+
+def detail_gain(raw: Tensor, known: Tensor, mask: Tensor) -> Tensor:
+    """How much more fine detail the photo has than the raw picture of the same content: gains [b,1,1,1] in 1 … 2.5.
+
+    Compared where the two agree best: the third of the known pixels within 24 px of the hole whose low frequencies differ least.
+    """
+    near = (F.max_pool2d(mask, 2 * RING + 1, 1, RING) > 0.5) & (mask < 0.5)
+    low_raw, low_known = _low_pass(raw), _low_pass(known)
+    error = (low_raw - low_known).abs().mean(1, keepdim=True)
+    gains = []
+    for sample in range(len(raw)):
+        where = near[sample]
+        if int(where.sum()) < 64:
+            gains.append(raw.new_ones(()))
+            continue
+        agreeing = where & (error[sample] <= error[sample][where].quantile(1 / 3))
+        fine = [(x - low)[sample].abs().mean(0, keepdim=True)[agreeing].mean() for x, low in ((raw, low_raw), (known, low_known))]
+        gains.append((fine[1] / fine[0].clamp_min(1e-4)).clamp(1, MAX_GAIN))
+    return torch.stack(gains).view(-1, 1, 1, 1)
+
+
+def sharpen(image: Tensor, gain: Tensor | float) -> Tensor:
+    """Multiply the fine detail of ``image`` [b,c,h,w] by ``gain``."""
+    low = _low_pass(image)
+    return low + (image - low) * gain
+
+
+def _low_pass(image: Tensor, sigma: float = DETAIL_SIGMA) -> Tensor:
+    radius = int(3 * sigma + 0.5)
+    taps = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, device=image.device, dtype=image.dtype) / sigma) ** 2)
+    taps = taps / taps.sum()
+    channels = image.shape[1]
+    padded = F.pad(image, (radius,) * 4, mode="reflect")
+    across = F.conv2d(padded, taps.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels)
+    return F.conv2d(across, taps.view(1, 1, -1, 1).expand(channels, 1, -1, 1), groups=channels)

@@ -1,0 +1,345 @@
+"""The editor: one pure function from a face, a mask and guidance to a picture (FACEMUG's forward pass)."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from facemug_lib.devices import resolve_device
+from facemug_lib.editing.blending import blend
+from facemug_lib.editing.guidance import Drawing, FaceLike, Picture, read_exemplar, read_face
+from facemug_lib.editing.refine import Experts, Progress, Refined, RefineSettings, refine
+from facemug_lib.errors import FacemugError
+from facemug_lib.faces.alignment import AlignedFace, Frame
+from facemug_lib.faces.prior import FacePrior, PictureHeads
+from facemug_lib.modalities.conditions import MODALITIES, Conditions, exemplar_input
+from facemug_lib.models.generator import RefinementGenerator
+from facemug_lib.models.latent_warping import LatentWarping
+from facemug_lib.models.style_encoder import StyleEncoder
+from facemug_lib.weights import load_module, weights_path
+
+STAGES = {"prior_heads": "head", "style_encoder": "encoder", "latent_warping": "warping", "generator": "generator",
+          "expert": "expert"}
+"""Which training stage makes which weights."""
+PSI = 0.7  # truncation of the random code
+INFLUENCES = (*MODALITIES, "exemplar")
+
+
+@dataclass(frozen=True, eq=False)
+class Edit:
+    """What one edit is made from; every guidance is optional.
+
+    Pictures are paths, PIL images, arrays or tensors (:mod:`facemug_lib.editing.guidance` says what each means), in the
+    coordinates of ``guidance_frame``. ``seed`` decides what neither the photo nor the guidance does.
+    """
+
+    face: FaceLike
+    mask: Picture
+    sketch: Picture | None = None
+    semantics: Picture | None = None
+    colour: Picture | None = None
+    exemplar: FaceLike | None = None
+    seed: int = 0
+    guidance_frame: Frame = "photo"
+
+
+@dataclass(frozen=True, eq=False)
+class EditResult:
+    """A finished edit.
+
+    image [1,3,256,256] in [-1,1]: the aligned face with the edit; outside the mask it is the photo's crop bit for bit.
+    raw [1,3,256,256]: the whole picture as painted. codes [1,t,512]: what it was painted from. contributions
+    [1,4,256,256]: each modality's share of every point (Eq. 16). known_loss [steps+1]: the refinement's error on the known
+    pixels. seconds, timings: the wall time, in all and by part; of edits made together, that of all of them.
+    """
+
+    image: Tensor
+    raw: Tensor
+    codes: Tensor
+    conditions: Conditions
+    contributions: Tensor
+    face: AlignedFace
+    photo_mask: Picture | None  # as given, where it was drawn on the photo
+    known_loss: Tensor | None = None
+    timings: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> float:
+        return sum(self.timings.values())
+
+    def paste_back(self, **options: Any) -> np.ndarray:
+        """The whole photo with the edit, in the photo's layout and dtype; every pixel outside the mask is the original's.
+
+        ``options`` are those of :meth:`facemug_lib.faces.alignment.AlignedFace.paste_back` (feather, keep_detail, colour).
+        """
+        if self.photo_mask is not None:
+            return self.face.paste_back(self.image.cpu(), self.photo_mask, frame="photo", **options)
+        return self.face.paste_back(self.image.cpu(), self.conditions.mask.cpu(), **options)
+
+
+class Editor:
+    """The networks of a whole pipeline, ready to edit. Make one with :meth:`load`.
+
+    Editing is a pure function: the same inputs give the same pixels on the same device.
+    """
+
+    def __init__(self, prior: nn.Module, encoder: nn.Module, warping: nn.Module, generator: nn.Module, *,
+                 device: torch.device | str = "cpu", experts: Callable[[bool, bool], Experts] | None = None) -> None:
+        """Networks frozen, in evaluation mode and on ``device``. ``experts(parser, identity)`` gives the judges for refining."""
+        self.prior, self.encoder, self.warping, self.generator = prior, encoder, warping, generator
+        self.device = torch.device(device)
+        self._experts = experts
+
+    @classmethod
+    def load(cls, device: str | torch.device = "auto", weights: Path | str | None = None) -> Editor:
+        """The shipped networks. ``weights`` is a folder (a run's, say) whose files are taken instead where it has them."""
+        device = resolve_device(device)
+        files = _weights_files(weights)
+        for name in ("prior_heads", "style_encoder", "latent_warping", "generator"):
+            _require(files, name)
+        prior = FacePrior.load(device, heads=False)
+        prior.heads = load_module(files["prior_heads"], PictureHeads.from_config, device)
+        modules = [load_module(files[name], build, device) for name, build in (
+            ("style_encoder", StyleEncoder.from_config), ("latent_warping", LatentWarping.from_config),
+            ("generator", RefinementGenerator.from_config))]
+        return cls(prior.to(memory_format=torch.channels_last), *modules, device=device, experts=_Judges(files, device))
+
+    @torch.no_grad()
+    def edit(self, face: FaceLike, mask: Picture, sketch: Picture | None = None, semantics: Picture | None = None,
+             colour: Picture | None = None, exemplar: FaceLike | None = None, influence: Mapping[str, float] | None = None,
+             refine: int = 0, seed: int = 0, guidance_frame: Frame = "photo", progress: Progress | None = None) -> EditResult:
+        """Edit ``face`` (a photo, an :class:`AlignedFace`, or a tensor [1,3,256,256] of an aligned one) where ``mask`` is white.
+
+        ``influence``: modality (image, sketch, semantics, colour, exemplar) → weight from 0 (ignored) over 1 to 2. ``refine``:
+        steps of latent optimisation on top of the feed-forward pass. ``progress`` is called with (step, steps). The other
+        arguments are those of :class:`Edit`. Raises :class:`FacemugError` for anything that does not fit.
+        """
+        only = Edit(face, mask, sketch, semantics, colour, exemplar, seed, guidance_frame)
+        return self.edit_many([only], influence=influence, refine=refine, progress=progress)[0]
+
+    @torch.no_grad()
+    def edit_many(self, edits: Sequence[Edit], *, influence: Mapping[str, float] | None = None, refine: int = 0,
+                  settings: RefineSettings | None = None, progress: Progress | None = None) -> list[EditResult]:
+        """Make several edits in one batch, of one face or of many: much cheaper than one by one when refining."""
+        if not edits:
+            raise FacemugError("no edit was given: pass at least one")
+        if refine < 0:
+            raise FacemugError(f"{refine} refinement steps: use 0 or more")
+        influence = _checked_influence(influence)
+        clock = _Clock(self.device)
+        with clock("read"):
+            inputs = [_read(edit, influence) for edit in edits]
+            photo = torch.cat([one.face.image for one in inputs]).to(self.device)
+            conditions = _stack([one.conditions for one in inputs]).to(self.device)
+            exemplars = _stack_exemplars([one.exemplar for one in inputs], self.device)
+        with clock("encode"):
+            draws = [torch.Generator().manual_seed(edit.seed) for edit in edits]
+            w_z = torch.cat([self.prior.sample_w(1, draw, PSI) for draw in draws]).float()
+            codes, source, certainty = self._codes(conditions, exemplars, w_z, influence)
+        with clock("paint"):
+            raw, contributions = self._paint(conditions, codes, influence)
+        refined: Refined | None = None
+        if refine:
+            with clock("refine"):
+                refined = self._refine(conditions, photo, codes, source, w_z, certainty, exemplars, influence, refine, settings,
+                                       progress)
+                codes, raw = refined.codes, refined.image
+        with clock("blend"):
+            image = blend(raw.clamp(-1, 1), photo, conditions.mask)
+            image = conditions.composite(image, photo)
+        return [
+            EditResult(image[i : i + 1], raw[i : i + 1], codes[i : i + 1], _one(conditions, i), contributions[i : i + 1],
+                       one.face, one.photo_mask, None if refined is None else refined.known_loss[:, i], dict(clock.seconds))
+            for i, one in enumerate(inputs)
+        ]
+
+    # -- the forward pass, numbered as in the notebooks -------------------------------------------------------------------
+
+    def _codes(self, conditions: Conditions, exemplars: Exemplars | None, w_z: Tensor,
+               influence: Mapping[str, float]) -> tuple[Tensor, Tensor, Tensor]:
+        """(ŵ, w̄, certainty [b]) from steps 1 to 4: w_z, w_e, w̄ = lerp(w_z, w_e), w_x = E_s(C), ŵ = w̄ + T(w̄, w_x) (Eq. 2).
+
+        Without an exemplar the projected codes stand in for w_e, and the seed decides as much as is unknown: w_z gets the
+        squared share of the picture that is hole, half of it where guidance says something about the hole.
+        """
+        w_x = self.encoder(conditions.encoder_input()).float()
+        unknown = conditions.mask.mean((1, 2, 3))
+        unknown = torch.where(conditions.present[:, 1:].any(dim=1), unknown / 2, unknown)
+        certainty = 1 - unknown.square()
+        w_e, share = w_x, certainty
+        if exemplars is not None:
+            own = self.encoder(exemplar_input(exemplars.images)).float()
+            w_e = torch.where(exemplars.given[:, None, None], own, w_x)
+            share = torch.where(exemplars.given, min(1.0, influence.get("exemplar", 1.0)), certainty)
+        source = torch.lerp(self.prior.broadcast(w_z), w_e, share[:, None, None])
+        return source + self.warping(source, w_x).float(), source, certainty
+
+    def _paint(self, conditions: Conditions, codes: Tensor, influence: Mapping[str, float]) -> tuple[Tensor, Tensor]:
+        """(I_out before compositing, contributions) from steps 6 to 8: bank, aggregation, refinement."""
+        prior_image, features = self.prior(codes)
+        output = self.generator(conditions, codes, features, prior_image.float(),
+                                {name: weight for name, weight in influence.items() if name in MODALITIES} or None)
+        return output.image.float(), output.contributions
+
+    def _refine(self, conditions: Conditions, photo: Tensor, codes: Tensor, source: Tensor, w_z: Tensor, certainty: Tensor,
+                exemplars: Exemplars | None, influence: Mapping[str, float], steps: int, settings: RefineSettings | None,
+                progress: Progress | None) -> Refined:
+        # What is unknown is the seed's to decide here too: the codes are pulled to the mean face, or to the random one.
+        anchor = torch.lerp(w_z, self.prior.mean_w.expand_as(w_z), certainty[:, None])
+        starts = [codes, self.prior.broadcast(anchor)]
+        if exemplars is not None:
+            starts.append(source)
+        with torch.enable_grad():
+            has_labels = bool(conditions.present[:, MODALITIES.index("semantics")].any())
+            return refine(self.prior, conditions, photo, starts, steps, self.experts(has_labels, exemplars is not None),
+                          anchor=anchor, exemplar=None if exemplars is None else exemplars.images,
+                          has_exemplar=None if exemplars is None else exemplars.given, influence=influence,
+                          settings=settings, progress=progress, show=progress is None)
+
+    def experts(self, parser: bool, identity: bool) -> Experts:
+        """The judges for refining: LPIPS-VGG, and the parser and the identity network if asked for; loaded once."""
+        if self._experts is None:
+            raise FacemugError("this editor was made without experts: make it with Editor.load, or use refine=0")
+        return self._experts(parser, identity)
+
+
+# -- inputs ---------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Exemplars:
+    """images [b,3,256,256], zeros where ``given`` [b] is false."""
+
+    images: Tensor
+    given: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class _Inputs:
+    face: AlignedFace
+    conditions: Conditions
+    exemplar: Tensor | None
+    photo_mask: Picture | None
+
+
+def _read(edit: Edit, influence: Mapping[str, float]) -> _Inputs:
+    face = read_face(edit.face)
+    drawing = Drawing.on(face, edit.guidance_frame)
+    mask = drawing.mask(edit.mask)
+    maps = {}
+    for name in MODALITIES[1:]:
+        picture = getattr(edit, name)
+        if picture is not None and influence.get(name, 1.0) > 0:
+            maps[name] = getattr(drawing, name)(picture)
+    # Guidance speaks about the hole only: what lies outside of it is known from the photo.
+    conditions = Conditions.build(mask, face.image, **maps, **{f"{name}_mask": mask for name in maps})
+    for name in maps:
+        if not bool(conditions.present[0, MODALITIES.index(name)]):
+            raise FacemugError(f"the {name} guidance says nothing inside the mask: draw where the mask is white")
+    exemplar = read_exemplar(edit.exemplar) if edit.exemplar is not None and influence.get("exemplar", 1.0) > 0 else None
+    is_on_photo = edit.guidance_frame == "photo" and not isinstance(edit.mask, Tensor)
+    return _Inputs(face, conditions, exemplar, edit.mask if is_on_photo else None)
+
+
+def _checked_influence(influence: Mapping[str, float] | None) -> dict[str, float]:
+    checked = {}
+    for name, weight in (influence or {}).items():
+        if name not in INFLUENCES:
+            raise FacemugError(f"influence names {name!r}: choose from {', '.join(INFLUENCES)}")
+        if not (isinstance(weight, int | float) and math.isfinite(weight) and 0 <= weight <= 2):
+            raise FacemugError(f"influence of {name} is {weight}: use a number from 0 (ignored) to 2, 1 is neutral")
+        checked[name] = float(weight)
+    return checked
+
+
+def _stack(conditions: Sequence[Conditions]) -> Conditions:
+    return Conditions(**{name: torch.cat([getattr(one, name) for one in conditions]) for name in vars(conditions[0])})
+
+
+def _one(conditions: Conditions, index: int) -> Conditions:
+    return Conditions(**{name: value[index : index + 1] for name, value in vars(conditions).items()})
+
+
+def _stack_exemplars(exemplars: Sequence[Tensor | None], device: torch.device) -> Exemplars | None:
+    shown = next((one for one in exemplars if one is not None), None)
+    if shown is None:
+        return None
+    images = torch.cat([torch.zeros_like(shown) if one is None else one for one in exemplars])
+    return Exemplars(images.to(device), torch.tensor([one is not None for one in exemplars], device=device))
+
+
+# -- networks -------------------------------------------------------------------------------------------------------------
+
+
+def _weights_files(folder: Path | str | None) -> dict[str, Path]:
+    files = {name: weights_path(name) for name in STAGES}
+    if folder is None:
+        return files
+    folder = Path(folder).expanduser()
+    if not folder.is_dir():
+        raise FacemugError(f"{folder} is not a folder: --weights takes a folder of .safetensors files, such as a run folder")
+    own = {name: path for name in STAGES for path in (folder / f"{name}.safetensors", folder / "weights" / f"{name}.safetensors")
+           if path.is_file()}
+    if not own:
+        raise FacemugError(f"{folder} holds none of {', '.join(f'{name}.safetensors' for name in STAGES)}: name a run folder")
+    return files | own
+
+
+def _require(files: Mapping[str, Path], name: str) -> Path:
+    if not files[name].is_file():
+        raise FacemugError(f"no weights {files[name]}: restore data/weights from git, or train them with "
+                           f"`facemug train {STAGES[name]} --install`")
+    return files[name]
+
+
+class _Judges:
+    """Loads each judge when it is first asked for, and keeps it."""
+
+    def __init__(self, files: Mapping[str, Path], device: torch.device) -> None:
+        self.files, self.device = files, device
+
+    def __call__(self, parser: bool, identity: bool) -> Experts:
+        return Experts(self._perceptual, self._parser if parser else None, self._identity if identity else None)
+
+    @cached_property
+    def _perceptual(self) -> nn.Module:
+        from facemug_lib.experts.perceptual import Lpips
+
+        return Lpips("vgg").to(self.device, memory_format=torch.channels_last).eval().requires_grad_(False)
+
+    @cached_property
+    def _parser(self) -> nn.Module:
+        from facemug_lib.experts.student import ExpertStudent
+
+        return load_module(_require(self.files, "expert"), ExpertStudent.from_config, self.device)
+
+    @cached_property
+    def _identity(self) -> nn.Module:
+        from facemug_lib.experts.identity import ArcFace
+
+        return ArcFace().to(self.device).eval().requires_grad_(False)
+
+
+class _Clock:
+    """Wall time by part, the device's work included."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.seconds = device, {}
+
+    @contextmanager
+    def __call__(self, part: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        self.seconds[part] = time.perf_counter() - started

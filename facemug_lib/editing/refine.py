@@ -1,0 +1,312 @@
+"""Latent optimisation on the known pixels: a believable fill for a real photo before, or on top of, the trained networks.
+
+The codes of an edit are moved so that the prior's picture agrees with the photo where the photo is known, and obeys the
+guidance where it is not. Whatever the prior then paints into the hole belongs to a face that fits the rest.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import cv2
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from facemug_lib.errors import FacemugError
+from facemug_lib.experts.perceptual import Lpips
+from facemug_lib.modalities.conditions import Conditions
+from facemug_lib.modalities.sketch import pencil_filter
+
+Progress = Callable[[int, int], None]
+"""Called after every step with (steps done, steps in all). Raise from it to stop."""
+
+
+@dataclass(frozen=True)
+class RefineSettings:
+    """Numbers of the optimisation."""
+
+    lr_shared: float = 0.05  # Adam's learning rate of the w offset that all codes share
+    lr_codes: float = 0.01  # and of each code's own offset
+    perceptual: float = 1.0  # weight of LPIPS on the known pixels
+    pixel: float = 0.5  # weight of their squared error
+    pull: float = 0.02  # weight of the squared distance to the anchor, in units of std(w)²
+    spread: float = 0.02  # weight of the codes' squared distance from their mean, in units of std(w)²
+    semantics: float = 0.3  # weight of the parse's cross-entropy at labelled pixels of the hole
+    sketch: float = 0.6  # weight of 1 − cosine of pencil response and strokes
+    colour: float = 2.0  # weight of the squared error of the low-passed picture at painted pixels
+    identity: float = 0.5  # weight of 1 − cosine of face embeddings with the exemplar
+    likeness: float = 0.5  # weight of the squared difference to the exemplar's colour mean and deviation
+    coarse_size: int = 128  # picture size of most steps
+    fine_share: float = 0.12  # share of the steps made at 256 px, at the end
+    ramp_up: float = 0.05  # share of the steps over which the learning rates rise …
+    ramp_down: float = 0.4  # … and fall
+    nearness: float = 40.0  # pixels (at 256) over which a known pixel's weight falls with its distance from the hole …
+    far_weight: float = 0.35  # … to this
+
+
+@dataclass(frozen=True, eq=False)
+class Experts:
+    """Frozen judges: LPIPS, a parser (picture → output with ``.semantics`` logits [b,19,h,w]) and an identity network (picture →
+    unit vector [b,d]). The last two are needed only for their modality."""
+
+    perceptual: Lpips
+    parser: nn.Module | None = None
+    identity: Callable[[Tensor], Tensor] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Refined:
+    """codes [b,t,512]; image [b,3,256,256], the prior's picture of them; known_loss [steps+1,b], the start's first."""
+
+    codes: Tensor
+    image: Tensor
+    known_loss: Tensor
+
+
+def refine(
+    prior: nn.Module,
+    conditions: Conditions,
+    photo: Tensor,
+    starts: Sequence[Tensor],
+    steps: int,
+    experts: Experts,
+    *,
+    anchor: Tensor | None = None,
+    exemplar: Tensor | None = None,
+    has_exemplar: Tensor | None = None,
+    influence: Mapping[str, float] | None = None,
+    settings: RefineSettings | None = None,
+    progress: Progress | None = None,
+    show: bool = False,
+) -> Refined:
+    """Move the codes for ``steps`` steps of Adam; a batch of edits is refined at once, each by itself.
+
+    Parameters
+    ----------
+    prior : face prior with heads for ``settings.coarse_size`` and 256 px.
+    conditions : the edits, [b,…,256,256]. Guidance outside the mask is not looked at.
+    photo : the faces, [b,3,256,256] in [-1,1]; nothing under the mask is looked at.
+    starts : candidate codes [b,t,512]; each edit starts from the one with the lowest loss.
+    anchor : w [b,512] or [512] that the codes are pulled to; the mean w by default.
+    exemplar : faces [b,3,256,256] whose identity and colours are wanted.
+    has_exemplar : bool [b], which edits have one; all by default.
+    influence : modality → weight of its term; 1 by default.
+    progress, show : a callback per step, and a bar (a line per quarter where there is no terminal).
+    """
+    objective = _Objective(prior, conditions, photo, experts, anchor, exemplar, has_exemplar, influence or {},
+                           settings or RefineSettings())
+    s = objective.settings
+    start = _best_start(objective, starts)
+    shared = torch.zeros_like(start[:, :1], requires_grad=True)
+    own = torch.zeros_like(start, requires_grad=True)
+    groups = [{"params": [shared], "lr": s.lr_shared}, {"params": [own], "lr": s.lr_codes}]
+    optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99))
+    rates = [group["lr"] for group in optimizer.param_groups]
+    fine_from = steps - round(steps * s.fine_share)
+
+    best, best_loss = start, torch.full((len(start),), math.inf, device=start.device)
+    history = []
+    report = _reporter(steps) if show else None
+    for step in range(steps + 1):
+        size = s.coarse_size if step < fine_from else 256
+        if step == fine_from and step > 0:
+            # Losses at two sizes cannot be compared: the best codes so far are where the fine steps start.
+            with torch.no_grad():
+                own += best - (start + shared + own)
+            best_loss.fill_(math.inf)
+        codes = start + shared + own
+        with torch.set_grad_enabled(step < steps):
+            total, known = objective(codes, size)
+        history.append(known.detach())
+        better = total.detach() < best_loss
+        best_loss = torch.where(better, total.detach(), best_loss)
+        best = torch.where(better[:, None, None], codes.detach(), best)
+        if step == steps:
+            break
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * _ramp((step + 0.5) / steps, s.ramp_up, s.ramp_down)
+        optimizer.zero_grad(set_to_none=True)
+        total.sum().backward()
+        optimizer.step()
+        for tell in (report, progress):
+            if tell is not None:
+                tell(step + 1, steps)
+    with torch.no_grad():
+        image = prior.synthesize(best, 256).float()
+    return Refined(best, image, torch.stack(history).cpu())
+
+
+def _reporter(steps: int) -> Progress:
+    """A bar on a terminal; elsewhere (a log, a notebook) one plain line per quarter."""
+    if sys.stderr.isatty():
+        bar = tqdm(total=steps, desc="refining", unit="step", leave=False)
+
+        def draw(done: int, total: int) -> None:
+            bar.update()
+            if done == total:
+                bar.close()
+
+        return draw
+    started = time.perf_counter()
+
+    def write(done: int, total: int) -> None:
+        if done * 4 // total > (done - 1) * 4 // total:
+            print(f"refining: step {done} of {total}, {time.perf_counter() - started:.0f} s", flush=True)
+
+    return write
+
+
+def _ramp(t: float, up: float, down: float) -> float:
+    """Learning-rate factor at ``t`` in 0…1: linear rise, plateau, cosine fall (Karras et al., StyleGAN2's projector)."""
+    falling = min(1.0, (1.0 - t) / down) if down else 1.0
+    return min(1.0, t / up if up else 1.0) * (0.5 - 0.5 * math.cos(math.pi * falling))
+
+
+@torch.no_grad()
+def _best_start(objective: _Objective, starts: Sequence[Tensor]) -> Tensor:
+    """Per edit the candidate of lowest loss at the coarse size: [b,t,512]."""
+    if len(starts) == 1:
+        return starts[0].detach().clone()
+    losses = torch.stack([objective(codes, objective.settings.coarse_size)[0] for codes in starts])
+    pick = losses.argmin(dim=0)
+    return torch.stack([starts[int(which)][edit] for edit, which in enumerate(pick)]).detach()
+
+
+class _Objective:
+    """The loss of codes [b,t,512] at a picture size: (total [b], LPIPS + pixel error on the known pixels [b])."""
+
+    def __init__(self, prior: nn.Module, conditions: Conditions, photo: Tensor, experts: Experts, anchor: Tensor | None,
+                 exemplar: Tensor | None, has_exemplar: Tensor | None, influence: Mapping[str, float],
+                 settings: RefineSettings) -> None:
+        self.prior, self.experts, self.settings = prior, experts, settings
+        self.anchor = prior.mean_w if anchor is None else anchor
+        self.mask, self.photo, self.exemplar = conditions.mask, photo, exemplar
+        self.is_all_hole = conditions.mask.flatten(1).all(dim=1)
+        self.weights = {name: getattr(settings, name) * influence.get(name, 1.0) for name in ("semantics", "sketch", "colour")}
+        self.exemplar_weight = influence.get("exemplar", 1.0) * (1.0 if has_exemplar is None else has_exemplar.float())
+        present = conditions.present.any(dim=0).tolist()
+        self.wanted = {name: on and self.weights[name] > 0
+                       for name, on in zip(("sketch", "semantics", "colour"), present[1:], strict=True)}
+        if self.wanted["semantics"] and experts.parser is None:
+            raise FacemugError("refining with a label map needs the expert: train it with `facemug train expert --install`")
+        if exemplar is not None and experts.identity is None:
+            raise FacemugError("refining with an exemplar needs the identity network: pass experts.identity")
+        self.conditions = conditions
+        self._views: dict[int, dict[str, Tensor]] = {}
+        self._embedded: dict[int, list[Tensor]] = {}
+        if exemplar is not None:
+            with torch.no_grad():
+                self.embedding = experts.identity(exemplar)
+
+    def _view(self, size: int) -> dict[str, Tensor]:
+        """What does not change from step to step, at this size; made when first needed."""
+        if size in self._views:
+            return self._views[size]
+        factor = self.mask.shape[-1] // size
+        hole = F.max_pool2d(self.mask, factor)  # a pixel that is partly hole is not known
+        photo = F.avg_pool2d(self.photo, factor)
+        # Pixels near the hole say most about it; the prior cannot paint a photo's far background anyway.
+        far = _distance(hole) * factor
+        s = self.settings
+        weight = (1 - hole) * (s.far_weight + (1 - s.far_weight) * torch.exp(-far / s.nearness))
+        view = {"hole": hole, "photo": photo, "weight": weight / weight.sum((1, 2, 3), keepdim=True).clamp_min(1e-6),
+                "area": hole.sum((1, 2, 3)).clamp_min(1)}
+        with torch.no_grad():
+            self._embedded[size] = self.experts.perceptual.embed(photo * (1 - hole))
+        conditions = self.conditions
+        if self.wanted["sketch"]:
+            strokes = F.max_pool2d(conditions.sketch * self.mask, factor)
+            view["strokes"] = _soft(strokes, size)
+        if self.wanted["semantics"]:
+            labels = conditions.semantics * self.mask
+            labels = labels[:, :, ::factor, ::factor]
+            view["classes"], view["labelled"] = labels.argmax(1), labels.sum(1)
+        if self.wanted["colour"]:
+            painted = ((conditions.colour != 0).any(1, keepdim=True) * self.mask).float()
+            share = F.avg_pool2d(painted, 8)
+            view["paint"] = F.avg_pool2d(conditions.colour * painted, 8) / share.clamp_min(1e-6)
+            view["painted"] = share
+        if self.exemplar is not None:
+            view["exemplar"] = F.avg_pool2d(self.exemplar, factor)
+        self._views[size] = view
+        return view
+
+    def __call__(self, codes: Tensor, size: int) -> tuple[Tensor, Tensor]:
+        s, view = self.settings, self._view(size)
+        image = self.prior.synthesize(codes, size).float()
+        # Both pictures are blank in the hole, so that the perceptual distance compares known content only.
+        embedded = self.experts.perceptual.embed(image * (1 - view["hole"]))
+        distance = _weighted_distance(self.experts.perceptual, embedded, self._embedded[size], view["weight"])
+        pixel = ((image - view["photo"]).square() * view["weight"]).sum((1, 2, 3)) / 3
+        known = torch.where(self.is_all_hole, torch.zeros_like(pixel), s.perceptual * distance + s.pixel * pixel)
+
+        deviation = self.prior.std_w
+        middle = codes.mean(dim=1)
+        pull = ((middle - self.anchor) / deviation).square().mean(dim=1)
+        spread = ((codes - middle[:, None]) / deviation).square().mean(dim=(1, 2))
+        total = known + s.pull * pull + s.spread * spread
+        if any(self.wanted.values()) or self.exemplar is not None:
+            total = total + self._guidance(torch.where(view["hole"] > 0.5, image, view["photo"]), view, size)
+        return total, known
+
+    def _guidance(self, edited: Tensor, view: dict[str, Tensor], size: int) -> Tensor:
+        """The modalities' terms on the edit as it would look, pasted into the photo: [b]."""
+        total = edited.new_zeros(len(edited))
+        if self.wanted["sketch"]:
+            # The pencil filter's response is what strokes are made from; blurring tolerates a pixel or two.
+            response = _soft((255 - pencil_filter(edited)) / 255 * view["hole"], size)
+            agreement = F.cosine_similarity(response.flatten(1), view["strokes"].flatten(1), eps=1e-4)
+            total = total + self.weights["sketch"] * (1 - agreement)
+        if self.wanted["semantics"]:
+            entropy = F.cross_entropy(self.experts.parser(edited).semantics, view["classes"], reduction="none")
+            labelled = view["labelled"]
+            total = total + self.weights["semantics"] * (entropy * labelled).sum((1, 2)) / labelled.sum((1, 2)).clamp_min(1)
+        if self.wanted["colour"]:
+            error = (F.avg_pool2d(edited, 8 * size // 256) - view["paint"]).square().mean(1, keepdim=True)
+            painted = view["painted"]
+            total = total + self.weights["colour"] * (error * painted).sum((1, 2, 3)) / painted.sum((1, 2, 3)).clamp_min(1)
+        if self.exemplar is not None:
+            alike = 1 - F.cosine_similarity(self.experts.identity(edited), self.embedding)
+            mean, deviation = _moments(edited, view["hole"], view["area"])
+            wanted_mean, wanted_deviation = _moments(view["exemplar"], view["hole"], view["area"])
+            colours = (mean - wanted_mean).square().mean(1) + (deviation - wanted_deviation).square().mean(1)
+            total = total + self.exemplar_weight * (self.settings.identity * alike + self.settings.likeness * colours)
+        return total
+
+
+def _weighted_distance(lpips: Lpips, first: list[Tensor], second: list[Tensor], weight: Tensor) -> Tensor:
+    """LPIPS [b] with a weight [b,1,h,w] per pixel instead of the plain mean over the picture."""
+    total = 0
+    for a, b, head in zip(first, second, lpips.heads, strict=True):
+        here = F.adaptive_avg_pool2d(weight, a.shape[2:])
+        here = here / here.sum((2, 3), keepdim=True).clamp_min(1e-12)
+        total = total + (((a - b).square() * head).sum(1, keepdim=True) * here).sum((1, 2, 3))
+    return total
+
+
+def _soft(lines: Tensor, size: int) -> Tensor:
+    """Lines [b,1,s,s] smeared by about 1 % of the picture."""
+    side = max(3, 2 * round(size / 100) + 1)
+    for _ in range(2):
+        lines = F.avg_pool2d(lines, side, 1, side // 2)
+    return lines
+
+
+def _moments(image: Tensor, hole: Tensor, area: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation [b,3] of the colours in the hole."""
+    mean = (image * hole).sum((2, 3)) / area[:, None]
+    variance = ((image - mean[:, :, None, None]).square() * hole).sum((2, 3)) / area[:, None]
+    return mean, (variance + 1e-6).sqrt()
+
+
+def _distance(hole: Tensor) -> Tensor:
+    """Distance in pixels from each pixel to the nearest hole pixel, [b,1,s,s]; large where there is no hole."""
+    outside = (hole < 0.5).to("cpu", torch.uint8).numpy()
+    distances = [torch.from_numpy(cv2.distanceTransform(one[0], cv2.DIST_L2, cv2.DIST_MASK_5)) for one in outside]
+    return torch.stack(distances)[:, None].to(hole)
