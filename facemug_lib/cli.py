@@ -165,7 +165,8 @@ def train(
     from facemug_lib.training.command import train_command
 
     train_command(stage=stage, profile=profile.value, images=images, minutes=minutes, out=out, data=data, dry_run=dry_run,
-    init: Annotated[str, typer.Option(metavar="scratch|shipped|FOLDER", help="Weights that networks start from.")] = "scratch",
+                  set_overrides=_pairs(settings or [], "--set"), seed=seed, device=device, batch=batch, init=init,
+                  install=install)
 
 
 @app.command()
