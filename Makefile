@@ -6,7 +6,7 @@
 #
 # PYTHON=python3.12   the interpreter to build .venv with (3.11 or newer)
 # LOCK=               newest package versions instead of the pinned ones
-# PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"   for instance: the smaller, CPU-only PyTorch
+# PIP_ARGS="…"         further options for pip, such as an index with CPU-only builds of PyTorch
 # PYTEST_ARGS="-m 'not slow'", LAB_ARGS=…
 
 PYTHON ?= python3
