@@ -1,0 +1,204 @@
+"""Distillation of the expert: what several public networks say of a face, learned by one compact network.
+
+Batches that carry ``extra["labels"]`` (and ``extra["attributes"]``), as a folder labelled by
+:func:`facemug_lib.experts.teachers.label_folder` does, are learned from directly; any other batch is shown to the teachers first,
+which come from the npm registry.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from facemug_lib.experts.student import ATTRIBUTES, ExpertConfig, ExpertStudent
+from facemug_lib.modalities.draws import chance, uniform
+from facemug_lib.modalities.semantics import NUM_CLASSES, colourise, flip_labels
+from facemug_lib.training.grids import picture_grid
+from facemug_lib.training.stage import FaceBatch, StepContext
+from facemug_lib.training.start import start
+
+if TYPE_CHECKING:
+    from facemug_lib.experts.teachers import Teachers
+    from facemug_lib.training.profiles import ExpertSettings
+
+IGNORED = -1
+SMALL_SIZE = 160  # side of the images during the first part of a run, which costs 2.5 times less than 256 …
+SMALL_SHARE = 0.5  # … and its share of the run
+# Offsets and scales of the attributes that are numbers: mean and deviation of 326 teacher-labelled prior samples, rounded.
+ATTRIBUTE_SCALE = {"age": (32.0, 12.0), "mouth_open": (0.115, 0.085), "eyes_open": (0.255, 0.04), "yaw": (0.0, 13.0),
+                   "pitch": (0.0, 8.0), "hair_lightness": (0.27, 0.12), "hair_length": (4.1, 5.4)}
+# Small parts decide how a parse looks but cover few pixels: each class weighs by its share of those samples to the power
+# -1/3, cut at 4.
+CLASS_SHARE = (.307, .276, .022, .007, .002, .002, .005, .005, .007, .006, .0035, .004, .007, .245, .012, .0002, .0001, .04, .05)
+
+
+class ExpertStage:
+    """The expert's stage for :func:`facemug_lib.training.loop.train`."""
+
+    name = "expert"
+    ema = ("expert",)
+    image_source = "faces"
+
+    def __init__(self, settings: ExpertSettings, expert: ExpertStudent, teachers: Teachers | None = None) -> None:
+        """``teachers`` are fetched when a batch first arrives without labels."""
+        self.settings = settings
+        self.modules: dict[str, nn.Module] = {"expert": expert}
+        self._teachers = teachers
+        self._test: FaceBatch | None = None
+        share = torch.tensor(CLASS_SHARE)
+        self._class_weight = (share / 0.3).pow(-1 / 3).clamp(max=4.0)
+        self._is_logit = torch.tensor([attribute.logit for attribute in ATTRIBUTES.values()])
+        self._sign = torch.tensor([-1.0 if attribute.odd else 1.0 for attribute in ATTRIBUTES.values()])
+        scale = torch.tensor([ATTRIBUTE_SCALE.get(name, (0.0, 1.0)) for name in ATTRIBUTES])
+        expert.set_attribute_scale(scale[:, 0], scale[:, 1])
+
+    @classmethod
+    def build(cls, settings: ExpertSettings, device: torch.device, init: str = "scratch") -> ExpertStage:
+        """A fresh expert starts from ImageNet weights."""
+        expert = ExpertStudent(ExpertConfig())
+        if init == "scratch":
+            expert.trunk.load_imagenet()
+        start(expert, "expert", init)
+        return cls(settings, expert.to(device))
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        expert = self.modules["expert"]
+        trunk = {id(parameter) for parameter in expert.trunk.parameters()}
+        fresh = [parameter for parameter in expert.parameters() if id(parameter) not in trunk]
+        rate = self.settings.lr
+        # The trunk arrives trained; the rest is new.
+        groups = [{"params": list(expert.trunk.parameters()), "lr": 0.3 * rate}, {"params": fresh, "lr": rate}]
+        return {"expert": torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.99), weight_decay=1e-2)}
+
+    def step(self, batch: FaceBatch, context: StepContext) -> dict[str, float | Tensor]:
+        labels, attributes = self._targets(batch)
+        images, labels, attributes = augment(batch.images, labels, attributes * 1.0, self._sign, context.generator)
+        is_small = context.images_seen < SMALL_SHARE * self.settings.images
+        logits, raw = self.modules["expert"].raw(images, SMALL_SIZE if is_small else None)
+        with context.full_precision():
+            parse = self._parse_loss(logits.float(), labels)
+            values = self._attribute_losses(raw.float(), attributes)
+            read = values.mean()
+        context.update("expert", parse + 0.5 * read)
+        logged = {name: value.detach() for name, value in zip(ATTRIBUTES, values, strict=True)}
+        return {"parse": parse.detach(), "attributes": read.detach(), **logged}
+
+    def _parse_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Weighted cross-entropy plus soft Dice, at half the label map's resolution."""
+        size = (labels.shape[1] // 2, labels.shape[2] // 2)
+        logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
+        labels = labels[:, ::2, ::2]
+        entropy = F.cross_entropy(logits, labels, self._class_weight.to(logits.device), ignore_index=IGNORED)
+        known = (labels != IGNORED)[:, None]
+        truth = F.one_hot(labels.clamp(min=0), NUM_CLASSES).permute(0, 3, 1, 2) * known
+        guess = logits.softmax(1) * known
+        overlap, total = (guess * truth).sum((0, 2, 3)), (guess + truth).sum((0, 2, 3))
+        present = truth.sum((0, 2, 3)) > 0
+        dice = 1 - (2 * overlap + 1) / (total + 1)
+        return entropy + 0.5 * (dice * present).sum() / present.sum().clamp(min=1)
+
+    def _attribute_losses(self, raw: Tensor, targets: Tensor) -> Tensor:
+        """One loss per attribute [10]: cross-entropy with the teacher's probability, or smooth L1 on standardised numbers."""
+        expert = self.modules["expert"]
+        known = targets.isfinite()
+        targets = torch.where(known, targets, torch.zeros_like(targets))
+        logit = self._is_logit.to(raw.device)
+        probability = F.binary_cross_entropy_with_logits(raw, targets.clamp(0, 1), reduction="none")
+        number = F.smooth_l1_loss(raw, (targets - expert.attribute_mean) / expert.attribute_std, reduction="none", beta=0.5)
+        each = torch.where(logit, probability, number) * known
+        return each.sum(0) / known.sum(0).clamp(min=1)
+
+    def _targets(self, batch: FaceBatch) -> tuple[Tensor, Tensor]:
+        labels, attributes = batch.extra.get("labels"), batch.extra.get("attributes")
+        if labels is None:
+            labels = self._ask().parse(batch.images).to(batch.images.device)
+        if attributes is None:
+            attributes = self._ask().attributes(batch.images, labels).to(batch.images.device)
+        return labels, attributes
+
+    def _ask(self) -> Teachers:
+        if self._teachers is None:
+            from facemug_lib.experts.teachers import Teachers
+
+            self._teachers = Teachers(next(self.modules["expert"].parameters()).device)
+        return self._teachers
+
+    def _test_faces(self, count: int) -> FaceBatch:
+        if self._test is None or len(self._test) < count:
+            from facemug_lib.faces.dataset import heldout_faces
+            from facemug_lib.faces.prior import FacePrior
+
+            device = next(self.modules["expert"].parameters()).device
+            faces = heldout_faces(FacePrior.load(device), count)
+            batch = FaceBatch(faces.images)
+            labels, attributes = zip(*(self._targets(FaceBatch(part)) for part in faces.images.split(8)), strict=True)
+            self._test = FaceBatch(batch.images, None, {"labels": torch.cat(labels), "attributes": torch.cat(attributes)})
+        return self._test
+
+    def evaluate(self, modules: dict[str, nn.Module], count: int) -> dict[str, float]:
+        """Agreement with the teachers on unseen prior samples: mIoU, pixel accuracy, correlation or accuracy per attribute."""
+        from facemug_lib.experts.agreement import compare
+
+        faces = self._test_faces(count)
+        return compare(modules["expert"], faces.images, faces.extra["labels"], faces.extra["attributes"]).summary()
+
+    def sample_grid(self, modules: dict[str, nn.Module]) -> np.ndarray:
+        """Eight unseen faces, the teacher's parse, the student's."""
+        faces = self._test_faces(8)
+        images = faces.images[:8]
+        return picture_grid([images, colourise(faces.extra["labels"][:8]), colourise(modules["expert"].parse(images))])
+
+    def export(self, modules: dict[str, nn.Module]) -> dict[str, tuple[dict[str, Tensor], dict[str, Any]]]:
+        expert = modules["expert"]
+        return {"expert": (expert.state_dict(), expert.describe())}
+
+
+def augment(images: Tensor, labels: Tensor, attributes: Tensor, sign: Tensor,
+            generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Mirror half of the faces, move them a little and change their photography, so that prior samples stand for photos.
+
+    images [b,3,h,w] in [-1,1], labels [b,h,w], attributes [b,10], ``sign`` [10] what mirroring multiplies them by.
+    Pixels that the motion brings in from outside have the label -1.
+    """
+    device, count = images.device, len(images)
+    mirrored = chance((count,), 0.5, generator).to(device)
+    images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(-1), images)
+    labels = torch.where(mirrored.view(-1, 1, 1), flip_labels(labels), labels)
+    attributes = torch.where(mirrored.view(-1, 1), attributes * sign.to(device), attributes)
+
+    angle = uniform((count,), -10, 10, generator).to(device) * math.pi / 180
+    zoom = torch.exp2(uniform((count,), -0.2, 0.2, generator)).to(device)
+    shift = uniform((count, 2), -0.1, 0.1, generator).to(device)
+    rotation = torch.stack((torch.stack((angle.cos(), -angle.sin()), -1), torch.stack((angle.sin(), angle.cos()), -1)), 1)
+    theta = torch.cat((rotation * zoom.view(-1, 1, 1), shift[..., None]), -1)
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    images = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+    moved = F.grid_sample(labels[:, None].float() + 1, grid, mode="nearest", padding_mode="zeros", align_corners=False)
+    return photograph(images, generator), moved[:, 0].round().long() - 1, attributes
+
+
+def photograph(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Exposure, contrast, gamma, white balance, saturation, softness and noise of everyday cameras; [b,3,h,w] in [-1,1]."""
+    device, count = images.device, len(images)
+
+    def draw(low: float, high: float, channels: int = 1) -> Tensor:
+        return uniform((count, channels, 1, 1), low, high, generator).to(device)
+
+    light = ((images + 1) / 2).clamp(1e-4, 1)
+    light = light ** torch.exp2(draw(-0.6, 0.6))
+    light = light * torch.exp2(draw(-0.4, 0.4)) * torch.exp2(draw(-0.15, 0.15, 3))
+    grey = light.mean(1, keepdim=True)
+    light = grey + (light - grey) * draw(0.3, 1.4)
+    middle = light.mean((1, 2, 3), keepdim=True)
+    light = middle + (light - middle) * draw(0.7, 1.3)
+    images = light * 2 - 1
+    # Unsharp masking and softening in one: mix with a blurred copy, by a negative or positive share.
+    blurred = F.avg_pool2d(F.pad(images, (2, 2, 2, 2), mode="reflect"), 5, stride=1)
+    images = images + (blurred - images) * draw(-0.5, 0.9)
+    noise = torch.randn(images.shape, generator=generator).to(device)
+    return (images + noise * draw(0.0, 0.06)).clamp(-1, 1)
