@@ -123,7 +123,9 @@ class FaceFolder:
 
     * ``codes.safetensors`` at the top of the folder, as ``facemug synthesize`` writes it: tensor ``codes`` [n,t,512] or ``w``
       [n,512], in the order of the sorted image files; then images are never flipped, since a mirrored face has other codes;
-    * ``labels/<stem>.png``: 8-bit CelebAMask-HQ label maps, returned as ``extra["labels"]`` (long, -1 where the PNG says 255).
+    * ``labels/<stem>.png``: 8-bit CelebAMask-HQ label maps, returned as ``extra["labels"]`` (long, -1 where the PNG says 255);
+    * ``attributes.safetensors``: tensor ``attributes`` [n,a], in the same order, returned as ``extra["attributes"]`` for the
+      images as they lie there; ``extra["mirrored"]`` [b] tells which were flipped.
 
     A folder written by ``facemug synthesize`` is taken whole: its faces lie in ``img_path``, its label maps in ``semantic_root``.
 
@@ -150,8 +152,11 @@ class FaceFolder:
         self.files = [files[i] for i in picked]
         self.codes = None if codes is None else codes[picked].to(self.device)
         self.labels = [label_folder / f"{path.stem}.png" for path in self.files] if label_folder.is_dir() else None
+        attributes = self._read_attributes(len(files))
+        self.attributes = None if attributes is None else attributes[picked].to(self.device)
         self.flip = flip and codes is None
         self.has_codes = codes is not None
+        self._order, self._order_key = np.empty(0, np.int64), (-1, -1)
         self._cache: dict[int, Tensor] = {}
         self._cache_limit = cache_mib * 2**20 // (3 * size * size)
         self._pool = ThreadPoolExecutor(min(workers, os.cpu_count() or 1))
@@ -176,9 +181,20 @@ class FaceFolder:
             codes = codes[:, None].expand(-1, num_codes, -1)
         return codes.float()
 
+    def _read_attributes(self, count: int) -> Tensor | None:
+        path = self.folder / "attributes.safetensors"
+        if not path.is_file():
+            return None
+        from safetensors.torch import load_file
+
+        attributes = load_file(path).get("attributes")
+        if attributes is None or len(attributes) != count:
+            raise FacemugError(f"{path} does not hold one row for each of {count} images: label the folder again, or delete it")
+        return attributes.float()
+
     def _pick(self, index: int, seed: int) -> int:
         epoch, position = divmod(index, len(self.files))
-        if getattr(self, "_order_key", None) != (seed, epoch):
+        if self._order_key != (seed, epoch):
             self._order = np.random.default_rng((seed, epoch)).permutation(len(self.files))
             self._order_key = (seed, epoch)
         return int(self._order[position])
@@ -209,9 +225,13 @@ class FaceFolder:
         extra = {}
         if self.labels is not None:
             extra["labels"] = torch.stack([self._label_map(which) for which in picked]).to(self.device)
+        if self.attributes is not None:
+            extra["attributes"] = self.attributes[picked]
         if self.flip:
             flips = [np.random.default_rng((seed, index, 1)).random() < 0.5 for index in indices]
-            images, extra = flip_faces(images, extra, torch.tensor(flips, device=self.device))
+            mirrored = torch.tensor(flips, device=self.device)
+            images, extra = flip_faces(images, extra, mirrored)
+            extra["mirrored"] = mirrored
         return FaceBatch(images, None if self.codes is None else self.codes[picked], extra)
 
     def describe(self) -> str:
@@ -237,8 +257,9 @@ def read_square(path: Path | str, size: int) -> Tensor:
         raise FacemugError(f"{path} is not a readable image ({error}): remove it from the folder") from error
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
-    if image.size != (size, size):
-        image = image.resize((size, size), Image.Resampling.LANCZOS, box=(left, top, left + side, top + side))
+    image = image.crop((left, top, left + side, top + side))
+    if side != size:
+        image = image.resize((size, size), Image.Resampling.LANCZOS)
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 

@@ -1,12 +1,14 @@
 """Training conditions: what of a face the networks get to see, drawn anew for every step.
 
-Each face is its own supervision (FACEMUG Algorithms 1 and 3): its sketch, label map and colours are computed, and modalities
-are dropped or cut to random regions at random, so that one network learns every combination.
+Each face is its own supervision: its sketch, label map and colours are computed, and the schemes of
+:mod:`facemug_lib.modalities.dropout` (FACEMUG Algorithms 1 and 3) drop and cut them at random. On top of these come the
+cases that an editor's user makes: guidance over the whole face or over just the hole, faces shown whole as exemplars, no
+photo at all.
 """
 
 from __future__ import annotations
 
-
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +17,11 @@ from facemug_lib.errors import FacemugError
 from facemug_lib.faces.dataset import FaceBatch
 from facemug_lib.modalities.colour import region_mean
 from facemug_lib.modalities.conditions import MODALITIES, Conditions
-from facemug_lib.modalities.draws import chance, integers
-from facemug_lib.modalities.masks import free_form, mat_masks
+from facemug_lib.modalities.draws import chance
+from facemug_lib.modalities.dropout import Scheme, training_conditions
+from facemug_lib.modalities.masks import free_form
 from facemug_lib.modalities.semantics import one_hot
-from facemug_lib.modalities.sketch import pencil_sketch
+from facemug_lib.modalities.sketch import jitter_sketch, pencil_sketch
 
 GUIDANCE = MODALITIES[1:]
 
@@ -34,84 +37,48 @@ def labels_from(batch: FaceBatch, expert: nn.Module | None) -> Tensor:
         return expert.parse(batch.images)
 
 
-def guidance_maps(images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-    """The three guidance modalities of whole faces: sketch [b,1,h,w], semantics [b,19,h,w], colour [b,3,h,w]."""
-    return {"sketch": pencil_sketch(images), "semantics": one_hot(labels), "colour": region_mean(images, labels)}
-
-
-def whole_conditions(images: Tensor, maps: dict[str, Tensor], mask: Tensor, guidance: tuple[str, ...] = GUIDANCE) -> Conditions:
+def whole_conditions(images: Tensor, labels: Tensor, mask: Tensor, guidance: Iterable[str] = GUIDANCE) -> Conditions:
     """Masked images with the named guidance shown everywhere and the others absent: what evaluations and grids use."""
-    shown = {name: value if name in guidance else torch.zeros_like(value) for name, value in maps.items()}
-    present = torch.tensor([True, *(name in guidance for name in GUIDANCE)], device=images.device).expand(len(images), -1)
-    return Conditions(mask=mask, image=images * (1 - mask), present=present, **shown)
+    everything = Conditions.build(mask, images, pencil_sketch(images), labels, region_mean(images, labels), check=False)
+    return everything.select(("image", *guidance))
 
 
 def sample_conditions(
     images: Tensor,
-    maps: dict[str, Tensor],
+    labels: Tensor,
     generator: torch.Generator,
     *,
+    scheme: Scheme,
     drop: float = 0.5,
-    whole_share: float = 0.3,
-    keep_image: bool = True,
-    keep_guidance: bool = True,
+    regions_share: float = 0.5,
     exemplar_share: float = 0.0,
     full_mask_share: float = 0.0,
+    foreign: Tensor | None = None,
 ) -> Conditions:
-    """Random conditions in which each modality is present by its own draw (Algorithms 1 and 3).
+    """Random conditions of faces [b,3,h,w] with labels [b,h,w]; ``generator`` is a CPU one.
 
-    The hole is a free-form mask. A present guidance shows the whole face (``whole_share``), or the hole, as an editor's user
-    would paint it, or a random region, in equal parts. ``keep_image=False`` lets the masked image be absent too (the encoder
-    then learns to read guidance alone), but never everything. ``exemplar_share`` of the faces are shown whole and without
-    guidance, ``full_mask_share`` not at all. ``generator`` is a CPU one.
+    ``scheme``, ``drop`` and ``foreign`` are those of :func:`~facemug_lib.modalities.dropout.training_conditions`. Of the
+    guidance that the scheme keeps, ``regions_share`` shows, instead of a random region, the hole or the whole face, half each.
+    ``exemplar_share`` of the faces are shown whole and without guidance; the photo of ``full_mask_share`` is not shown at all.
+    A face that the scheme left nothing of keeps its masked image.
     """
     b, _, h, w = images.shape
-    device = images.device
-    mask = free_form(b, h, w, generator, device=device)
-    mask = torch.where(_flag(chance((b,), full_mask_share, generator), device), 1.0, mask)
-    is_exemplar = chance((b,), exemplar_share, generator)
-    mask = torch.where(_flag(is_exemplar, device), 0.0, mask)
-    present = torch.zeros(b, len(MODALITIES), dtype=torch.bool)
+
+    def per_face(probability: float) -> Tensor:
+        return chance((b, 1, 1, 1), probability, generator).to(images.device)
+
+    mask = torch.where(per_face(full_mask_share), 1.0, free_form(b, h, w, generator, device=images.device))
+    maps = {"sketch": jitter_sketch(pencil_sketch(images), generator), "semantics": one_hot(labels),
+            "colour": region_mean(images, labels)}
+    drawn = training_conditions(images, labels, maps["sketch"], generator, mask, scheme, drop, colour=maps["colour"],
+                                foreign=foreign, jitter=False)
+    is_exemplar = per_face(exemplar_share)
     shown = {}
     for index, name in enumerate(GUIDANCE, start=1):
-        is_kept = ~chance((b,), drop, generator) & ~is_exemplar if keep_guidance else torch.zeros(b, dtype=torch.bool)
-        is_whole, is_hole = chance((b,), whole_share, generator), chance((b,), 0.5, generator)
-        region = torch.where(_flag(is_hole, device), mask, mat_masks(b, h, w, generator, device=device))
-        region = torch.where(_flag(is_whole, device), 1.0, region)
-        shown[name] = maps[name] * region * _flag(is_kept, device)
-        present[:, index] = is_kept
-    has_image = torch.ones(b, dtype=torch.bool) if keep_image else ~chance((b,), drop, generator)
-    has_image |= is_exemplar | ~present.any(dim=1)
-    present[:, 0] = has_image
-    image = images * (1 - mask) * _flag(has_image, device)
-    return Conditions(mask=mask, image=image, present=present.to(device), **shown)
-
-
-def dominant_conditions(images: Tensor, maps: dict[str, Tensor], generator: torch.Generator, *, drop: float = 0.5) -> Conditions:
-    """The published encoder trainer's scheme (e4e_trainer): one modality of a batch is dominant.
-
-    It is cut by a large free-form mask only; every other one is absent with probability ``drop`` and otherwise shows a random
-    region.
-    """
-    b, _, h, w = images.shape
-    device = images.device
-    dominant = int(integers((), 0, len(MODALITIES), generator))
-    sources = {"image": images, **maps}
-    present = torch.ones(b, len(MODALITIES), dtype=torch.bool)
-    shown, mask = {}, None
-    for index, name in enumerate(MODALITIES):
-        if index == dominant:
-            hole = free_form(b, h, w, generator, device=device)
-        else:
-            hole = 1 - mat_masks(b, h, w, generator, device=device)
-            present[:, index] = ~chance((b,), drop, generator)
-        shown[name] = sources[name] * (1 - hole) * _flag(present[:, index], device)
-        if name == "image":
-            mask = torch.where(_flag(present[:, index], device), hole, 1.0)
-    return Conditions(mask=mask, present=present.to(device), **shown)
-
-
-
-def _flag(chosen: Tensor, device: torch.device) -> Tensor:
-    """A bool per sample, shaped to multiply or select maps [b,c,h,w]."""
-    return chosen.to(device).view(-1, 1, 1, 1)
+        region = torch.where(per_face(0.5), mask, 1.0)
+        is_replaced = per_face(regions_share) & drawn.present[:, index].view(-1, 1, 1, 1)
+        shown[name] = torch.where(is_replaced, maps[name] * region, getattr(drawn, name))
+        shown[name] = torch.where(is_exemplar, 0.0, shown[name])
+    is_empty = ~drawn.present.any(dim=1).view(-1, 1, 1, 1)
+    image = torch.where(is_exemplar | is_empty, images, drawn.image)
+    return Conditions.build(torch.where(is_exemplar, 0.0, mask), image, check=False, **shown)

@@ -32,7 +32,7 @@ def knob(default: Any, meaning: str, basis: str = "ours", **limits: Any) -> Any:
 class StageSettings(BaseModel):
     """Settings common to all stages. Durations are in images."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     images: int = knob(100_000, "length of the run", ge=1)
     batch: int = knob(16, "images of one step, over all processes", ge=1)
@@ -76,11 +76,12 @@ class EncoderSettings(StageSettings):
     network: Literal["compact", "paper"] = knob("compact", "widths: the shipped ones or the paper's")
     lr: float = knob(1e-3, "Adam's learning rate (e4e: Ranger, 1e-4)", gt=0)
     clip_norm: float | None = knob(5.0, "largest gradient norm per optimizer", gt=0)
-    scheme: Literal["independent", "dominant"] = knob(
-        "independent", "modalities kept each by its own draw (Algorithm 1), or one whole and the others by halves (e4e)", "paper")
+    scheme: Literal["algorithm1", "dominant"] = knob(
+        "algorithm1", "modalities dropped each by its own draw, or one of them always shown as in e4e", "paper")
     drop: float = knob(0.5, "probability that a modality is absent", "e4e", ge=0, le=1)
     exemplar_share: float = knob(0.15, "share of faces shown whole, as exemplars are", ge=0, le=1)
-    whole_share: float = knob(0.3, "share of present guidance shown over the whole face, not in a random region", ge=0, le=1)
+    regions_share: float = knob(0.5, "share of present guidance that shows the hole or the whole face, not a random region",
+                                ge=0, le=1)
     code_weight: float = knob(1.0, "weight of the regression on exactly known codes, in units of std(w)²", ge=0)
     l2_weight: float = knob(1.0, "weight of the squared pixel error", "e4e", ge=0)
     lpips_weight: float = knob(0.8, "weight of LPIPS", "e4e", ge=0)
@@ -136,7 +137,8 @@ class GeneratorSettings(StageSettings):
     r1_every: int = knob(16, "steps between R1 penalties", "StyleGAN2", ge=1)
     foreign_share: float = knob(0.8, "probability that a step's exemplars are other faces", "EXE-GAN", ge=0, le=1)
     drop: float = knob(0.5, "probability that a guidance is absent", "e4e", ge=0, le=1)
-    whole_share: float = knob(0.3, "share of present guidance shown over the whole face, not in a random region", ge=0, le=1)
+    regions_share: float = knob(0.5, "share of present guidance that shows the hole or the whole face, not a random region",
+                                ge=0, le=1)
     full_mask_share: float = knob(0.05, "share of faces masked completely (generation without a photo)", ge=0, le=1)
     projected_share: float = knob(0.5, "own exemplars: probability that the codes come from the conditions instead", ge=0, le=1)
     expert_loss_every: int = knob(1, "steps between identity, LPIPS and attribute losses", ge=1)

@@ -23,7 +23,7 @@ from facemug_lib.models.discriminator import LatentDiscriminator
 from facemug_lib.models.style_encoder import StyleEncoder, StyleEncoderConfig
 from facemug_lib.training import losses
 from facemug_lib.training.grids import picture_grid
-from facemug_lib.training.guidance import dominant_conditions, guidance_maps, labels_from, sample_conditions, whole_conditions
+from facemug_lib.training.guidance import labels_from, sample_conditions, whole_conditions
 from facemug_lib.training.profiles import EncoderSettings
 from facemug_lib.training.stage import StepContext
 from facemug_lib.training.start import start
@@ -82,12 +82,8 @@ class EncoderStage:
         if s.progressive_every:
             unlocked = max(0, context.images_seen - s.progressive_start) // s.progressive_every
             encoder.set_active_deltas(min(unlocked, self.prior.num_codes - 1))
-        maps = guidance_maps(batch.images, labels_from(batch, self.expert))
-        if s.scheme == "dominant":
-            conditions = dominant_conditions(batch.images, maps, context.generator, drop=s.drop)
-        else:
-            conditions = sample_conditions(batch.images, maps, context.generator, drop=s.drop, whole_share=s.whole_share,
-                                           keep_image=False, exemplar_share=s.exemplar_share)
+        conditions = sample_conditions(batch.images, labels_from(batch, self.expert), context.generator, scheme=s.scheme,
+                                       drop=s.drop, regions_share=s.regions_share, exemplar_share=s.exemplar_share)
 
         codes, deltas = encoder(conditions.encoder_input(), return_deltas=True)
         terms: dict[str, tuple[float, Tensor]] = {"delta": (s.delta_weight, losses.delta_norm(deltas))}
@@ -137,11 +133,11 @@ class EncoderStage:
         images = faces.images
         generator = torch.Generator().manual_seed(TEST_MASK_SEED + first)
         mask = free_form(len(images), *images.shape[2:], generator, device=images.device, hole_range=(0.1, 0.6))
-        maps = guidance_maps(images, labels_from(faces, self.expert))
+        labels = labels_from(faces, self.expert)
         return faces, {
             "whole": exemplar_input(images),
-            "hole": whole_conditions(images, maps, mask, guidance=()).encoder_input(),
-            "guided": whole_conditions(images, maps, mask).encoder_input(),
+            "hole": whole_conditions(images, labels, mask, guidance=()).encoder_input(),
+            "guided": whole_conditions(images, labels, mask).encoder_input(),
         }
 
     def evaluate(self, modules: dict[str, nn.Module], count: int) -> dict[str, float]:

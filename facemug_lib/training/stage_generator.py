@@ -19,7 +19,7 @@ from facemug_lib.models.discriminator import Discriminator, DiscriminatorConfig
 from facemug_lib.models.generator import GeneratorConfig, RefinementGenerator
 from facemug_lib.training import losses
 from facemug_lib.training.grids import picture_grid
-from facemug_lib.training.guidance import guidance_maps, labels_from, sample_conditions, whole_conditions
+from facemug_lib.training.guidance import labels_from, sample_conditions, whole_conditions
 from facemug_lib.training.profiles import GeneratorSettings
 from facemug_lib.training.stage import StepContext
 from facemug_lib.training.start import frozen, start
@@ -79,14 +79,14 @@ class GeneratorStage:
     # -- one step ---------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def _draw(self, images: Tensor, maps: dict[str, Tensor], context: StepContext) -> tuple[Conditions, Tensor, Tensor, bool]:
+    def _draw(self, images: Tensor, labels: Tensor, context: StepContext) -> tuple[Conditions, Tensor, Tensor, bool]:
         """(conditions, exemplars x_e, codes w̄, whether the exemplars are other faces): Algorithm 3 up to the bank."""
         s, draws, b = self.settings, context.generator, len(images)
         is_foreign = bool(chance((), s.foreign_share, draws))
         exemplars = images[derangement(b, draws).to(images.device)] if is_foreign else images
         # A foreign exemplar contradicts guidance taken from the face itself, so it comes without any.
-        conditions = sample_conditions(images, maps, draws, drop=s.drop, whole_share=s.whole_share, keep_guidance=not is_foreign,
-                                       full_mask_share=s.full_mask_share)
+        conditions = sample_conditions(images, labels, draws, scheme="algorithm3", drop=s.drop, regions_share=s.regions_share,
+                                       full_mask_share=s.full_mask_share, foreign=torch.full((b,), is_foreign))
         codes = self.encoder(exemplar_input(exemplars)).float()
         if is_foreign and s.attribute == "diverse":
             # w̄ = (1 − r)·w_mix + r·w_e, w_mix = style mixing of F(z_1) and F(z_2) (Eq. 20–21).
@@ -103,8 +103,7 @@ class GeneratorStage:
     def step(self, batch: FaceBatch, context: StepContext) -> dict[str, float | Tensor]:
         s, images = self.settings, batch.images
         generator, discriminator = self.modules["generator"], self.modules["discriminator"]
-        maps = guidance_maps(images, labels_from(batch, self.expert))
-        conditions, exemplars, codes, is_foreign = self._draw(images, maps, context)
+        conditions, exemplars, codes, is_foreign = self._draw(images, labels_from(batch, self.expert), context)
         with torch.no_grad():
             prior_image, features = self.prior(codes)
         made = generator(conditions, codes, features, prior_image.float()).image.float()
@@ -151,8 +150,9 @@ class GeneratorStage:
         images = self._test_faces(first + count)[first : first + count]
         generator = torch.Generator().manual_seed(TEST_MASK_SEED + first)
         mask = free_form(len(images), *images.shape[2:], generator, device=images.device, hole_range=(0.1, 0.6))
-        maps = guidance_maps(images, labels_from(FaceBatch(images), self.expert))
-        return images, {"hole": whole_conditions(images, maps, mask, guidance=()), "guided": whole_conditions(images, maps, mask)}
+        labels = labels_from(FaceBatch(images), self.expert)
+        return images, {"hole": whole_conditions(images, labels, mask, guidance=()),
+                        "guided": whole_conditions(images, labels, mask)}
 
     def _edit(self, generator: nn.Module, conditions: Conditions, images: Tensor) -> tuple[Tensor, Tensor]:
         """(edited faces, the prior's pictures of the same codes pasted into the holes): one feed-forward pass."""

@@ -21,7 +21,8 @@ from facemug_lib.training.loop import _average, train
 from facemug_lib.weights import read_weights
 
 HERE = Path(__file__).parent
-RUN = dict(images=96, batch=8, checkpoint_every=24, stats_every=24, ema_halflife=64, warmup=32, decay=32, report=lambda line: None)
+RUN = dict(images=96, batch=8, checkpoint_every=24, stats_every=24, ema_halflife=64, warmup=32, decay=32,
+           report=lambda line: None)
 
 
 def final_state(folder: Path) -> dict:

@@ -1,0 +1,167 @@
+"""Stages 1 to 3 on a small stand-in prior: they learn, resume bit-equal, and keep their hands off each other's networks."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from fakes import FakePrior, encoder_stage, generator_stage, warping_stage
+from test_loop import equal, in_process
+
+from facemug_lib.errors import FacemugError
+from facemug_lib.faces.dataset import FaceBatch, PriorFaces
+from facemug_lib.modalities.conditions import Conditions
+from facemug_lib.training.checkpoints import newest_checkpoint
+from facemug_lib.training.guidance import sample_conditions, whole_conditions
+from facemug_lib.training.loop import train
+
+QUIET = dict(report=lambda line: None, evaluate_count=4, grid_every=10**9, checkpoint_every=10**9, stats_every=4)
+
+
+def run(stage: object, folder: Path, images: int, batch: int = 4, **more: object) -> dict:
+    train(stage, PriorFaces(stage.prior), folder, images=images, batch=batch, **QUIET | more)
+    return newest_checkpoint(folder)[1]
+
+
+class FourFaces(PriorFaces):
+    """The same four faces again and again."""
+
+    def draw(self, indices: Sequence[int], seed: int) -> FaceBatch:
+        return super().draw([index % 4 for index in indices], seed)
+
+
+def test_encoder_learns_codes_and_pictures(tmp_path: Path) -> None:
+    stage = encoder_stage(lr=3e-3, exemplar_share=1.0, code_weight=50.0, image_loss_every=1, latent_weight=0.0)
+    result = train(stage, FourFaces(stage.prior), tmp_path, images=120, batch=4, **QUIET | {"stats_every": 20})
+    lines = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
+    first, last = lines[0]["losses"], lines[-2]["losses"]
+    for name in ("code", "l2", "lpips", "identity"):
+        assert last[name] < 0.6 * first[name], name
+    assert set(result.weights) == {"style_encoder", "latent_discriminator"}
+    assert (tmp_path / "grid-000000000120.png").is_file()
+
+
+def test_untrained_encoder_scores_as_the_mean_code() -> None:
+    stage = encoder_stage()
+    stage.modules["style_encoder"].eval()
+    with torch.no_grad():
+        scores = stage.evaluate(stage.modules, 4)
+    assert scores["code_mse_mean"] > 0
+    for view in ("whole", "hole", "guided"):
+        assert scores[f"code_mse_{view}"] == pytest.approx(scores["code_mse_mean"], rel=0.05)
+
+
+KILLED = """
+import os, signal, sys
+from fakes import encoder_stage
+from test_stages import run
+stage = encoder_stage()
+step = stage.step
+def until(batch, context):
+    if context.images_seen == 20:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(batch, context)
+stage.step = until
+run(stage, sys.argv[1], 32, checkpoint_every=8)
+"""
+
+
+def test_killed_encoder_run_resumes_bit_equal(tmp_path: Path) -> None:
+    killed = in_process(KILLED, str(tmp_path / "killed"))
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert newest_checkpoint(tmp_path / "killed")[0] == 16
+    whole = run(encoder_stage(), tmp_path / "whole", 32, checkpoint_every=8)
+    resumed = run(encoder_stage(), tmp_path / "killed", 32, checkpoint_every=8)
+    for part in ("modules", "averages", "optimizers"):
+        assert equal(whole[part], resumed[part]), part
+
+
+def test_encoder_unlocks_offsets_by_images_seen(tmp_path: Path) -> None:
+    stage = encoder_stage(progressive_start=8, progressive_every=4, image_loss_every=1, scheme="dominant")
+    run(stage, tmp_path, 24)
+    # The last step began at 20 images: (20 − 8) / 4.
+    assert stage.modules["style_encoder"].active_deltas == 3
+
+
+def test_faces_without_codes_train_by_images(tmp_path: Path) -> None:
+    stage = encoder_stage(image_loss_every=1)
+    source = PriorFaces(stage.prior)
+    draw = source.draw
+    source.draw = lambda indices, seed: type(faces)(faces.images) if (faces := draw(indices, seed)) else None
+    source.has_codes = False
+    before = stage.modules["style_encoder"].heads.base.weight.clone()
+    train(stage, source, tmp_path, images=4, batch=4, **QUIET)
+    assert not torch.equal(before, stage.modules["style_encoder"].heads.base.weight)
+
+
+def test_untrained_warping_leaves_the_source_and_learns(tmp_path: Path) -> None:
+    stage = warping_stage(lr=3e-3)
+    with torch.no_grad():
+        before = stage.evaluate(stage.modules, 8)
+    for score in ("lpips", "identity", "attribute"):
+        assert before[f"{score}_warped"] == pytest.approx(before[f"{score}_source"], abs=1e-6)
+    train(stage, FourFaces(stage.prior), tmp_path, images=160, batch=4, **QUIET | {"stats_every": 40})
+    lines = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
+    assert lines[-2]["losses"]["lpips"] < 0.9 * lines[0]["losses"]["lpips"]
+    assert lines[-1]["scores"]["lpips_source"] == pytest.approx(before["lpips_source"], rel=0.5)
+
+
+def test_untrained_generator_is_the_pasted_prior_and_learns(tmp_path: Path) -> None:
+    stage = generator_stage(adversarial_weight=0.01, foreign_share=0.0)
+    for module in stage.modules.values():
+        module.eval()
+    with torch.no_grad():
+        before = stage.evaluate(stage.modules, 4)
+    for view in ("hole", "guided"):
+        assert before[f"lpips_{view}"] == pytest.approx(before[f"prior_lpips_{view}"], rel=1e-5)
+    result = train(stage, PriorFaces(stage.prior), tmp_path, images=64, batch=4, **QUIET | {"ema_halflife": 20})
+    assert result.scores["prior_lpips_hole"] == pytest.approx(before["prior_lpips_hole"], rel=1e-4)
+    assert result.scores["psnr_guided"] > before["psnr_guided"]
+    assert set(result.weights) == {"generator", "discriminator"}
+
+
+@pytest.mark.parametrize("overrides", [{"fusion": "addition"}, {"fusion": "gated"}, {"attribute": "plain"}, {"use_bank": False},
+                                       {"foreign_share": 1.0}, {"full_mask_share": 1.0, "expert_loss_every": 2}])
+def test_generator_variants_train_both_networks(overrides: dict, tmp_path: Path) -> None:
+    stage = generator_stage(**overrides)
+    before = {name: [p.clone() for p in module.parameters()] for name, module in stage.modules.items()}
+    state = run(stage, tmp_path, 8)
+    for name, module in stage.modules.items():
+        assert any(not torch.equal(old, new) for old, new in zip(before[name], module.parameters(), strict=True)), name
+        assert all(p.requires_grad for p in module.parameters())
+    assert set(state["optimizers"]) == {"generator", "discriminator"}
+
+
+def test_foreign_exemplars_need_company(tmp_path: Path) -> None:
+    with pytest.raises(FacemugError, match="at least two faces"):
+        run(generator_stage(foreign_share=1.0), tmp_path, 1, batch=1)
+
+
+def test_sampled_conditions_obey_their_shares() -> None:
+    prior = FakePrior()
+    images = PriorFaces(prior).faces(range(24)).images
+    labels = torch.ones(24, 64, 64, dtype=torch.long)
+
+    def draw(**shares: object) -> Conditions:
+        return sample_conditions(images, labels, torch.Generator().manual_seed(0), **{"scheme": "algorithm1"} | shares)
+
+    kept = draw(drop=0.0, regions_share=1.0)
+    assert kept.present[:, 2].all()
+    share = kept.semantics.sum(1, keepdim=True)
+    for one, mask in zip(share, kept.mask, strict=True):  # the whole face, or exactly the hole
+        assert torch.equal(one, torch.ones_like(one)) or torch.equal(one, mask)
+    assert 4 < sum(torch.equal(one, torch.ones_like(one)) for one in share) < 20
+    exemplars = draw(exemplar_share=1.0)
+    assert torch.equal(exemplars.image, images) and not exemplars.present[:, 1:].any() and not exemplars.mask.any()
+    nothing = draw(drop=1.0)
+    assert nothing.present[:, 0].all() and not nothing.present[:, 1:].any()
+    blind = draw(scheme="algorithm3", full_mask_share=1.0)
+    assert blind.mask.all() and not blind.image.any()
+    foreign = draw(scheme="algorithm3", drop=0.0, foreign=torch.ones(24, dtype=torch.bool))
+    assert not foreign.present[:, 1:].any()
+    whole = whole_conditions(images, labels, kept.mask, guidance=("sketch",))
+    assert whole.present[:, 1].all() and not whole.present[:, 2:].any()
