@@ -46,7 +46,7 @@ class Agreement:
 
 @torch.no_grad()
 def compare(student: ExpertStudent, images: Tensor, labels: Tensor, attributes: Tensor, batch: int = 8) -> Agreement:
-    """``student`` on images [n,3,h,w] against the teachers' labels [n,h,w] and attributes [n,10] (NaN = unknown)."""
+    """``student`` on images [n,3,h,w] against the teachers' labels [n,h,w] and attributes [n,10], NaN = unknown."""
     confusion = torch.zeros(NUM_CLASSES * NUM_CLASSES, dtype=torch.long)
     read = []
     for part, truth in zip(images.split(batch), labels.split(batch), strict=True):
@@ -60,8 +60,8 @@ def compare(student: ExpertStudent, images: Tensor, labels: Tensor, attributes: 
     union = confusion.sum(0) + confusion.sum(1) - hit
     iou = torch.where(union > 0, hit / union, torch.nan)
     agreed = _attribute_agreement(torch.cat(read).cpu().double(), attributes.cpu().double())
-    return Agreement(dict(zip(SEMANTIC_CLASSES, iou.tolist(), strict=True)), float(hit.sum() / confusion.sum()), agreed, confusion,
-                     len(images))
+    per_class = dict(zip(SEMANTIC_CLASSES, iou.tolist(), strict=True))
+    return Agreement(per_class, float(hit.sum() / confusion.sum()), agreed, confusion, len(images))
 
 
 def agreement(student: ExpertStudent, teachers: Teachers, images: Tensor | Iterable[Tensor], batch: int = 8) -> Agreement:

@@ -119,6 +119,8 @@ class ExpertStage:
             labels = self._ask().parse(batch.images).to(batch.images.device)
         if attributes is None:
             attributes = self._ask().attributes(batch.images, labels).to(batch.images.device)
+        elif "mirrored" in batch.extra:  # the file's rows describe the images before the source flipped them
+            attributes = torch.where(batch.extra["mirrored"][:, None], attributes * self._sign.to(attributes), attributes)
         return labels, attributes
 
     def _ask(self) -> Teachers:
