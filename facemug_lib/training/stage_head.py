@@ -1,7 +1,7 @@
 """Stage 0: distil picture heads for 64, 128 and 256 px from the prior's own 1024-px output.
 
-The teacher is the full network reduced by area averaging; the student paints from the bank's features at half the picture's
-size (:class:`~facemug_lib.faces.prior.WaveletHead`). Its linear part is solved in closed form (ridge regression on the
+The teacher is the full network reduced by area averaging; the students paint from features of its trunk
+(:class:`~facemug_lib.faces.prior.PictureHead`). Their linear part is solved in closed form (ridge regression on the
 target's Haar coefficients), the modulated part is trained by L1 + LPIPS on crops.
 
 Rendering 1024 px dominates the cost on a CPU, so each batch is used for several updates on random crops (``crops_per_batch``).
@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from facemug_lib.faces.prior import HEAD_SIZES, FacePrior, PictureHeads
+from facemug_lib.faces.prior import HEAD_SOURCES, FacePrior, PictureHeads
 from facemug_lib.training.stage import FaceBatch, StepContext
 
 FIT_SEED = 20_000_000  # far from the seeds of training and test faces
@@ -45,14 +45,14 @@ def sample_codes(prior: FacePrior, count: int, generator: torch.Generator, mixed
 
 @torch.no_grad()
 def render_targets(
-    prior: FacePrior, codes: Tensor, sizes: Iterable[int] = HEAD_SIZES
+    prior: FacePrior, codes: Tensor, sizes: Iterable[int] = tuple(HEAD_SOURCES)
 ) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
     """(features by resolution, teacher pictures by size): one pass of the 1024-px network, reduced by area averaging."""
     extended = torch.cat((codes, codes[:, -1:].expand(-1, prior.num_codes_full - codes.shape[1], -1)), dim=1)
     features = prior.features(extended, max_resolution=512)
     image = prior.to_rgb(features[512], extended[:, -1])
     targets = {size: functional.avg_pool2d(image, 1024 // size) for size in sizes}
-    return {size // 2: features[size // 2] for size in sizes}, targets
+    return {HEAD_SOURCES[size]: features[HEAD_SOURCES[size]] for size in sizes}, targets
 
 
 @torch.no_grad()
@@ -63,10 +63,16 @@ def fit_linear_heads(
     normal: dict[int, Tensor] = {}
     moments: dict[int, Tensor] = {}
     for features, targets in renders:
-        for size in heads.config["sizes"]:
-            x = features[size // 2].float().flatten(2).transpose(1, 2).flatten(0, 1)
+        for name, head in heads.items():
+            size = int(name)
+            x = features[HEAD_SOURCES[size]].float().flatten(2).transpose(1, 2).flatten(0, 1)
             x = torch.cat((x, torch.ones_like(x[:, :1])), dim=1)
-            y = forward_haar(targets[size].float()).flatten(2).transpose(1, 2).flatten(0, 1)
+            y = (
+                (forward_haar(targets[size].float()) if head.upscale == 2 else targets[size].float())
+                .flatten(2)
+                .transpose(1, 2)
+                .flatten(0, 1)
+            )
             normal[size] = normal.get(size, 0) + (x.T @ x).double()
             moments[size] = moments.get(size, 0) + (x.T @ y).double()
     for size, gram in normal.items():
@@ -79,12 +85,13 @@ def fit_linear_heads(
 
 
 def crop_pair(features: Tensor, target: Tensor, crop: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """The same random window of features [b, c, s, s] (``crop``²) and picture [b, 3, 2s, 2s] ((2·``crop``)²)."""
+    """The same random window of features [b, c, s, s] and picture [b, 3, u·s, u·s]; ``crop``² of the features where u = 2."""
     size = features.shape[-1]
-    crop = min(crop, size)
+    scale = target.shape[-1] // size
+    crop = min(crop * 2 // scale, size)
     top, left = (int(torch.randint(0, size - crop + 1, (), generator=generator)) for _ in range(2))
     window = features[:, :, top : top + crop, left : left + crop]
-    return window, target[:, :, 2 * top : 2 * (top + crop), 2 * left : 2 * (left + crop)]
+    return window, target[:, :, scale * top : scale * (top + crop), scale * left : scale * (left + crop)]
 
 
 def psnr(image: Tensor, target: Tensor) -> Tensor:
@@ -132,12 +139,12 @@ class HeadStage:
             loss = torch.zeros((), device=context.device)
             for name, head in heads.items():
                 size = int(name)
-                window, target = crop_pair(features[size // 2], targets[size], self.crop, context.generator)
+                window, target = crop_pair(features[HEAD_SOURCES[size]], targets[size], self.crop, context.generator)
                 image = head(window, batch.codes[:, self.prior.head_code(size)])
                 l1 = functional.l1_loss(image, target)
                 loss = loss + l1
                 logged[f"l1_{size}"] = l1.detach()
-                if self.perceptual is not None and size == max(HEAD_SIZES):
+                if self.perceptual is not None and size == max(HEAD_SOURCES):
                     distance = self.perceptual(image.clamp(-1, 1), target.clamp(-1, 1)).mean()
                     loss = loss + self.lpips_weight * distance
                     logged["lpips"] = distance.detach()
@@ -154,9 +161,9 @@ class HeadStage:
             features, targets = render_targets(self.prior, codes)
             for name, head in modules["prior_heads"].items():
                 size = int(name)
-                image = head(features[size // 2], codes[:, self.prior.head_code(size)])
+                image = head(features[HEAD_SOURCES[size]], codes[:, self.prior.head_code(size)])
                 scores.setdefault(f"psnr_{size}", []).append(psnr(image, targets[size]))
-                if self.perceptual is not None and size == max(HEAD_SIZES):
+                if self.perceptual is not None and size == max(HEAD_SOURCES):
                     scores.setdefault("lpips_vgg", []).append(
                         self.perceptual(image.clamp(-1, 1), targets[size].clamp(-1, 1)).reshape(1)
                     )
@@ -168,7 +175,7 @@ class HeadStage:
         generator = torch.Generator().manual_seed(TEST_SEED)
         codes = sample_codes(self.prior, 4, generator)
         features, targets = render_targets(self.prior, codes)
-        image = modules["prior_heads"]["256"](features[128], codes[:, self.prior.head_code(256)])
+        image = modules["prior_heads"]["256"](features[256], codes[:, self.prior.head_code(256)])
         rows = torch.cat((torch.cat(list(targets[256]), dim=2), torch.cat(list(image), dim=2)), dim=1)
         return ((rows.clamp(-1, 1) * 0.5 + 0.5) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
 
