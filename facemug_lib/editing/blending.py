@@ -76,7 +76,9 @@ def detail_gain(raw: Tensor, known: Tensor, mask: Tensor) -> Tensor:
 
     Compared where the two agree best: the third of the known pixels within 24 px of the hole whose low frequencies differ least.
     """
-    near = (F.max_pool2d(mask, 2 * RING + 1, 1, RING) > 0.5) & (mask < 0.5)
+    side = 2 * RING + 1
+    grown = F.max_pool2d(F.max_pool2d(mask, (1, side), 1, (0, RING)), (side, 1), 1, (RING, 0))
+    near = (grown > 0.5) & (mask < 0.5)
     low_raw, low_known = _low_pass(raw), _low_pass(known)
     error = (low_raw - low_known).abs().mean(1, keepdim=True)
     gains = []
@@ -93,8 +95,7 @@ def detail_gain(raw: Tensor, known: Tensor, mask: Tensor) -> Tensor:
 
 def sharpen(image: Tensor, gain: Tensor | float) -> Tensor:
     """Multiply the fine detail of ``image`` [b,c,h,w] by ``gain``."""
-    low = _low_pass(image)
-    return low + (image - low) * gain
+    return image + (gain - 1) * (image - _low_pass(image))
 
 
 def _low_pass(image: Tensor, sigma: float = DETAIL_SIGMA) -> Tensor:

@@ -14,7 +14,7 @@ spec.loader.exec_module(tiny)
 
 @pytest.fixture(scope="session")
 def editor():
-    """Untrained compact networks on a prior of a few numbers."""
+    """Untrained networks, the generator a narrow one, on a prior of a few numbers."""
     return tiny.tiny_editor()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 from facemug_lib.editing.editor import Editor
 from facemug_lib.editing.refine import Experts
 from facemug_lib.faces.code_space import CODE_DIM, CodeSpace
+from facemug_lib.models.aggregation import AggregationConfig
 from facemug_lib.models.generator import GeneratorConfig, RefinementGenerator
 from facemug_lib.models.latent_warping import LatentWarping
 from facemug_lib.models.style_encoder import StyleEncoder
@@ -66,7 +68,9 @@ class TinyParser(nn.Module):
 def tiny_editor() -> Editor:
     torch.manual_seed(0)
     prior = TinyPrior()
-    config = GeneratorConfig.compact(feature_channels=prior.feature_channels, code_layers=prior.code_layers)
+    config = replace(GeneratorConfig.compact(feature_channels=prior.feature_channels, code_layers=prior.code_layers),
+                     widths=(8,) * 7, global_dim=16, bottleneck=8, style_rank=8,
+                     aggregation=AggregationConfig(width=4, hidden=4, score_hidden=2))
     networks = [StyleEncoder(mean_w=prior.mean_w), LatentWarping(), RefinementGenerator(config)]
     for network in networks:
         network.eval().requires_grad_(False)

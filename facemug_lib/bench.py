@@ -1,0 +1,231 @@
+"""How fast this machine is: prior, modalities, editing, training, and the memory they need."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from facemug_lib.devices import resolve_device
+from facemug_lib.errors import FacemugError
+
+TRAINED_STAGES = ("head", "expert", "encoder", "warping", "generator")
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One number and the circumstances it holds under."""
+
+    section: str
+    name: str
+    value: float
+    unit: str
+    batch: int
+    precision: str = "fp32"
+
+
+def bench_command(out: Path | None = None, quick: bool = False, device: str = "auto") -> None:
+    """Measure, print a table, and write the numbers to ``out`` as JSON.
+
+    A section that fails is named with its reason and the others go on; then the command fails at its end.
+    """
+    if out is not None and not out.parent.is_dir():
+        raise FacemugError(f"no folder {out.parent}: make it first or write elsewhere")
+    target = resolve_device(device)
+    report = measure(target, quick, tell=lambda line: print(line, flush=True))
+    print(table(report))
+    if out is not None:
+        temporary = out.with_name(f".{out.name}.{os.getpid()}")
+        temporary.write_text(json.dumps(report, indent=2) + "\n")
+        os.replace(temporary, out)
+    if report["failures"]:
+        failed = "; ".join(f"{name}: {reason}" for name, reason in report["failures"].items())
+        raise FacemugError(f"{len(report['failures'])} of {len(report['peak_memory_mib'])} sections failed ({failed})")
+
+
+def measure(device: torch.device, quick: bool = False, tell: Callable[[str], None] = lambda line: None,
+            sections: dict[str, Callable[[torch.device, bool], list[Measurement]]] | None = None) -> dict[str, Any]:
+    """Run every section by itself: {"machine", "measurements", "peak_memory_mib", "failures", "seconds"}, each by section."""
+    sections = SECTIONS if sections is None else sections
+    report: dict[str, Any] = {"machine": machine(device), "measurements": []}
+    report |= {"peak_memory_mib": {}, "failures": {}, "seconds": {}}
+    for name, section in sections.items():
+        tell(f"{name} …")
+        started = time.perf_counter()
+        with peak_memory(device) as peak:
+            try:
+                report["measurements"] += [asdict(one) for one in section(device, quick)]
+            except Exception as error:  # a section that fails is reported, and must not hide the others
+                report["failures"][name] = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        report["peak_memory_mib"][name] = peak["mib"]
+        report["seconds"][name] = round(time.perf_counter() - started, 2)
+    return report
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """What the numbers were measured on."""
+    return {"device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {platform.machine()}",
+            "cores": os.cpu_count(), "threads": torch.get_num_threads(), "load": round(psutil.getloadavg()[0], 1),
+            "memory_gib": round(psutil.virtual_memory().total / 2**30, 1), "torch": torch.__version__,
+            "python": platform.python_version()}
+
+
+def table(report: dict[str, Any]) -> str:
+    """The report as plain text."""
+    about = report["machine"]
+    lines = [f"{about['device']}, {about['threads']} threads on {about['cores']} cores (load {about['load']} at the start), "
+             f"torch {about['torch']}", f"{'section':<12}{'measured':<34}{'value':>12}  {'unit':<10}{'batch':>5}  precision"]
+    for one in report["measurements"]:
+        lines.append(f"{one['section']:<12}{one['name']:<34}{one['value']:>12.4g}  {one['unit']:<10}{one['batch']:>5}  "
+                     f"{one['precision']}")
+    kind = "GPU memory" if about["device"] != f"CPU, {platform.machine()}" else "resident memory"
+    for name, mib in report["peak_memory_mib"].items():
+        outcome = f"FAILED: {report['failures'][name]}" if name in report["failures"] else f"{report['seconds'][name]:.0f} s"
+        lines.append(f"{name:<12}{f'peak {kind}':<34}{mib:>12,}  MiB       {outcome}")
+    return "\n".join(lines)
+
+
+@contextmanager
+def peak_memory(device: torch.device) -> Iterator[dict[str, int]]:
+    """Fills ``{"mib": n}`` with the most memory used inside the block: allocated on the GPU, or resident of this process."""
+    peak = {"mib": 0}
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        yield peak
+        peak["mib"] = torch.cuda.max_memory_allocated(device) // 2**20
+        return
+    process, stop = psutil.Process(), threading.Event()
+
+    def watch() -> None:
+        while True:
+            peak["mib"] = max(peak["mib"], process.memory_info().rss // 2**20)
+            if stop.wait(0.02):
+                return
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield peak
+    finally:
+        stop.set()
+        watcher.join()
+
+
+def median_seconds(job: Callable[[], object], device: torch.device, repeats: int) -> float:
+    """Median wall time of ``job`` over ``repeats`` runs after one that does not count."""
+    times = []
+    for _ in range(repeats + 1):
+        started = time.perf_counter()
+        job()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - started)
+    return statistics.median(times[1:])
+
+
+# -- sections -------------------------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def bench_prior(device: torch.device, quick: bool) -> list[Measurement]:
+    """The face prior at 256 and 1024 px."""
+    from facemug_lib.faces.prior import FacePrior
+
+    prior = FacePrior.load(device).to(memory_format=torch.channels_last)
+    batches = (1, 64) if device.type == "cuda" else (1, 4)
+    measured = []
+    for size in (256, 1024):
+        for batch in batches:
+            if size == 1024 and batch > 1 and device.type == "cpu":
+                continue  # as fast per face as one by one, and a lot of memory
+            codes = prior.broadcast(prior.sample_w(batch, torch.Generator().manual_seed(0)))
+            for precision in ("fp32", "bf16") if device.type == "cuda" else ("fp32",):
+                with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+                    job = partial(prior.synthesize, codes, size)
+                    seconds = median_seconds(job, device, 3 if quick else 9)
+                measured += [Measurement("prior", f"{size} px", batch / seconds, "images/s", batch, precision),
+                             Measurement("prior", f"{size} px", 1e3 * seconds, "ms", batch, precision)]
+    return measured
+
+
+def bench_modalities(device: torch.device, quick: bool) -> list[Measurement]:
+    """Making each modality from images."""
+    from facemug_lib.modalities.throughput import throughput
+
+    batch = 64 if device.type == "cuda" else 8
+    speeds = throughput(batch, device, seconds=0.3 if quick else 1.5)
+    return [Measurement("modalities", name, speed, "images/s", batch) for name, speed in speeds.items()]
+
+
+def bench_editing(device: torch.device, quick: bool) -> list[Measurement]:
+    """One edit of an aligned face with all pixel-wise guidance, feed-forward; and one step of refinement."""
+    from facemug_lib.editing.editor import Editor
+    from facemug_lib.modalities.sketch import pencil_sketch
+
+    editor = Editor.load(device)
+    with torch.no_grad():
+        face = editor.prior.synthesize(editor.prior.sample_w(1, torch.Generator().manual_seed(1))).clamp(-1, 1).cpu()
+    mask = torch.zeros(1, 1, 256, 256)
+    mask[..., 90:200, 70:190] = 1
+    guidance = {"sketch": pencil_sketch(face), "colour": face.clone(), "semantics": torch.ones(1, 256, 256, dtype=torch.long)}
+    edits, steps = (3, 4) if quick else (11, 12)
+    seconds = median_seconds(lambda: editor.edit(face, mask, **guidance), device, edits)
+    measured = [Measurement("editing", f"feed-forward, median of {edits}", 1e3 * seconds, "ms", 1)]
+    refined = editor.edit(face, mask, refine=steps, progress=lambda done, total: None)
+    # The steps only: choosing a start and the last picture are not part of a step's cost, but they are of the refinement's.
+    measured.append(Measurement("editing", "refinement, per step", 1e3 * refined.timings["refine"] / steps, "ms", 1))
+    return measured
+
+
+def bench_stage(stage: str) -> Callable[[torch.device, bool], list[Measurement]]:
+    """Training of one stage through the real loop, on faces sampled from the prior."""
+
+    def section(device: torch.device, quick: bool) -> list[Measurement]:
+        from facemug_lib.training.loop import train
+        from facemug_lib.training.profiles import settings
+        from facemug_lib.training.stages import build_source, build_stage
+
+        base = settings(stage, "smoke")
+        batch = base.batch if device.type == "cpu" else 32
+        steps = 2 if quick else 6
+        chosen = settings(stage, "smoke", {"images": batch * (steps + 1), "batch": batch, "evaluate_count": 1})
+        made = build_stage(stage, chosen, device)
+        source = build_source("prior", made, chosen, device)
+        ends: list[float] = []
+        step = made.step
+
+        def timed_step(*arguments: Any) -> Any:
+            result = step(*arguments)
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            ends.append(time.perf_counter())
+            return result
+
+        made.step = timed_step
+        with tempfile.TemporaryDirectory() as folder:
+            train(made, source, folder, images=chosen.images, batch=batch, device=device, checkpoint_every=10**9,
+                  grid_every=10**9, stats_every=10**9, evaluate_count=1, clip_norm=chosen.clip_norm, report=lambda line: None)
+        # From the end of the first step, which warms up, to the end of the last: drawing the faces included.
+        speed = batch * (len(ends) - 1) / (ends[-1] - ends[0])
+        return [Measurement("training", stage, speed, "images/s", batch, "bf16" if device.type == "cuda" else "fp32")]
+
+    return section
+
+
+SECTIONS: dict[str, Callable[[torch.device, bool], list[Measurement]]] = {
+    "prior": bench_prior, "modalities": bench_modalities, "editing": bench_editing,
+    **{f"train {stage}": bench_stage(stage) for stage in TRAINED_STAGES},
+}

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from facemug_lib.editing.blending import blend, detail_gain, sharpen
+
+
+def outside(mask: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+    return image[(mask < 0.5).expand_as(image)]
+
+
+def test_known_pixels_are_copied_bit_for_bit(face, mask) -> None:
+    out = blend(torch.randn_like(face), face, mask)
+    assert torch.equal(outside(mask, out), outside(mask, face))
+    assert not torch.equal(out, face)
+
+
+def test_a_constant_colour_offset_is_removed(face, mask) -> None:
+    offset = torch.tensor([0.2, -0.1, 0.05]).view(1, 3, 1, 1)
+    out = blend(face * 0.7 + offset, face * 0.7, mask, match_detail=False)
+    assert (out - face * 0.7).abs().max() < 1e-5
+
+
+def test_a_local_difference_at_the_edge_dies_out_inside(face) -> None:
+    mask = torch.zeros(1, 1, 256, 256)
+    mask[..., 40:220, 40:220] = 1
+    known = face * 0.5
+    raw = known.clone()
+    raw[..., :, :60] += 0.2  # wrong at the left edge only
+    raw[..., :, 60:] += 0.0
+    change = (blend(raw, known, mask, match_detail=False) - raw).abs().mean(1)[0]
+    assert change[100:160, 41].mean() > 0.15  # the seam is closed …
+    assert change[100:160, 150:].max() < 0.01  # … and the far side is left alone
+    steps = (blend(raw, known, mask, match_detail=False) - known).abs().mean(1)[0]
+    assert steps[60:200, 40].max() < 0.03  # no jump right behind the edge
+
+
+def test_every_sample_is_blended_by_itself(face, mask) -> None:
+    other = torch.zeros_like(mask)
+    other[..., 20:60, 20:60] = 1
+    raw, known = torch.cat((face + 0.1, face * 0.5)), torch.cat((face * 0.8, face * 0.6))
+    both = blend(raw, known, torch.cat((mask, other)))
+    assert torch.allclose(both[1:], blend(raw[1:], known[1:], other), atol=1e-6)
+
+
+def test_nothing_known_leaves_the_picture(face) -> None:
+    everything = torch.ones(1, 1, 256, 256)
+    assert torch.equal(blend(face * 0.5, face, everything), face * 0.5)
+
+
+@pytest.mark.parametrize("gain", [1.0, 1.6, 2.2])
+def test_gain_finds_how_much_detail_was_lost(face, mask, gain) -> None:
+    grain = torch.randn(1, 3, 256, 256, generator=torch.Generator().manual_seed(0)) * 0.05
+    soft = face * 0.5 + grain
+    found = detail_gain(soft, sharpen(soft, gain), mask)
+    assert found.item() == pytest.approx(gain, rel=0.1)
