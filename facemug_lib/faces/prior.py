@@ -5,7 +5,7 @@ from the constants of its exported graph: depthwise-separable modulated convolut
 Haar wavelet transform, fixed noise maps, demodulation folded into the weights. Its W space is StyleGAN2-FFHQ's.
 
 At 256 px the bank is the features up to 128²; one more layer and a small learned head (stage 0, :class:`PictureHead`) paint
-the picture. Heads for 64 and 128 px, from smaller features, serve previews. Above 256 px the whole network runs.
+the picture. Heads on the 64² and 128² features serve previews. Above 256 px the whole network runs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from facemug_lib.faces.code_space import CODE_DIM, CodeSpace, pixel_norm
 from facemug_lib.weights import load_module, weights_path
 
 CHANNELS = (512, 512, 512, 512, 256, 128, 64)  # output channels of layers 0…6, at 8² … 512²
-HEAD_SOURCES = {64: 32, 128: 64, 256: 256}  # sizes painted by a learned head -> resolution of the features it reads
+HEAD_SIZES = (64, 128, 256)  # sizes painted by a learned head, from features of that very resolution
 
 
 def inverse_haar(x: Tensor) -> Tensor:
@@ -129,26 +129,23 @@ class ToRgb(nn.Module):
 
 
 class PictureHead(nn.Module):
-    """Learned picture head (stage 0): features [b, c, s, s] and a code [b, 512] → picture [b, 3, u·s, u·s], u = ``upscale``.
+    """Learned picture head (stage 0): features [b, c, s, s] and a code [b, 512] → picture [b, 3, s, s].
 
     A linear head, fitted in closed form before training, plus a small branch with a zero-initialised exit that learns
     what the linear one cannot: separable 3×3 convolutions at ``width`` channels. Both see features scaled by a learned
     modulation 1 + W·w, W zero at first. Inputs are divided by the square root of their width (equalised learning
-    rate), so that one step size suits the closed-form weights and the new ones. With ``upscale`` 2 the head predicts
-    Haar coefficients.
+    rate), so that one step size suits the closed-form weights and the new ones.
     """
 
-    def __init__(self, channels: int, width: int, upscale: int) -> None:
+    def __init__(self, channels: int, width: int) -> None:
         super().__init__()
-        self.upscale = upscale
-        outputs = 3 * upscale**2
         self.modulation = nn.Linear(CODE_DIM, channels)
-        self.linear = nn.Conv2d(channels, outputs, 1)
+        self.linear = nn.Conv2d(channels, 3, 1)
         self.code_gain, self.gain = CODE_DIM**-0.5, channels**-0.5
         self.enter = nn.Conv2d(channels, width, 1)
         self.mix1 = nn.Sequential(nn.Conv2d(width, width, 3, padding=1, groups=width), nn.Conv2d(width, width, 1))
         self.mix2 = nn.Sequential(nn.Conv2d(width, width, 3, padding=1, groups=width), nn.Conv2d(width, width, 1))
-        self.exit = nn.Conv2d(width, outputs, 3, padding=1)
+        self.exit = nn.Conv2d(width, 3, 3, padding=1)
         for layer in (self.modulation, self.exit):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
@@ -158,25 +155,15 @@ class PictureHead(nn.Module):
         h = self.enter(x)
         h = h + self.mix1(functional.leaky_relu(h, 0.2))
         h = h + self.mix2(functional.leaky_relu(h, 0.2))
-        y = self.linear(x * self.gain) + self.exit(functional.leaky_relu(h, 0.2))
-        return inverse_haar(y) if self.upscale == 2 else y
+        return self.linear(x * self.gain) + self.exit(functional.leaky_relu(h, 0.2))
 
 
 class PictureHeads(nn.ModuleDict):
-    """One :class:`PictureHead` per picture size; the trainable part of stage 0.
+    """One :class:`PictureHead` per picture size; the trainable part of stage 0. The small sizes serve previews."""
 
-    The small sizes, meant for previews and coarse optimisation, paint from features of half their size. The 256-px head
-    paints from 256² features, for which the network's own next layer runs first: detail matters there.
-    """
-
-    def __init__(self, width: int = 64, detail_width: int = 32) -> None:
-        super().__init__(
-            {
-                str(size): PictureHead(feature_channels_at(source), detail_width if source == size else width, size // source)
-                for size, source in HEAD_SOURCES.items()
-            }
-        )
-        self.config = {"width": width, "detail_width": detail_width}
+    def __init__(self, width: int = 32) -> None:
+        super().__init__({str(size): PictureHead(feature_channels_at(size), width) for size in HEAD_SIZES})
+        self.config = {"width": width}
 
     @classmethod
     def from_config(cls, config: Mapping) -> PictureHeads:
@@ -256,8 +243,7 @@ class FacePrior(CodeSpace):
         if self.heads is None or str(size) not in self.heads:
             raise FacemugError(f"the prior has no {size}-px head: train stage 0 with `facemug train head`")
         code = codes[:, self.head_code(size)]
-        source = HEAD_SOURCES[size]
-        x = features[source] if source in features else self.detail(features[source // 2], code)
+        x = features[size] if size in features else self.detail(features[size // 2], code)
         return self.heads[str(size)](x, code)
 
     def detail(self, x: Tensor, code: Tensor) -> Tensor:
@@ -267,7 +253,7 @@ class FacePrior(CodeSpace):
     @staticmethod
     def head_code(size: int) -> int:
         """Index of the code that modulates the head of a ``size``-px picture."""
-        return 1 + 3 * (int(math.log2(size)) - 3)
+        return 3 * int(math.log2(size)) - 8
 
     def synthesize(self, codes: Tensor, size: int = 256) -> Tensor:
         """Picture [b, 3, size, size] in about [−1, 1] from codes [b, 17 or 23, 512] (or w [b, 512]).
@@ -278,11 +264,9 @@ class FacePrior(CodeSpace):
         if not 64 <= size <= 1024:
             raise FacemugError(f"picture size {size} is out of range: choose 64 … 1024")
         codes = self._checked(self.broadcast(codes) if codes.ndim == 2 else codes, self.num_codes_full)
-        native = next((s for s in HEAD_SOURCES if s >= size and self.heads is not None), 1024)
+        native = next((s for s in HEAD_SIZES if s >= size and self.heads is not None), 1024)
         image = (
-            self._synthesize_full(codes)
-            if native == 1024
-            else self.paint(self.features(codes, min(native // 2, 128)), codes, native)
+            self._synthesize_full(codes) if native == 1024 else self.paint(self.features(codes, min(native, 128)), codes, native)
         )
         if native == size:
             return image

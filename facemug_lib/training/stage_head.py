@@ -1,8 +1,8 @@
 """Stage 0: distil picture heads for 64, 128 and 256 px from the prior's own 1024-px output.
 
 The teacher is the full network reduced by area averaging; the students paint from features of its trunk
-(:class:`~facemug_lib.faces.prior.PictureHead`). Their linear part is solved in closed form (ridge regression on the
-target's Haar coefficients), the modulated part is trained by L1 + LPIPS on crops.
+(:class:`~facemug_lib.faces.prior.PictureHead`). Their linear part is solved in closed form (ridge regression), the
+modulated part is trained by L1, squared error and LPIPS on crops.
 
 Rendering 1024 px dominates the cost on a CPU, so each batch is used for several updates on random crops (``crops_per_batch``).
 """
@@ -17,20 +17,11 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from facemug_lib.faces.prior import HEAD_SOURCES, FacePrior, PictureHeads
+from facemug_lib.faces.prior import HEAD_SIZES, FacePrior, PictureHeads
 from facemug_lib.training.stage import FaceBatch, StepContext
 
 FIT_SEED = 20_000_000  # far from the seeds of training and test faces
 TEST_SEED = 30_000_000
-
-
-def forward_haar(image: Tensor) -> Tensor:
-    """One level of the orthonormal Haar transform, [b, c, 2h, 2w] → [b, 4c, h, w]; undoes ``prior.inverse_haar``."""
-    b, c, h, w = image.shape
-    a, d, e, f = functional.pixel_unshuffle(image, 2).reshape(b, c, 4, h // 2, w // 2).unbind(2)
-    ll, hl, lh, hh = a + d + e + f, a - d + e - f, a + d - e - f, a - d - e + f
-    high = torch.stack((lh, hl, hh), dim=2).reshape(b, 3 * c, h // 2, w // 2)
-    return torch.cat((ll, high), dim=1) * 0.5
 
 
 def sample_codes(prior: FacePrior, count: int, generator: torch.Generator, mixed: float = 0.5) -> Tensor:
@@ -45,34 +36,28 @@ def sample_codes(prior: FacePrior, count: int, generator: torch.Generator, mixed
 
 @torch.no_grad()
 def render_targets(
-    prior: FacePrior, codes: Tensor, sizes: Iterable[int] = tuple(HEAD_SOURCES)
+    prior: FacePrior, codes: Tensor, sizes: Iterable[int] = HEAD_SIZES
 ) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
     """(features by resolution, teacher pictures by size): one pass of the 1024-px network, reduced by area averaging."""
     extended = torch.cat((codes, codes[:, -1:].expand(-1, prior.num_codes_full - codes.shape[1], -1)), dim=1)
     features = prior.features(extended, max_resolution=512)
     image = prior.to_rgb(features[512], extended[:, -1])
     targets = {size: functional.avg_pool2d(image, 1024 // size) for size in sizes}
-    return {HEAD_SOURCES[size]: features[HEAD_SOURCES[size]] for size in sizes}, targets
+    return {size: features[size] for size in sizes}, targets
 
 
 @torch.no_grad()
 def fit_linear_heads(
-    heads: PictureHeads, renders: Iterable[tuple[dict[int, Tensor], dict[int, Tensor]]], ridge: float = 1e-3
+    heads: PictureHeads, renders: Iterable[tuple[dict[int, Tensor], dict[int, Tensor]]], ridge: float = 1e-5
 ) -> None:
-    """Solve every head's linear part by ridge regression: features → Haar coefficients of the teacher's picture."""
+    """Solve every head's linear part by ridge regression: features → the teacher's picture."""
     normal: dict[int, Tensor] = {}
     moments: dict[int, Tensor] = {}
     for features, targets in renders:
-        for name, head in heads.items():
-            size = int(name)
-            x = features[HEAD_SOURCES[size]].float().flatten(2).transpose(1, 2).flatten(0, 1)
+        for size in map(int, heads):
+            x = features[size].float().flatten(2).transpose(1, 2).flatten(0, 1)
             x = torch.cat((x, torch.ones_like(x[:, :1])), dim=1)
-            y = (
-                (forward_haar(targets[size].float()) if head.upscale == 2 else targets[size].float())
-                .flatten(2)
-                .transpose(1, 2)
-                .flatten(0, 1)
-            )
+            y = targets[size].float().flatten(2).transpose(1, 2).flatten(0, 1)
             normal[size] = normal.get(size, 0) + (x.T @ x).double()
             moments[size] = moments.get(size, 0) + (x.T @ y).double()
     for size, gram in normal.items():
@@ -85,13 +70,12 @@ def fit_linear_heads(
 
 
 def crop_pair(features: Tensor, target: Tensor, crop: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """The same random window of features [b, c, s, s] and picture [b, 3, u·s, u·s]; ``crop``² of the features where u = 2."""
+    """The same random window of features [b, c, s, s] and picture [b, 3, s, s], ``crop`` pixels wide or all of a smaller one."""
     size = features.shape[-1]
-    scale = target.shape[-1] // size
-    crop = min(crop * 2 // scale, size)
+    crop = min(crop, size)
     top, left = (int(torch.randint(0, size - crop + 1, (), generator=generator)) for _ in range(2))
-    window = features[:, :, top : top + crop, left : left + crop]
-    return window, target[:, :, scale * top : scale * (top + crop), scale * left : scale * (left + crop)]
+    window = (..., slice(top, top + crop), slice(left, left + crop))
+    return features[window], target[window]
 
 
 def psnr(image: Tensor, target: Tensor) -> Tensor:
@@ -139,12 +123,12 @@ class HeadStage:
             loss = torch.zeros((), device=context.device)
             for name, head in heads.items():
                 size = int(name)
-                window, target = crop_pair(features[HEAD_SOURCES[size]], targets[size], self.crop, context.generator)
+                window, target = crop_pair(features[size], targets[size], self.crop, context.generator)
                 image = head(window, batch.codes[:, self.prior.head_code(size)])
                 l1 = functional.l1_loss(image, target)
-                loss = loss + l1
+                loss = loss + l1 + 2.0 * functional.mse_loss(image, target)
                 logged[f"l1_{size}"] = l1.detach()
-                if self.perceptual is not None and size == max(HEAD_SOURCES):
+                if self.perceptual is not None and size == max(HEAD_SIZES):
                     distance = self.perceptual(image.clamp(-1, 1), target.clamp(-1, 1)).mean()
                     loss = loss + self.lpips_weight * distance
                     logged["lpips"] = distance.detach()
@@ -161,9 +145,9 @@ class HeadStage:
             features, targets = render_targets(self.prior, codes)
             for name, head in modules["prior_heads"].items():
                 size = int(name)
-                image = head(features[HEAD_SOURCES[size]], codes[:, self.prior.head_code(size)])
+                image = head(features[size], codes[:, self.prior.head_code(size)])
                 scores.setdefault(f"psnr_{size}", []).append(psnr(image, targets[size]))
-                if self.perceptual is not None and size == max(HEAD_SOURCES):
+                if self.perceptual is not None and size == max(HEAD_SIZES):
                     scores.setdefault("lpips_vgg", []).append(
                         self.perceptual(image.clamp(-1, 1), targets[size].clamp(-1, 1)).reshape(1)
                     )
