@@ -1,0 +1,154 @@
+"""Pictures of the notebooks: rows of faces, overlays, curves of a run, tables.
+
+Images are [b,3,h,w] in [-1,1] everywhere in the library; one-channel maps (masks, strokes, shares) are in [0,1].
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from facemug_lib.errors import FacemugError
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.figure import Figure
+
+    from facemug_lib.modalities.conditions import Conditions
+
+TINT = (1.0, 0.1, 0.3)
+
+
+def to_pixels(picture: Tensor) -> np.ndarray:
+    """One picture as uint8 [h,w,3]: [3,h,w] in [-1,1], or [1,h,w] in [0,1] as grey. Values outside are clamped."""
+    if picture.ndim != 3 or picture.shape[0] not in (1, 3):
+        raise FacemugError(f"a picture of shape {tuple(picture.shape)} cannot be shown: give [3,h,w] or [1,h,w]")
+    values = picture.detach().float().cpu()
+    values = values.expand(3, -1, -1) if len(values) == 1 else (values + 1) / 2
+    return (values.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+
+
+def ink(strokes: Tensor) -> Tensor:
+    """A sketch [b,1,h,w], 1 = stroke, as it looks on paper: dark lines on white."""
+    return 1 - strokes
+
+
+def heat(values: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
+    """A map [b,1,h,w] as pictures [b,3,h,w] in [-1,1], dark violet at ``low`` to yellow at ``high``."""
+    from matplotlib import colormaps
+
+    scaled = ((values.detach().float().cpu()[:, 0] - low) / (high - low)).clamp(0, 1).numpy()
+    colours = torch.from_numpy(colormaps["viridis"](scaled)[..., :3].astype(np.float32))
+    return colours.permute(0, 3, 1, 2) * 2 - 1
+
+
+def overlay(images: Tensor, mask: Tensor, colour: Sequence[float] = TINT, strength: float = 0.45) -> Tensor:
+    """Images [b,3,h,w] with the pixels of ``mask`` [b,1,h,w] tinted; ``colour`` is R, G, B in 0…1."""
+    tint = torch.tensor(colour, dtype=images.dtype, device=images.device).view(1, 3, 1, 1) * 2 - 1
+    return torch.lerp(images, tint.expand_as(images), strength * mask)
+
+
+def guidance_picture(image: Tensor, conditions: Conditions, exemplar: Tensor | None = None) -> Tensor:
+    """What an edit asks for as one picture [b,3,h,w]: ``image`` [b,3,h,w], and inside the mask the guidance on white.
+
+    From below: the exemplar [b,3,h,w], labels in their palette, painted colour, strokes in black.
+    """
+    from facemug_lib.modalities.semantics import colourise, labels_of
+
+    conditions = conditions.to(image.device)
+    inside = torch.ones_like(image) if exemplar is None else exemplar.to(image.device)
+    inside = torch.where(conditions.semantics.any(dim=1, keepdim=True), colourise(labels_of(conditions.semantics)), inside)
+    inside = torch.where(conditions.colour.any(dim=1, keepdim=True), conditions.colour, inside)
+    inside = torch.where(conditions.sketch > 0.5, -1.0, inside)
+    return torch.where(conditions.mask > 0.5, inside, image)
+
+
+def show_rows(rows: Mapping[str, Tensor], columns: Sequence[str] | None = None, inches: float = 1.5) -> Figure:
+    """One row of pictures per name, each [b,3,h,w] in [-1,1] or [b,1,h,w] in [0,1]; ``columns`` are titles of the first row.
+
+    Rows may differ in length. The figure is shown when the cell ends; save it with ``figure.savefig(figure_path(...))``.
+    """
+    from matplotlib import pyplot
+
+    width = max(len(row) for row in rows.values())
+    figure, axes = pyplot.subplots(len(rows), width, figsize=(inches * (width + 0.6), inches * len(rows)), squeeze=False,
+                                   layout="constrained")
+    for axis in axes.flat:
+        axis.set_xticks([])
+        axis.set_yticks([])
+        axis.spines[:].set_visible(False)
+    for line, (name, row) in zip(axes, rows.items(), strict=True):
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
+        for axis, picture in zip(line, row, strict=False):
+            axis.imshow(to_pixels(picture))
+    for axis, title in zip(axes[0], columns or (), strict=False):
+        axis.set_title(title, fontsize=9)
+    return figure
+
+
+def show_photo(photos: Mapping[str, np.ndarray], inches: float = 4.0) -> Figure:
+    """Whole photos, uint8 [h,w,3] or [h,w], side by side under their names."""
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, len(photos), figsize=(inches * len(photos), inches), squeeze=False, layout="constrained")
+    for axis, (name, photo) in zip(axes[0], photos.items(), strict=True):
+        axis.imshow(photo, cmap="gray")
+        axis.set_title(name, fontsize=9)
+        axis.axis("off")
+    return figure
+
+
+def show_curves(run: Path | str, names: Iterable[str] | None = None) -> Figure:
+    """Losses of a training run over the images it has seen, from its ``stats.jsonl``; one panel per loss."""
+    from matplotlib import pyplot
+
+    path = Path(run) / "stats.jsonl"
+    if not path.is_file():
+        raise FacemugError(f"{run} holds no stats.jsonl: give the folder of a training run")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines = [line for line in lines if "losses" in line]
+    names = list(names or dict.fromkeys(name for line in lines for name in line["losses"]))
+    figure, axes = pyplot.subplots(1, len(names), figsize=(2.4 * len(names), 2), squeeze=False, layout="constrained")
+    for axis, name in zip(axes[0], names, strict=True):
+        points = [(line["images"], line["losses"][name]) for line in lines if name in line["losses"]]
+        axis.plot(*zip(*points, strict=True), marker=".") if points else None
+        axis.set_title(name, fontsize=9)
+        axis.set_xlabel("images", fontsize=8)
+        axis.tick_params(labelsize=7)
+    return figure
+
+
+def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None, digits: int = 3) -> pandas.DataFrame:
+    """Rows as a table without an index column; ``columns`` chooses and orders, numbers are rounded to ``digits``."""
+    import pandas
+
+    pandas.set_option("display.max_colwidth", 100)
+    frame = pandas.DataFrame(list(rows), columns=columns)
+    # Rounded as text, cell by cell: a column of settings mixes whole numbers, fractions and words.
+    frame = frame.map(lambda value: f"{value:.{digits}f}" if isinstance(value, float) and digits >= 0 else value)
+    frame.index = [""] * len(frame)
+    return frame
+
+
+def scores_table(scores: Mapping[str, Mapping[str, float]], digits: int = 3) -> pandas.DataFrame:
+    """Scores by name (rows) of several networks (columns): ``{"before": {...}, "after": {...}}``."""
+    names = dict.fromkeys(name for column in scores.values() for name in column)
+    return table([{"score": name} | {who: column.get(name) for who, column in scores.items()} for name in names], digits=digits)
+
+
+def lost_numbers(stage: str, profile: str) -> pandas.DataFrame:
+    """The settings of ``stage`` whose value is not stated by the paper, under ``profile``, with meaning and basis.
+
+    The paper's published text lost its numbers; :mod:`facemug_lib.training.profiles` holds all of them in one table.
+    """
+    from facemug_lib.training.profiles import StageSettings, numbers_table
+
+    own = [row for row in numbers_table(stage) if row["name"] not in StageSettings.model_fields or row["name"] == "lr"]
+    rows = [{"name": row["name"], "value": f"{row[profile]}", "meaning": row["meaning"], "basis": row["basis"]} for row in own]
+    return table(rows)

@@ -1,0 +1,127 @@
+"""What every notebook of the suite must be, without running any."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from facemug_lib.notebook_parameters import PROFILES, TAG, read_parameters, resolve_parameters
+from facemug_lib.run import ROOT, list_notebooks
+
+NOTEBOOKS = list_notebooks()
+LARGEST = 60_000  # bytes
+LONGEST_FUNCTION = 15  # lines; anything longer belongs to the library
+TRAINING = {"02_face_prior": "head", "03_style_encoder": "encoder", "04_latent_warping": "warping",
+            "05_multimodal_generator": "generator"}
+
+every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def read(path: Path) -> nbformat.NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
+def code_of(path: Path) -> str:
+    return "\n\n".join(cell.source for cell in read(path).cells if cell.cell_type == "code")
+
+
+def test_the_suite_is_complete_and_numbered():
+    stems = [path.stem for path in NOTEBOOKS]
+    assert stems[:6] == ["00_quickstart", "01_data_synthesis", *TRAINING]
+    assert "90_expert_distillation" in stems
+    assert len({stem[:2] for stem in stems}) == len(stems)
+
+
+@every_notebook
+def test_it_opens_with_purpose_library_cost_and_limits(path: Path):
+    opening = read(path).cells[0]
+    assert opening.cell_type == "markdown"
+    assert opening.source.startswith(f"# {path.stem[:2]} · ")
+    for heading in ("**Purpose.**", "**Library.**", "**Limits.**"):
+        assert heading in opening.source, heading
+    for profile in PROFILES:
+        row = re.search(rf"^\| `{profile}` \|.*\|$", opening.source, re.MULTILINE)
+        assert row, f"no cost of profile {profile}"
+        assert re.search(r"\d[\d.,–]* ?(s|min|h|days?|GB)\b|hours|minutes|days", row[0]), row[0]
+
+
+@every_notebook
+def test_the_library_it_names_exists(path: Path):
+    named = re.findall(r"`(facemug_lib/[\w/.]*)`", read(path).cells[0].source)
+    assert named
+    assert not [name for name in named if not (ROOT / name).exists()]
+
+
+@every_notebook
+def test_parameters_are_documented_and_known_to_every_profile(path: Path):
+    notebook = read(path)
+    (cell,) = [cell for cell in notebook.cells if TAG in cell.metadata.get("tags", [])]
+    parameters = read_parameters(notebook, path.name)
+    lines = cell.source.splitlines()
+    assert len(lines) == len(parameters)
+    for line in lines:
+        assert re.fullmatch(r"\w+: .+ = .+  # .{8,}", line), line
+    for profile in PROFILES:
+        assert resolve_parameters(notebook, path.name, profile, {})["profile"] == profile
+
+
+@every_notebook
+def test_every_parameter_is_used(path: Path):
+    notebook = read(path)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    rest = "\n".join(cell.source for cell in code if TAG not in cell.metadata.get("tags", []))
+    used = {node.id for node in ast.walk(ast.parse(rest)) if isinstance(node, ast.Name)}
+    assert set(read_parameters(notebook, path.name)) - {"profile"} <= used
+
+
+@every_notebook
+def test_it_is_small_clean_and_carries_ids(path: Path):
+    notebook = read(path)
+    nbformat.validate(notebook)
+    assert path.stat().st_size < LARGEST
+    assert notebook.nbformat == 4 and notebook.nbformat_minor >= 5
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert len({cell.id for cell in notebook.cells}) == len(notebook.cells)
+    for cell in notebook.cells:
+        assert not cell.get("outputs") and cell.get("execution_count") is None
+        assert set(cell.metadata) <= {"tags"}
+
+
+@every_notebook
+def test_it_defines_no_class_and_no_long_function(path: Path):
+    for node in ast.walk(ast.parse(code_of(path))):
+        assert not isinstance(node, ast.ClassDef), f"class {getattr(node, 'name', '')}"
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno - node.lineno < LONGEST_FUNCTION, f"function {node.name}"
+
+
+@every_notebook
+def test_it_checks_a_naive_form_records_numbers_and_saves_pictures(path: Path):
+    tree = ast.parse(code_of(path))
+    assert any(isinstance(node, ast.Assert) for node in ast.walk(tree))
+    called = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    assert {"record", "figure_path"} <= called
+    names = re.findall(r'figure_path\("([^"]+)"\)', code_of(path))
+    assert names and all(name.startswith(f"fig{path.stem[:2]}_") for name in names)
+
+
+@every_notebook
+def test_links_lead_somewhere_and_no_path_is_absolute(path: Path):
+    notebook = read(path)
+    text = "\n".join(cell.source for cell in notebook.cells)
+    prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    for target in re.findall(r"\]\(([^)#]+)\)", prose):
+        assert target.startswith("https://") or (path.parent / target).is_file(), target
+    assert not re.search(r"['\"(\s](/(home|root|tmp|work|Users)/|[A-Z]:\\\\)", text)
+
+
+@pytest.mark.parametrize(("name", "stage"), TRAINING.items())
+def test_training_notebooks_repeat_the_numbers_the_paper_lost(name: str, stage: str):
+    code = code_of(ROOT / "notebooks" / f"{name}.ipynb")
+    assert f'lost_numbers("{stage}", profile)' in code
+    assert f'build_stage("{stage}"' in code
+    assert "train(stage, source, folder" in code
