@@ -74,20 +74,31 @@ def show_rows(rows: Mapping[str, Tensor], columns: Sequence[str] | None = None, 
 
     Rows may differ in length. The figure is shown when the cell ends; save it with ``figure.savefig(figure_path(...))``.
     """
+    return _grid([list(row) for row in rows.values()], list(rows), columns or (), inches)
+
+
+def show_columns(columns: Mapping[str, Tensor], inches: float = 1.5) -> Figure:
+    """The same with one column per name, all of one length: for many things said of few faces."""
+    return _grid([list(line) for line in zip(*columns.values(), strict=True)], (), list(columns), inches)
+
+
+def _grid(pictures: Sequence[Sequence[Tensor]], row_names: Sequence[str], column_names: Sequence[str], inches: float) -> Figure:
     from matplotlib import pyplot
 
-    width = max(len(row) for row in rows.values())
-    figure, axes = pyplot.subplots(len(rows), width, figsize=(inches * (width + 0.6), inches * len(rows)), squeeze=False,
-                                   layout="constrained")
+    width = max(len(line) for line in pictures)
+    margin = 0.08 * max(map(len, row_names), default=0)  # what a letter of the names takes, in inches
+    figure, axes = pyplot.subplots(len(pictures), width, figsize=(inches * width + margin, inches * len(pictures) + 0.2),
+                                   squeeze=False, layout="constrained")
     for axis in axes.flat:
         axis.set_xticks([])
         axis.set_yticks([])
         axis.spines[:].set_visible(False)
-    for line, (name, row) in zip(axes, rows.items(), strict=True):
-        line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
+    for line, row in zip(axes, pictures, strict=True):
         for axis, picture in zip(line, row, strict=False):
             axis.imshow(to_pixels(picture))
-    for axis, title in zip(axes[0], columns or (), strict=False):
+    for line, name in zip(axes, row_names, strict=False):
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
+    for axis, title in zip(axes[0], column_names, strict=False):
         axis.set_title(title, fontsize=9)
     return figure
 

@@ -70,6 +70,12 @@ def test_rows_of_different_kind_and_length_make_one_figure():
     assert figure.axes[3].images[0].get_array().min() == 255
 
 
+def test_columns_show_one_face_per_row():
+    figure = plotting.show_columns({"before": torch.zeros(2, 3, 8, 8), "mask": torch.ones(2, 1, 8, 8)})
+    assert [axis.get_title() for axis in figure.axes] == ["before", "mask", "", ""]
+    assert [axis.images[0].get_array().min() for axis in figure.axes] == [128, 255, 128, 255]
+
+
 def test_photos_stand_side_by_side():
     figure = plotting.show_photo({"before": np.zeros((4, 6, 3), np.uint8), "after": np.zeros((4, 6), np.uint8)})
     assert [axis.get_title() for axis in figure.axes] == ["before", "after"]
