@@ -190,10 +190,11 @@ class FacePrior(CodeSpace):
         Which codes act at which resolution.
     """
 
+    num_codes = 17
     num_codes_full = 23
 
     def __init__(self, heads: PictureHeads | None = None) -> None:
-        super().__init__(num_codes=17)
+        super().__init__(self.num_codes)
         self.mapping = nn.ModuleList(nn.Linear(CODE_DIM, CODE_DIM) for _ in range(8))
         self.constant = nn.Parameter(torch.empty(1, 512, 4, 4))
         self.conv1 = DenseStyledConv(512, 4)
