@@ -11,8 +11,9 @@ from torch.nn import functional as F
 from facemug_lib.assets import asset_path
 
 SIDE = 160
-# The square of an FFHQ-aligned face that FaceNet's detector would cut out: top, left and side, in units of the image.
-CROP = (0.20, 0.20, 0.62)
+# The square of an FFHQ-aligned face that separates people best, of five tried on ten portraits: top, left and side, in units
+# of the image.
+CROP = (0.13, 0.13, 0.74)
 
 
 class FaceNet:
