@@ -1,4 +1,7 @@
-"""The editor: one pure function from a face, a mask and guidance to a picture (FACEMUG's forward pass)."""
+"""The editor: one pure function from a face, a mask and guidance to a picture (FACEMUG's forward pass).
+
+Taught in `notebooks/00_quickstart.ipynb`.
+"""
 
 from __future__ import annotations
 

@@ -6,6 +6,8 @@ Haar wavelet transform, fixed noise maps, demodulation folded into the weights. 
 
 At 256 px the bank is the features up to 128²; one more layer and a small learned head (stage 0, :class:`PictureHead`) paint
 the picture. Heads on the 64² and 128² features serve previews. Above 256 px the whole network runs.
+
+Taught in `notebooks/02_face_prior.ipynb`.
 """
 
 from __future__ import annotations

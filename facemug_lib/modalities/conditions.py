@@ -11,6 +11,8 @@ colour     3         [-1, 1]     no colour given; also mid-grey
 
 The 26 channels are concatenated in this order, that of the authors' released encoder trainer (the paper's text lists them
 otherwise). Zero is the absent value of every modality, and a map that is zero everywhere is absent whatever it was given as.
+
+Taught in `notebooks/01_data_synthesis.ipynb`.
 """
 
 from __future__ import annotations

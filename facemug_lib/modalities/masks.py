@@ -3,6 +3,8 @@
 Strokes and rectangles are convex, so a pixel row meets each of them in one interval. All intervals of a whole batch are
 computed at once, entered as +1 / -1 into a table of differences, and summed along the rows: the cost is one number per shape
 and row instead of one per shape and pixel, with no loop over samples, strokes or pixels.
+
+Taught in `notebooks/01_data_synthesis.ipynb`.
 """
 
 from __future__ import annotations

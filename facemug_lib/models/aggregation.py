@@ -1,4 +1,7 @@
-"""Multimodal aggregation A (FACEMUG App. A-B, Eq. 16–17): pixel-wise modalities into one feature map."""
+"""Multimodal aggregation A (FACEMUG App. A-B, Eq. 16–17): pixel-wise modalities into one feature map.
+
+Taught in `notebooks/05_multimodal_generator.ipynb`.
+"""
 
 from __future__ import annotations
 

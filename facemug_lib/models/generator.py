@@ -1,4 +1,7 @@
-"""The multimodal generator: aggregation A, refinement encoder R_en and decoder R_de (FACEMUG §II-C, Eq. 1 and 6)."""
+"""The multimodal generator: aggregation A, refinement encoder R_en and decoder R_de (FACEMUG §II-C, Eq. 1 and 6).
+
+Taught in `notebooks/05_multimodal_generator.ipynb`.
+"""
 
 from __future__ import annotations
 

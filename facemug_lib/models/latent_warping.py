@@ -1,4 +1,7 @@
-"""Latent warping network T (FACEMUG §II-B, App. A-A, Eq. 15): brings a source code to the pose of a target code."""
+"""Latent warping network T (FACEMUG §II-B, App. A-A, Eq. 15): brings a source code to the pose of a target code.
+
+Taught in `notebooks/04_latent_warping.ipynb`.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 A convolutional trunk gives a pyramid of features; a top-down path joins them; one head per code reads the level whose
 resolution suits what that code controls. The first code w_0 is repeated and the others add deltas: w_i = w_0 + Δ_i.
+
+Taught in `notebooks/03_style_encoder.ipynb`.
 """
 
 from __future__ import annotations

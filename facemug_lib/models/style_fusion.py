@@ -1,4 +1,7 @@
-"""Style fusion block (FACEMUG Eq. 7–8) and the two simpler fusions of the paper's ablations B and C."""
+"""Style fusion block (FACEMUG Eq. 7–8) and the two simpler fusions of the paper's ablations B and C.
+
+Taught in `notebooks/05_multimodal_generator.ipynb`.
+"""
 
 from __future__ import annotations
 

@@ -57,7 +57,8 @@ class StageSettings(BaseModel):
 class HeadSettings(StageSettings):
     """Stage 0: the prior's picture heads for 64, 128 and 256 px."""
 
-    lr: float = knob(2e-3, "Adam's learning rate", gt=0)
+    lr: float = knob(1e-3, "Adam's learning rate; larger ones undo the closed-form start", gt=0)
+    warmup: int = knob(200, "images over which the learning rates rise from 0", ge=0)
     lpips_weight: float = knob(0.2, "weight of LPIPS-VGG beside L1", ge=0)
     crop: int = knob(48, "side of the training crops, in feature pixels", ge=8, le=128)
     crops_per_batch: int = knob(4, "updates on each rendered batch", ge=1)
@@ -156,9 +157,9 @@ _PAPER_TICKS = {"stats_every": 10_000, "checkpoint_every": 200_000, "grid_every"
 # smoke: seconds on two CPU cores. laptop: an evening on a CPU, minutes on a GPU. paper: hours on a GPU.
 _PROFILES: dict[str, dict[str, dict[str, Any]]] = {
     "smoke": {
-        "head": _TICKS | {"images": 16, "batch": 2, "fit_faces": 4, "crops_per_batch": 2},
+        "head": _TICKS | {"images": 16, "batch": 2, "lr": 2e-4, "warmup": 8, "fit_faces": 4, "crops_per_batch": 2},
         "expert": _TICKS | {"images": 64, "batch": 8},
-        "encoder": _TICKS | {"images": 128, "batch": 8, "warmup": 64, "image_loss_every": 8,
+        "encoder": _TICKS | {"images": 64, "batch": 8, "warmup": 32, "image_loss_every": 4,
                             "image_loss_faces": 2, "ema_halflife": 100},
         "warping": _TICKS | {"images": 32, "batch": 4, "lpips_net": "alex", "ema_halflife": 50},
         "generator": _TICKS | {"images": 32, "batch": 4, "lpips_net": "alex", "expert_loss_every": 4, "ema_halflife": 50},
