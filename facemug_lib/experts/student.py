@@ -58,7 +58,7 @@ class ExpertConfig:
     attribute branch; hidden: units between it and the attributes.
     """
 
-    working_size: int = 256
+    working_size: int = 192
     width: int = 96
     head_width: int = 192
     hidden: int = 160

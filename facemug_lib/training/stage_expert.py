@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from facemug_lib.training.profiles import ExpertSettings
 
 IGNORED = -1
-SMALL_SIZE = 160  # side of the images during the first part of a run, which costs 2.5 times less than 256 …
+SMALL_SIZE = 160  # side of the images during the first part of a run, where fewer pixels do …
 SMALL_SHARE = 0.5  # … and its share of the run
 # Offsets and scales of the attributes that are numbers: mean and deviation of 326 teacher-labelled prior samples, rounded.
 ATTRIBUTE_SCALE = {"age": (32.0, 12.0), "mouth_open": (0.115, 0.085), "eyes_open": (0.255, 0.04), "yaw": (0.0, 13.0),
