@@ -150,19 +150,19 @@ _SETTINGS: dict[str, type[StageSettings]] = {
     "generator": GeneratorSettings,
 }
 
-_TICKS = {"stats_every": 32, "checkpoint_every": 256, "grid_every": 256, "evaluate_count": 4}
+_TICKS = {"stats_every": 8, "checkpoint_every": 256, "grid_every": 256, "evaluate_count": 2}
 _LAPTOP_TICKS = {"stats_every": 500, "checkpoint_every": 2_000, "grid_every": 2_000, "evaluate_count": 32}
 _PAPER_TICKS = {"stats_every": 10_000, "checkpoint_every": 200_000, "grid_every": 100_000, "evaluate_count": 256}
 
 # smoke: seconds on two CPU cores. laptop: an evening on a CPU, minutes on a GPU. paper: hours on a GPU.
 _PROFILES: dict[str, dict[str, dict[str, Any]]] = {
     "smoke": {
-        "head": _TICKS | {"images": 16, "batch": 2, "lr": 2e-4, "warmup": 8, "fit_faces": 4, "crops_per_batch": 2},
+        "head": _TICKS | {"images": 8, "batch": 2, "lr": 2e-4, "warmup": 4, "fit_faces": 4, "crops_per_batch": 2},
         "expert": _TICKS | {"images": 64, "batch": 8},
-        "encoder": _TICKS | {"images": 64, "batch": 8, "warmup": 32, "image_loss_every": 4,
+        "encoder": _TICKS | {"images": 24, "batch": 8, "warmup": 16, "image_loss_every": 3,
                             "image_loss_faces": 2, "ema_halflife": 100},
-        "warping": _TICKS | {"images": 32, "batch": 4, "lpips_net": "alex", "ema_halflife": 50},
-        "generator": _TICKS | {"images": 32, "batch": 4, "lpips_net": "alex", "expert_loss_every": 4, "ema_halflife": 50},
+        "warping": _TICKS | {"images": 8, "batch": 4, "lpips_net": "alex", "ema_halflife": 50},
+        "generator": _TICKS | {"images": 8, "batch": 4, "lpips_net": "alex", "expert_loss_every": 2, "ema_halflife": 50},
     },
     "laptop": {
         "head": _LAPTOP_TICKS | {"images": 2_000, "batch": 4},
