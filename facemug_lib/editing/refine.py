@@ -40,7 +40,8 @@ class RefineSettings:
     semantics: float = 0.3  # weight of the parse's cross-entropy at labelled pixels of the hole
     sketch: float = 0.6  # weight of 1 − cosine of pencil response and strokes
     colour: float = 2.0  # weight of the squared error of the low-passed picture at painted pixels
-    identity: float = 0.5  # weight of 1 − cosine of face embeddings with the exemplar
+    identity: float = 0.3  # weight of 1 − cosine of face embeddings with the exemplar
+    resemblance: float = 0.5  # weight of LPIPS with the exemplar inside the hole: keeps the identity term honest
     likeness: float = 0.5  # weight of the squared difference to the exemplar's colour mean and deviation
     coarse_size: int = 128  # picture size of most steps
     fine_share: float = 0.1  # share of the steps made at 256 px, at the end
@@ -203,8 +204,11 @@ class _Objective:
         with torch.no_grad():
             self.embedded = experts.perceptual.embed(coarse["photo"] * (1 - coarse["hole"]))
         if exemplar is not None:
+            everyone = torch.ones(len(exemplar), dtype=torch.bool, device=exemplar.device)
+            self.followers = (everyone if has_exemplar is None else has_exemplar.bool()).nonzero()[:, 0]
             with torch.no_grad():
                 self.embedding = experts.identity(exemplar)
+                self.embedded_exemplar = experts.perceptual.embed((coarse["exemplar"] * coarse["hole"])[self.followers])
 
     def _view(self, size: int) -> dict[str, Tensor]:
         """What does not change from step to step, at this size; made when first needed."""
@@ -279,8 +283,18 @@ class _Objective:
             mean, deviation = _moments(edited, view["hole"], view["area"])
             wanted_mean, wanted_deviation = _moments(view["exemplar"], view["hole"], view["area"])
             colours = (mean - wanted_mean).square().mean(1) + (deviation - wanted_deviation).square().mean(1)
-            total = total + self.exemplar_weight * (self.settings.identity * alike + self.settings.likeness * colours)
+            total = total + self.exemplar_weight * (self.settings.identity * alike + self.settings.likeness * colours
+                                                    + self.settings.resemblance * self._resemblance(edited, size))
         return total
+
+
+    def _resemblance(self, edited: Tensor, size: int) -> Tensor:
+        """LPIPS with the exemplar inside the hole at the coarse size, 0 for edits without one: [b]."""
+        coarse, chosen, lpips = self._view(self.settings.coarse_size), self.followers, self.experts.perceptual
+        hole = coarse["hole"][chosen]
+        shown = F.avg_pool2d(edited[chosen], size // self.settings.coarse_size) * hole
+        distance = _weighted_distance(lpips, lpips.embed(shown), self.embedded_exemplar, hole)
+        return edited.new_zeros(len(edited)).index_copy(0, chosen, distance)
 
 
 def _weighted_distance(lpips: Lpips, first: list[Tensor], second: list[Tensor], weight: Tensor) -> Tensor:

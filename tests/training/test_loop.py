@@ -44,7 +44,8 @@ def equal(a: object, b: object) -> bool:
 
 def in_process(code: str, *arguments: str) -> subprocess.CompletedProcess:
     """Run ``code`` in a new Python with the toy stage importable; as many threads as here, on which sums depend."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(HERE.parents[1]), str(HERE))), "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    path = os.pathsep.join((str(HERE.parents[1]), str(HERE)))
+    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": str(torch.get_num_threads())}
     return subprocess.run([sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True, timeout=120)
 
 
