@@ -87,14 +87,14 @@ def table(report: dict[str, Any]) -> str:
     """The report as plain text."""
     about = report["machine"]
     lines = [f"{about['device']}, {about['threads']} threads on {about['cores']} cores (load {about['load']} at the start), "
-             f"torch {about['torch']}", f"{'section':<12}{'measured':<34}{'value':>12}  {'unit':<10}{'batch':>5}  precision"]
+             f"torch {about['torch']}", f"{'section':<17}{'measured':<34}{'value':>12}  {'unit':<10}{'batch':>5}  precision"]
     for one in report["measurements"]:
-        lines.append(f"{one['section']:<12}{one['name']:<34}{one['value']:>12.4g}  {one['unit']:<10}{one['batch']:>5}  "
+        lines.append(f"{one['section']:<17}{one['name']:<34}{one['value']:>12.4g}  {one['unit']:<10}{one['batch']:>5}  "
                      f"{one['precision']}")
     kind = "GPU memory" if about["device"] != f"CPU, {platform.machine()}" else "resident memory"
     for name, mib in report["peak_memory_mib"].items():
         outcome = f"FAILED: {report['failures'][name]}" if name in report["failures"] else f"{report['seconds'][name]:.0f} s"
-        lines.append(f"{name:<12}{f'peak {kind}':<34}{mib:>12,}  MiB       {outcome}")
+        lines.append(f"{name:<17}{f'peak {kind}':<34}{mib:>12,}  MiB       {outcome}")
     return "\n".join(lines)
 
 

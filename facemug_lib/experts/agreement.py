@@ -77,6 +77,8 @@ def _attribute_agreement(read: Tensor, targets: Tensor) -> dict[str, float]:
     for column, (name, attribute) in enumerate(ATTRIBUTES.items()):
         known = targets[:, column].isfinite()
         mine, theirs = read[known, column], targets[known, column]
+        if len(mine) < 3:
+            continue  # neither a share nor a correlation says anything
         if attribute.logit:
             result[name] = float(((mine > 0) == (theirs > 0.5)).double().mean())
         else:
