@@ -21,6 +21,7 @@ import torch
 
 from facemug_lib.devices import resolve_device
 from facemug_lib.errors import FacemugError
+from facemug_lib.files import replacing
 
 TRAINED_STAGES = ("head", "expert", "encoder", "warping", "generator")
 
@@ -48,9 +49,8 @@ def bench_command(out: Path | None = None, quick: bool = False, device: str = "a
     report = measure(target, quick, tell=lambda line: print(line, flush=True))
     print(table(report))
     if out is not None:
-        temporary = out.with_name(f".{out.name}.{os.getpid()}")
-        temporary.write_text(json.dumps(report, indent=2) + "\n")
-        os.replace(temporary, out)
+        with replacing(out) as temporary:
+            temporary.write_text(json.dumps(report, indent=2) + "\n")
     if report["failures"]:
         failed = "; ".join(f"{name}: {reason}" for name, reason in report["failures"].items())
         raise FacemugError(f"{len(report['failures'])} of {len(report['peak_memory_mib'])} sections failed ({failed})")

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from facemug_lib.errors import FacemugError
+from facemug_lib.files import replacing
 from facemug_lib.notebook_parameters import nearest, resolve_parameters
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -103,9 +104,8 @@ def _update_record(section: str, values: Mapping[str, Any]) -> None:
 
 
 def _write_json(path: Path, content: Any) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 # ------------------------------------------------------------------------------------------------------- the runner

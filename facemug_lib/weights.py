@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from facemug_lib.errors import FacemugError
+from facemug_lib.files import replacing
 
 Module = TypeVar("Module", bound=nn.Module)
 HEADER_KEY = "facemug"
@@ -51,15 +51,8 @@ def save_weights(
         for key, value in tensors.items()
     }
     header = {HEADER_KEY: json.dumps({"config": dict(config), "card": dict(card)}, sort_keys=True)}
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
+    with replacing(path) as temporary:
         save_file(packed, temporary, metadata=header)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
     return path
 
 

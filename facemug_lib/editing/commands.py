@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +17,7 @@ from torch import Tensor
 from facemug_lib.devices import resolve_device
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.photos import WRITABLE, write_image
+from facemug_lib.files import replacing
 
 CHUNK = 8  # faces made at a time
 
@@ -212,22 +211,13 @@ def _write_png(path: Path, pixels: np.ndarray, palette: list[int] | None = None)
     picture = PIL.Image.fromarray(np.ascontiguousarray(pixels))
     if palette is not None:
         picture.putpalette(palette + [0] * (765 - len(palette)) + [255] * 3)
-    _atomic(path, lambda temporary: picture.save(temporary, "PNG"))
+    with replacing(path) as temporary:
+        picture.save(temporary, "PNG")
 
 
 def _write_codes(path: Path, codes: Tensor) -> None:
-    _atomic(path, lambda temporary: save_file({"codes": codes}, temporary))
-
-
-def _atomic(path: Path, write) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
-        write(temporary)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    with replacing(path) as temporary:
+        save_file({"codes": codes}, temporary)
 
 
 def _same_configuration(path: Path, configuration: Mapping[str, float]) -> None:
@@ -236,4 +226,5 @@ def _same_configuration(path: Path, configuration: Mapping[str, float]) -> None:
         if before != configuration:
             raise FacemugError(f"{path.parent} holds faces made with {before}, not {dict(configuration)}: use another folder")
         return
-    _atomic(path, lambda temporary: Path(temporary).write_text(json.dumps(configuration) + "\n"))
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(configuration) + "\n")

@@ -36,6 +36,7 @@ from facemug_lib.experts.landmarks import FaceAnalyzer, eye_openness, head_pose,
 from facemug_lib.experts.student import ATTRIBUTES
 from facemug_lib.experts.tfjs import GraphModel
 from facemug_lib.faces.dataset import IMAGE_SUFFIXES, read_square
+from facemug_lib.files import replacing
 from facemug_lib.modalities.semantics import SEMANTIC_CLASSES
 
 LABELS = {name: index for index, name in enumerate(SEMANTIC_CLASSES)}
@@ -282,9 +283,8 @@ def label_folder(folder: Path | str, teachers: Teachers | None = None, batch: in
         labels = teachers.parse(images)
         for path, label, row in zip(chunk, labels.cpu(), teachers.attributes(images, labels), strict=True):
             target = folder / "labels" / f"{path.stem}.png"
-            partial = target.with_suffix(".partial")
-            Image.fromarray(label.byte().numpy()).save(partial, format="PNG")
-            os.replace(partial, target)
+            with replacing(target) as partial:
+                Image.fromarray(label.byte().numpy()).save(partial, format="PNG")
             known[path.relative_to(folder).as_posix()] = row
         _write_attributes(folder, names, known)
         report(f"labelled {start + len(chunk)} of {len(todo)} images in {folder}")
@@ -308,6 +308,6 @@ def _write_attributes(folder: Path, names: list[str], known: dict[str, Tensor]) 
     unknown = torch.full((len(ATTRIBUTES),), torch.nan)
     rows = torch.stack([known.get(name, unknown) for name in names])
     path = folder / ATTRIBUTES_FILE
-    partial = path.with_suffix(".partial")
-    save_file({"attributes": rows}, partial, metadata={"files": json.dumps(names), "attributes": json.dumps(list(ATTRIBUTES))})
-    os.replace(partial, path)
+    header = {"files": json.dumps(names), "attributes": json.dumps(list(ATTRIBUTES))}
+    with replacing(path) as partial:
+        save_file({"attributes": rows}, partial, metadata=header)

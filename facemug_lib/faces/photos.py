@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import struct
-import tempfile
 import warnings
 import zlib
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import PIL.Image
 import torch
 
 from facemug_lib.errors import FacemugError
+from facemug_lib.files import replacing
 
 MIN_SIDE = 32
 READABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
@@ -212,18 +212,11 @@ def write_image(path: str | os.PathLike[str], image: PhotoLike, *, icc_profile: 
         raise FacemugError(f"no folder {path.parent}: make it first or write elsewhere")
     pixels, profile = _plain_pixels(image)
     data = _encode(pixels, kind, icc_profile or profile, path.name)
-    temporary = None
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            temporary.write_bytes(data)
     except OSError as error:
         raise FacemugError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
     return path
 
 

@@ -269,7 +269,7 @@ class FacePrior(CodeSpace):
         codes = self._checked(self.broadcast(codes) if codes.ndim == 2 else codes, self.num_codes_full)
         native = next((s for s in HEAD_SIZES if s >= size and self.heads is not None), 1024)
         image = (
-            self._synthesize_full(codes) if native == 1024 else self.paint(self.features(codes, min(native, 128)), codes, native)
+            self.render_full(codes)[0] if native == 1024 else self.paint(self.features(codes, min(native, 128)), codes, native)
         )
         if native == size:
             return image
@@ -282,8 +282,8 @@ class FacePrior(CodeSpace):
         features = self.features(codes)
         return self.paint(features, codes), features
 
-    def _synthesize_full(self, codes: Tensor) -> Tensor:
-        missing = self.num_codes_full - codes.shape[1]
-        if missing > 0:
-            codes = torch.cat((codes, codes[:, -1:].expand(-1, missing, -1)), dim=1)
-        return self.to_rgb(self.features(codes, 512)[512], codes[:, -1])
+    def render_full(self, codes: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
+        """(picture at 1024 px, features up to 512²); the last of 17 codes is repeated for the layers beyond 128²."""
+        codes = torch.cat((codes, codes[:, -1:].expand(-1, self.num_codes_full - codes.shape[1], -1)), dim=1)
+        features = self.features(codes, 512)
+        return self.to_rgb(features[512], codes[:, -1]), features

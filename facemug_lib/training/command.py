@@ -14,6 +14,7 @@ import torch
 
 from facemug_lib.devices import resolve_device
 from facemug_lib.errors import FacemugError
+from facemug_lib.files import replacing
 from facemug_lib.training.checkpoints import newest_checkpoint
 from facemug_lib.training.loop import TrainResult, train
 from facemug_lib.training.profiles import config_hash, settings
@@ -111,9 +112,8 @@ def _refuse_other_run(folder: Path, config: Mapping[str, Any]) -> None:
 def _install(path: Path) -> Path:
     target = weights_dir() / path.name
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    shutil.copyfile(path, temporary)
-    os.replace(temporary, target)
+    with replacing(target) as temporary:
+        shutil.copyfile(path, temporary)
     return target
 
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.dataset import FaceSource
+from facemug_lib.files import replacing
 from facemug_lib.training.checkpoints import newest_checkpoint, save_checkpoint
 from facemug_lib.training.stage import Stage, StepContext
 from facemug_lib.weights import save_weights
@@ -381,12 +382,10 @@ def _append(path: Path, line: Mapping[str, Any]) -> None:
 
 
 def _write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_text(text)
 
 
 def _write_png(path: Path, pixels: np.ndarray) -> None:
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.png")
-    Image.fromarray(pixels).save(temporary)
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        Image.fromarray(pixels).save(temporary, "PNG")

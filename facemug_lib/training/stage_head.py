@@ -18,6 +18,7 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from facemug_lib.faces.prior import HEAD_SIZES, FacePrior, PictureHeads
+from facemug_lib.training.grids import picture_grid
 from facemug_lib.training.stage import FaceBatch, StepContext
 
 FIT_SEED = 20_000_000  # far from the seeds of training and test faces
@@ -39,9 +40,7 @@ def render_targets(
     prior: FacePrior, codes: Tensor, sizes: Iterable[int] = HEAD_SIZES
 ) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
     """(features by resolution, teacher pictures by size): one pass of the 1024-px network, reduced by area averaging."""
-    extended = torch.cat((codes, codes[:, -1:].expand(-1, prior.num_codes_full - codes.shape[1], -1)), dim=1)
-    features = prior.features(extended, max_resolution=512)
-    image = prior.to_rgb(features[512], extended[:, -1])
+    image, features = prior.render_full(codes)
     targets = {size: functional.avg_pool2d(image, 1024 // size) for size in sizes}
     return {size: features[size] for size in sizes}, targets
 
@@ -160,8 +159,7 @@ class HeadStage:
         codes = sample_codes(self.prior, 4, generator)
         features, targets = render_targets(self.prior, codes)
         image = modules["prior_heads"]["256"](features[256], codes[:, self.prior.head_code(256)])
-        rows = torch.cat((torch.cat(list(targets[256]), dim=2), torch.cat(list(image), dim=2)), dim=1)
-        return ((rows.clamp(-1, 1) * 0.5 + 0.5) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+        return picture_grid((targets[256], image))
 
     def export(self, modules: dict[str, nn.Module]) -> dict[str, tuple[dict[str, Tensor], dict[str, Any]]]:
         heads = modules["prior_heads"]
