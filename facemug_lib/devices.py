@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import sys
+
 import torch
 
 from facemug_lib.errors import FacemugError
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's <malloc.h>
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
@@ -24,3 +30,20 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
     if resolved.type == "cuda" and not torch.cuda.is_available():
         raise FacemugError(f"device {device!r} was asked for but PyTorch sees no CUDA GPU: use --device cpu or auto")
     return resolved
+
+
+def keep_freed_memory() -> bool:
+    """Let the C library keep freed blocks of up to 1 GiB instead of returning each to the system; true where that worked.
+
+    The prior's activations are tens of megabytes. By default every one of them is mapped, filled with zeros by the kernel and
+    unmapped again: on two CPU cores that made up half of the prior's time (batch of 4 at 256 px: 0.49 s a face before, 0.21 s
+    after). The process keeps its peak memory in return. Linux with glibc only; ``FACEMUG_MALLOC=system`` leaves all as it is.
+    """
+    if not sys.platform.startswith("linux") or os.environ.get("FACEMUG_MALLOC") == "system":
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):  # another C library
+        return False
+    is_set = [mallopt(option, value) == 1 for option, value in ((M_MMAP_THRESHOLD, 1 << 30), (M_TRIM_THRESHOLD, (1 << 31) - 1))]
+    return all(is_set)

@@ -20,12 +20,15 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from facemug_lib.assets import load_asset
+from facemug_lib.devices import keep_freed_memory
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.code_space import CODE_DIM, CodeSpace, pixel_norm
 from facemug_lib.weights import load_module, weights_path
 
 CHANNELS = (512, 512, 512, 512, 256, 128, 64)  # output channels of layers 0…6, at 8² … 512²
 HEAD_SIZES = (64, 128, 256)  # sizes painted by a learned head, from features of that very resolution
+
+keep_freed_memory()  # before the first large activation
 
 
 def inverse_haar(x: Tensor) -> Tensor:

@@ -1,0 +1,89 @@
+"""The frozen networks that judge pictures, each loaded when first asked.
+
+None of them but ArcFace, LPIPS and the expert is seen by any training; FaceNet and Inception judge independently.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from facemug_lib.experts.facenet import FaceNet
+from facemug_lib.experts.identity import ArcFace
+from facemug_lib.experts.inception import Inception
+from facemug_lib.experts.landmarks import FaceAnalyzer, head_pose
+from facemug_lib.experts.perceptual import Lpips
+from facemug_lib.experts.student import ExpertStudent
+
+CHUNK = 8
+
+
+class Judges:
+    """All judges on one device. Pictures are [n,3,256,256] in [-1,1]; results come back on the CPU, without gradients."""
+
+    def __init__(self, device: torch.device | str = "cpu") -> None:
+        self.device = torch.device(device)
+
+    @cached_property
+    def _inception(self) -> Inception:
+        return Inception().to(self.device)
+
+    @cached_property
+    def _lpips(self) -> dict[str, Lpips]:
+        return {}
+
+    @cached_property
+    def _arcface(self) -> ArcFace:
+        return ArcFace().to(self.device)
+
+    @cached_property
+    def _facenet(self) -> FaceNet:
+        return FaceNet()
+
+    @cached_property
+    def _expert(self) -> ExpertStudent:
+        return ExpertStudent.load(self.device)
+
+    @cached_property
+    def _analyzer(self) -> FaceAnalyzer:
+        return FaceAnalyzer(threads=max(1, torch.get_num_threads()))
+
+    @torch.no_grad()
+    def inception(self, pictures: Tensor) -> Tensor:
+        """Inception-V3 pool features [n,2048], for FID, KID, U-IDS and P-IDS."""
+        return torch.cat([self._inception(piece.to(self.device)).cpu() for piece in pictures.split(CHUNK)])
+
+    @torch.no_grad()
+    def lpips(self, pictures: Tensor, truths: Tensor, net: Literal["alex", "vgg"] = "alex") -> Tensor:
+        """LPIPS [n] between pictures and truths."""
+        if net not in self._lpips:
+            self._lpips[net] = Lpips(net).to(self.device)
+        network = self._lpips[net]
+        return torch.cat([network(a.to(self.device), b.to(self.device)).cpu()
+                          for a, b in zip(pictures.split(CHUNK), truths.split(CHUNK), strict=True)])
+
+    @torch.no_grad()
+    def arcface(self, pictures: Tensor) -> Tensor:
+        """Unit vectors [n,512]; dot products are cosine similarities."""
+        return torch.cat([self._arcface(piece.to(self.device)).cpu() for piece in pictures.split(CHUNK)])
+
+    def facenet(self, pictures: Tensor) -> Tensor:
+        """Unit vectors [n,d] of the network that no training here has seen."""
+        return self._facenet(pictures)
+
+    def parse(self, pictures: Tensor) -> Tensor:
+        """The expert's label maps, long [n,256,256]."""
+        return torch.cat([self._expert.parse(piece.to(self.device)).cpu() for piece in pictures.split(CHUNK)])
+
+    def pose(self, pictures: Tensor) -> Tensor:
+        """Yaw, pitch and roll [n,3] in degrees from 106 landmarks; NaN where no face was found."""
+        poses = []
+        for picture in pictures:
+            rgb = np.ascontiguousarray(((picture.permute(1, 2, 0) + 1) * 127.5).round().clamp(0, 255).byte().numpy())
+            found = self._analyzer.detect(rgb)
+            poses.append(head_pose(self._analyzer.landmarks(rgb, found[0])) if found else (float("nan"),) * 3)
+        return torch.tensor(poses, dtype=torch.float32)

@@ -1,0 +1,216 @@
+"""What is scored: fixed test sets, fixed masks, fixed seeds.
+
+Everything here depends on a face's place in its set and on nothing else: the first fifty faces of a run with ``count=200`` are
+those of a run with ``count=50``, with the same holes, exemplars and edit seeds.
+
+Taught in `notebooks/09_evaluation.ipynb`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from facemug_lib.errors import FacemugError
+from facemug_lib.faces.alignment import align_folder
+from facemug_lib.faces.dataset import IMAGE_SUFFIXES, TEST_SEEDS, PriorFaces, read_square
+from facemug_lib.modalities import masks
+
+SIZE = 256
+PSI = 0.7  # truncation of the prior's test faces: what users sample
+PRIOR_CHUNK = 8
+
+FAMILIES = ("irregular", "centre", "hair", "face", "foreground")
+"""The mask families of the paper's test protocol."""
+BUCKETS = ((0.0, 0.2), (0.2, 0.4), (0.4, 0.6))
+"""Shares of the picture that irregular holes cover; face ``i`` gets bucket ``i mod 3``."""
+SEMANTIC_DILATION = 6  # pixels by which hair, face and foreground holes exceed their region, so that its edge is hidden too
+LARGEST_HOLE = 0.9  # some context must remain: foreground holes beyond it are cut to the centre
+EDIT_SEEDS = 5
+"""Face ``i`` is edited with seed ``i mod EDIT_SEEDS``; its mask is drawn from that seed too."""
+
+Progress = Callable[[str], None]
+
+
+def as_8_bit(images: Tensor) -> Tensor:
+    """Round pictures in [-1,1] to what an 8-bit file keeps: what is judged is what could be saved."""
+    return (images.float().clamp(-1, 1) * 127.5 + 127.5).round() / 127.5 - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Cases:
+    """Some test faces with holes.
+
+    images [n,3,256,256] float32 in [-1,1] on the 8-bit grid; masks [n,1,256,256] in {0,1}, 1 = hole; labels [n,256,256] long, the
+    expert's parse of the true face; exemplars [n,3,256,256], another face of the same set; seeds, an edit seed for each.
+    """
+
+    images: Tensor
+    masks: Tensor
+    labels: Tensor
+    exemplars: Tensor
+    seeds: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of all that a method may look at."""
+        digest = hashlib.sha256(repr(self.seeds).encode())
+        for tensor in (self.images, self.masks, self.labels, self.exemplars):
+            digest.update(tensor.contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class TestSet:
+    """Aligned test faces: pixels uint8 [n,3,256,256], a name for each, and the expert's label maps [n,256,256] (uint8).
+
+    ``spare``: uint8 [m,3,256,256], further real faces of the same kind that are never edited; what is real is compared with
+    them for the floor of every metric.
+    """
+
+    name: str
+    pixels: Tensor
+    faces: tuple[str, ...]
+    labels: Tensor
+    spare: Tensor
+    source: str
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def images(self, indices: Sequence[int]) -> Tensor:
+        """Faces [n,3,256,256] in [-1,1]."""
+        return self.pixels[list(indices)].float() / 127.5 - 1
+
+    def exemplar_of(self, index: int) -> int:
+        """Whose face face ``index`` gets as its foreign exemplar: its neighbour's, in pairs, so that no count changes it."""
+        other = index ^ 1
+        return other if other < len(self) else index - 1
+
+    def cases(self, family: str, indices: Sequence[int]) -> Cases:
+        """The faces ``indices`` with the holes of ``family``."""
+        indices = list(indices)
+        labels = self.labels[indices].long()
+        holes = torch.cat([hole(family, index, labels[place]) for place, index in enumerate(indices)])
+        return Cases(self.images(indices), holes, labels, self.images([self.exemplar_of(index) for index in indices]),
+                     tuple(index % EDIT_SEEDS for index in indices))
+
+    @cached_property
+    def listing(self) -> list[dict[str, object]]:
+        """One row per face, for the run's ``test_set_<name>.json``: its name, seed and SHA-256 of its pixels."""
+        return [{"index": index, "face": name, "edit_seed": index % EDIT_SEEDS,
+                 "sha256": hashlib.sha256(self.pixels[index].contiguous().numpy().tobytes()).hexdigest()}
+                for index, name in enumerate(self.faces)]
+
+
+def hole(family: str, index: int, labels: Tensor) -> Tensor:
+    """The hole [1,1,256,256] of face ``index`` with parse ``labels`` [256,256]."""
+    if family == "irregular":
+        draw = torch.Generator().manual_seed(7_000_000 + 1_000 * (index % EDIT_SEEDS) + index)
+        return masks.irregular(1, SIZE, SIZE, BUCKETS[index % len(BUCKETS)], draw)
+    if family == "centre":
+        return masks.centre(1, SIZE, SIZE)
+    if family not in FAMILIES:
+        raise FacemugError(f"unknown mask family {family!r}: choose from {', '.join(FAMILIES)}")
+    label_map = labels[None]
+    mask = (masks.foreground(label_map, SEMANTIC_DILATION) if family == "foreground"
+            else masks.semantic(label_map, family, SEMANTIC_DILATION))
+    if mask.mean() > LARGEST_HOLE or not mask.any():  # a parse that sees no hair, or nothing else
+        mask = masks.centre(1, SIZE, SIZE)
+    return mask
+
+
+def bucket_name(bucket: tuple[float, float]) -> str:
+    """Such as ``irregular 20–40 %``."""
+    return f"irregular {bucket[0]:.0%}".rstrip("%") + f"–{bucket[1] * 100:.0f} %"
+
+
+def families_of(index: int, family: str) -> tuple[str, ...]:
+    """The table rows that face ``index`` counts in: its family, and its bucket among irregular holes."""
+    return (family, bucket_name(BUCKETS[index % len(BUCKETS)])) if family == "irregular" else (family,)
+
+
+# -- test sets ------------------------------------------------------------------------------------------------------------
+
+
+def prior_set(prior: nn.Module, expert: nn.Module, count: int, spare: int = 0, tell: Progress = lambda line: None) -> TestSet:
+    """The prior's first ``count`` test faces (seeds 0, 1, …; never trained on), and as many spare ones from seed 500,000 on."""
+    if not 2 <= count <= 500_000:
+        raise FacemugError(f"{count} test faces: use 2 … 500,000")
+    source = PriorFaces(prior, (PSI, PSI), mixing=0.0)
+    device = prior.mean_w.device
+
+    def sampled(seeds: Sequence[int]) -> Tensor:
+        pieces = []
+        for start in range(0, len(seeds), PRIOR_CHUNK):
+            pieces.append(to_pixels(source.faces(seeds[start:start + PRIOR_CHUNK]).images))
+            if start and start % (8 * PRIOR_CHUNK) == 0:
+                tell(f"prior: {start} of {len(seeds)} faces sampled")
+        return torch.cat(pieces) if pieces else torch.empty(0, 3, SIZE, SIZE, dtype=torch.uint8)
+
+    pixels = sampled(TEST_SEEDS[:count])
+    return TestSet("prior", pixels, tuple(f"seed {seed}" for seed in TEST_SEEDS[:count]), parsed(expert, pixels, device),
+                   sampled(TEST_SEEDS[500_000:500_000 + spare]),
+                   f"prior faces of seeds 0 … {count - 1}, psi {PSI:g}, no mixing")
+
+
+def folder_set(folder: Path | str, expert: nn.Module, count: int | None = None, aligned: bool = False,
+               device: torch.device | str = "cpu", tell: Progress = lambda line: None) -> TestSet:
+    """Faces of the photographs in ``folder``, aligned on the way in (``aligned=True`` takes them as they are).
+
+    The files are taken in the order of the SHA-256 of their names, which mixes whatever order a folder has: the first ``count``
+    that hold one clear face are the test set, and the rest are spare.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FacemugError(f"{folder} is not a folder: name a folder of photographs")
+    with tempfile.TemporaryDirectory() as temporary:
+        source = folder
+        if not aligned:
+            source = Path(temporary)
+            report = align_folder(folder, source, SIZE)
+            if report.skipped:
+                tell(f"{folder.name}: {len(report.skipped)} of {len(report.skipped) + len(report.written)} photographs left out, "
+                     f"the first: {report.skipped[0]}")
+        files = sorted((path for path in source.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES),
+                       key=lambda path: hashlib.sha256(path.relative_to(source).as_posix().encode()).hexdigest())
+        if len(files) < 2:
+            raise FacemugError(f"{folder} holds {len(files)} usable faces: an evaluation needs two or more")
+        pixels = torch.stack([read_square(path, SIZE) for path in files])
+    chosen = len(files) if count is None else min(count, len(files))
+    names = tuple(path.relative_to(source).as_posix() for path in files[:chosen])
+    return TestSet(folder.resolve().name, pixels[:chosen], names, parsed(expert, pixels[:chosen], device), pixels[chosen:],
+                   f"{chosen} of {len(files)} faces of {folder}")
+
+
+def parsed(expert: nn.Module, pixels: Tensor, device: torch.device | str) -> Tensor:
+    """The expert's label maps (uint8) of pixels [n,3,h,w]."""
+    pieces = [expert.parse((piece.float() / 127.5 - 1).to(device)).to("cpu", torch.uint8) for piece in pixels.split(PRIOR_CHUNK)]
+    return torch.cat(pieces)
+
+
+def to_pixels(images: Tensor) -> Tensor:
+    """uint8 of pictures in [-1,1]."""
+    return (images.clamp(-1, 1) * 127.5 + 127.5).round().to("cpu", torch.uint8)
+
+
+def subset(cases: Cases, places: Sequence[int]) -> Cases:
+    """Some of the cases."""
+    places = list(places)
+    return replace(cases, images=cases.images[places], masks=cases.masks[places], labels=cases.labels[places],
+                   exemplars=cases.exemplars[places], seeds=tuple(cases.seeds[place] for place in places))
+
+
+def edit_groups(indices: Sequence[int]) -> np.ndarray:
+    """The seed group of each face, for the spread over seeds."""
+    return np.array([index % EDIT_SEEDS for index in indices])
