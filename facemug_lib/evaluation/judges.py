@@ -20,6 +20,7 @@ from facemug_lib.experts.perceptual import Lpips
 from facemug_lib.experts.student import ExpertStudent
 
 CHUNK = 8
+LpipsNet = Literal["alex", "vgg"]
 
 
 class Judges:
@@ -27,14 +28,16 @@ class Judges:
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
+        self._perceptual: dict[str, Lpips] = {}
 
     @cached_property
     def _inception(self) -> Inception:
         return Inception().to(self.device)
 
-    @cached_property
-    def _lpips(self) -> dict[str, Lpips]:
-        return {}
+    def _lpips(self, net: LpipsNet) -> Lpips:
+        if net not in self._perceptual:
+            self._perceptual[net] = Lpips(net).to(self.device)
+        return self._perceptual[net]
 
     @cached_property
     def _arcface(self) -> ArcFace:
@@ -58,13 +61,21 @@ class Judges:
         return torch.cat([self._inception(piece.to(self.device)).cpu() for piece in pictures.split(CHUNK)])
 
     @torch.no_grad()
-    def lpips(self, pictures: Tensor, truths: Tensor, net: Literal["alex", "vgg"] = "alex") -> Tensor:
+    def lpips(self, pictures: Tensor, truths: Tensor, net: LpipsNet = "alex") -> Tensor:
         """LPIPS [n] between pictures and truths."""
-        if net not in self._lpips:
-            self._lpips[net] = Lpips(net).to(self.device)
-        network = self._lpips[net]
-        return torch.cat([network(a.to(self.device), b.to(self.device)).cpu()
+        return torch.cat([self.lpips_to(self.embedded(b, net), a, net)
                           for a, b in zip(pictures.split(CHUNK), truths.split(CHUNK), strict=True)])
+
+    @torch.no_grad()
+    def embedded(self, truths: Tensor, net: LpipsNet = "alex") -> list[Tensor]:
+        """LPIPS features of truths that several pictures are to be compared with; 35 MB a face for VGG, so a few at a time."""
+        return self._lpips(net).embed(truths.to(self.device))
+
+    @torch.no_grad()
+    def lpips_to(self, embedded: list[Tensor], pictures: Tensor, net: LpipsNet = "alex") -> Tensor:
+        """LPIPS [n] of pictures to the truths of :meth:`embedded`."""
+        network = self._lpips(net)
+        return network.distance(network.embed(pictures.to(self.device)), embedded).cpu()
 
     @torch.no_grad()
     def arcface(self, pictures: Tensor) -> Tensor:

@@ -1,0 +1,111 @@
+"""``facemug evaluate``: score the shipped weights, other weights, or somebody else's pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from facemug_lib.devices import resolve_device
+from facemug_lib.errors import FacemugError
+from facemug_lib.evaluation.protocols import FAMILIES, Progress, TestSet
+
+
+def evaluate_command(count: int, out: Path, photos: Sequence[Path] = (), no_prior: bool = False, aligned: bool = False,
+                     families: Sequence[str] = (), parts: Sequence[str] = (), images: Sequence[Path] = (),
+                     export: Path | None = None, weights: Path | None = None, limits: dict[str, str] | None = None,
+                     refine: int = 0, device: str = "auto") -> None:
+    """Build the test sets, measure, and write all results to ``out``."""
+    from facemug_lib.editing.editor import Editor
+    from facemug_lib.evaluation.evaluate import PARTS, evaluate, write
+    from facemug_lib.evaluation.methods import Folder, default_methods, weights_fingerprint
+    from facemug_lib.evaluation.store import Store
+
+    plan = _plan(count, limits or {})
+    _check_names("mask family", families, FAMILIES)
+    _check_names("part", parts, PARTS)
+    if no_prior and not photos:
+        raise FacemugError("nothing to evaluate: leave out --no-prior, or name a folder with --photos")
+    target = resolve_device(device)
+    editor = Editor.load(target, weights)
+    test_sets = _test_sets(editor, count, photos, no_prior, aligned, _say)
+    if export is not None:
+        export_cases(test_sets, families or FAMILIES, count, export)
+        print(f"test pictures and masks of {sum(len(one) for one in test_sets)} faces: {export}")
+        return
+    methods = [*default_methods(editor, weights, refine), *(Folder(folder, folder.resolve().name) for folder in images)]
+    out.mkdir(parents=True, exist_ok=True)
+    evaluation = evaluate(editor, weights_fingerprint(weights), test_sets, methods, Store(out / "cache"), plan,
+                          families or FAMILIES, parts or PARTS, _photographs(photos), _say)
+    written = write(evaluation, out)
+    print((out / "tables.md").read_text(encoding="utf-8"))
+    for path in written:
+        print(path)
+
+
+def _plan(count: int, limits: dict[str, str]):
+    from dataclasses import fields
+
+    from facemug_lib.evaluation.evaluate import Plan
+
+    known = [field.name for field in fields(Plan) if field.name != "count"]
+    numbers: dict[str, int | None] = {}
+    for name, text in limits.items():
+        if name not in known:
+            raise FacemugError(f"--limit {name}: choose from {', '.join(known)}")
+        if text != "all" and not text.isdigit():
+            raise FacemugError(f"--limit {name}={text}: give a number of faces, or all")
+        numbers[name] = None if text == "all" else int(text)
+    return Plan(count, **numbers)
+
+
+def _check_names(what: str, names: Sequence[str], known: Sequence[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise FacemugError(f"unknown {what} {name!r}: choose from {', '.join(known)}")
+
+
+def _test_sets(editor, count: int, photos: Sequence[Path], no_prior: bool, aligned: bool, tell: Progress) -> list[TestSet]:
+    from facemug_lib.evaluation.protocols import folder_set, prior_set
+    from facemug_lib.experts.student import ExpertStudent
+
+    expert = ExpertStudent.load(editor.device)
+    sets = [] if no_prior else [prior_set(editor.prior, expert, count, count, tell)]
+    sets += [folder_set(folder, expert, count, aligned, editor.device, tell) for folder in photos]
+    names = [one.name for one in sets]
+    for name in names:
+        if names.count(name) > 1:
+            raise FacemugError(f"two test sets are called {name!r}: rename one of the folders")
+    return sets
+
+
+def _photographs(folders: Sequence[Path], count: int = 3) -> list[Path]:
+    """The first photographs at full size, for the incremental part."""
+    from facemug_lib.faces.photos import READABLE
+
+    return [path for folder in folders for path in sorted(folder.rglob("*")) if path.suffix.lower() in READABLE][:count]
+
+
+def export_cases(test_sets: Sequence[TestSet], families: Sequence[str], count: int, out: Path) -> None:
+    """Write ``<set>/<family>/<index>_gt.png``, ``_mask.png`` (white = hole) and ``_masked.png`` for other people's methods.
+
+    Their results, ``<set>/<family>/<index>.png`` or ``…_inpaint.png``, are scored by ``facemug evaluate --images FOLDER``.
+    """
+    from facemug_lib.faces.photos import write_image
+
+    for test_set in test_sets:
+        for family in families:
+            folder = out / test_set.name / family
+            folder.mkdir(parents=True, exist_ok=True)
+            for index in range(min(count, len(test_set))):
+                cases = test_set.cases(family, [index])
+                mask = (cases.masks[0, 0] * 255).byte().numpy()
+                pixels = test_set.pixels[index].permute(1, 2, 0).numpy()
+                write_image(folder / f"{index:06d}_gt.png", pixels)
+                write_image(folder / f"{index:06d}_mask.png", mask)
+                write_image(folder / f"{index:06d}_masked.png", np.where(mask[..., None] > 127, 255, pixels).astype(np.uint8))
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

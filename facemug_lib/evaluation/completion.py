@@ -1,0 +1,291 @@
+"""Every method on every hole of every test set: pictures are made, judged, and what was measured is kept by content."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from facemug_lib.errors import FacemugError
+from facemug_lib.evaluation import judges as judges_module
+from facemug_lib.evaluation import metrics
+from facemug_lib.evaluation.judges import Judges
+from facemug_lib.evaluation.methods import Method
+from facemug_lib.evaluation.metrics import Score
+from facemug_lib.evaluation.protocols import EDIT_SEEDS, FAMILIES, Cases, Progress, TestSet, as_8_bit, rows_of, subset, to_pixels
+from facemug_lib.evaluation.store import Arrays, Store, source_hash
+from facemug_lib.experts import facenet, identity, inception, perceptual, student
+from facemug_lib.files import file_hash
+from facemug_lib.weights import weights_path
+
+CHUNK = 10  # faces made and judged at a time: what a kill can cost
+
+def shown_faces(family: str) -> tuple[int, int]:
+    """The faces whose pictures are kept for the contact sheet: others for every family, never chosen by their looks."""
+    place = FAMILIES.index(family) if family in FAMILIES else 0
+    return place, place + len(FAMILIES)
+
+
+@dataclass(frozen=True)
+class Depth:
+    """How many faces the slow judges look at (LPIPS-VGG costs twenty times LPIPS-Alex), and the slow methods edit.
+
+    ``None`` is all of them. Every number is printed with its own N.
+    """
+
+    vgg: int | None = None
+    facenet: int | None = None
+    optimisation: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What is known of one method's pictures of one test set's faces in the holes of one family.
+
+    ``arrays``: name → values, first axis = ``faces``; NaN = not measured. See :func:`judge` for the names.
+    """
+
+    set: str
+    family: str
+    method: str
+    faces: np.ndarray
+    arrays: Arrays
+
+    def only(self, keep: np.ndarray) -> Measured:
+        return Measured(self.set, self.family, self.method, self.faces[keep],
+                        {name: values[keep] for name, values in self.arrays.items() if len(values) == len(keep)})
+
+
+@dataclass(eq=False)
+class Runner:
+    """Measures methods, chunk by chunk, through a :class:`~facemug_lib.evaluation.store.Store`."""
+
+    judges: Judges
+    store: Store
+    depth: Depth = field(default_factory=Depth)
+    tell: Progress = lambda line: None
+
+    @cached_property
+    def judges_version(self) -> str:
+        code = source_hash(judges_module, metrics, facenet, identity, inception, perceptual, student)
+        return code + file_hash(weights_path("expert"))
+
+    def run(self, test_set: TestSet, families: Sequence[str], methods: Sequence[Method],
+            count: int | None = None) -> list[Measured]:
+        """Every method on the first ``count`` faces with the holes of each family."""
+        count = len(test_set) if count is None else min(count, len(test_set))
+        starts = range(0, count, CHUNK)
+        done, total, began, made = 0, len(families) * len(starts) * len(methods), time.perf_counter(), self.store.made
+        measured: list[Measured] = []
+        for family in families:
+            pieces: dict[str, list[tuple[np.ndarray, Arrays]]] = {}
+            for start in starts:
+                faces = np.arange(start, min(start + CHUNK, count))
+                chunk = _Chunk(self, test_set, family, faces)
+                for method in methods:
+                    limit = method_limit(method, self.depth)
+                    here = faces if limit is None else faces[faces < limit]
+                    if len(here):
+                        for name, arrays in chunk.measure(method, len(here)).items():
+                            pieces.setdefault(name, []).append((here, arrays))
+                    done += 1
+                if self.store.made > made:
+                    seconds = time.perf_counter() - began
+                    self.tell(f"{test_set.name}, {family}: {faces[-1] + 1} of {count} faces; "
+                              f"{done * 100 // total} % after {seconds:.0f} s, about {seconds * (total / done - 1):.0f} s to go")
+            measured += [_joined(test_set.name, family, name, parts) for name, parts in pieces.items()]
+        return measured
+
+    def reals(self, test_set: TestSet, pixels: Tensor, what: str) -> np.ndarray:
+        """Inception features [n,2048] of real faces given as uint8 pixels."""
+        features = []
+        for start in range(0, len(pixels), CHUNK):
+            piece = pixels[start:start + CHUNK]
+            key = {"what": "inception", "pixels": _digest(piece), "judges": self.judges_version}
+            features.append(self.store.get(key, lambda piece=piece: {"inception": self.judges.inception(_floats(piece)).numpy()}))
+            if start and start % (10 * CHUNK) == 0:
+                self.tell(f"{test_set.name}: {start} of {len(pixels)} {what} faces seen")
+        return np.concatenate([one["inception"] for one in features]) if features else np.empty((0, 2048), np.float32)
+
+
+class _Chunk:
+    """A few faces of one family; what all methods share is made once, and only when something is to be measured."""
+
+    def __init__(self, runner: Runner, test_set: TestSet, family: str, faces: np.ndarray) -> None:
+        self.runner, self.test_set, self.family, self.faces = runner, test_set, family, faces
+        self._truths: dict[int, Truths] = {}
+
+    @cached_property
+    def cases(self) -> Cases:
+        return self.test_set.cases(self.family, self.faces.tolist())
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return self.cases.fingerprint()
+
+    def measure(self, method: Method, count: int) -> dict[str, Arrays]:
+        depth = self.runner.depth
+        deep = {name: int((self.faces[:count] < (limit if limit is not None else np.inf)).sum())
+                for name, limit in (("vgg", depth.vgg), ("facenet", depth.facenet))}
+        shown = [place for place, face in enumerate(self.faces[:count]) if face in shown_faces(self.family)]
+        where = (self.test_set.name, self.family, self.faces[:count].tolist())
+        key = {"cases": self.fingerprint, "count": count, "method": method.describe(), "judges": self.runner.judges_version,
+               "deep": deep, "shown": shown}
+        if getattr(method, "is_folder", False):  # pictures on disk: what they are is part of the key
+            pictures = method.pictures(*where)
+            key["pictures"] = _digest(to_pixels(pictures))
+            made: Callable[[], dict[str, Tensor]] = lambda: {method.names[0]: pictures}  # noqa: E731
+        else:
+            made = lambda: method(subset(self.cases, range(count)))  # noqa: E731
+        arrays = self.runner.store.get(key, lambda: self._judged(made(), count, deep, shown, getattr(method, "is_floor", False)))
+        return {name: {key.partition("/")[2]: values for key, values in arrays.items() if key.startswith(f"{name}/")}
+                for name in method.names}
+
+    def _judged(self, pictures: Mapping[str, Tensor], count: int, deep: Mapping[str, int], shown: Sequence[int],
+                is_floor: bool) -> Arrays:
+        if count not in self._truths:
+            self._truths[count] = Truths(self.runner.judges, subset(self.cases, range(count)), deep)
+        arrays = {}
+        for name, made in pictures.items():
+            scores = judge(self.runner.judges, as_8_bit(made), self._truths[count], features=not is_floor)
+            if shown:
+                scores["pictures"] = to_pixels(made[list(shown)]).numpy()
+            arrays |= {f"{name}/{key}": values for key, values in scores.items()}
+        return arrays
+
+
+class Truths:
+    """What the judges say of the true faces of a chunk, asked once for all methods."""
+
+    def __init__(self, judges: Judges, cases: Cases, deep: Mapping[str, int]) -> None:
+        self.cases, self.deep = cases, deep
+        self.alex = judges.embedded(cases.images, "alex")
+        self.vgg = judges.embedded(cases.images[:deep["vgg"]], "vgg") if deep["vgg"] else None
+        self.arcface = judges.arcface(cases.images)
+        self.facenet = judges.facenet(cases.images[:deep["facenet"]]) if deep["facenet"] else None
+        self.sketch = metrics.pencil_sketch(cases.images)
+
+
+def judge(judges: Judges, pictures: Tensor, truths: Truths, features: bool = True) -> Arrays:
+    """Scores of pictures [n,3,256,256] against the true faces, first axis n.
+
+    lpips_alex, lpips_vgg; psnr (dB) and ssim inside the hole; arcface, facenet: cosine with the true face; iou [n,2,19]: pixels
+    of intersection and union with the true label map inside the hole; sketch: F1 with the true face's strokes there; colour:
+    ΔE2000 of region means there; inception [n,2048]. NaN where a slow judge was not asked.
+    """
+    cases, n = truths.cases, len(pictures)
+    scores = {
+        "lpips_alex": judges.lpips_to(truths.alex, pictures, "alex"),
+        "psnr": metrics.psnr(pictures, cases.images, cases.masks),
+        "ssim": metrics.ssim(pictures, cases.images, cases.masks),
+        "arcface": metrics.cosine(judges.arcface(pictures), truths.arcface),
+        "iou": metrics.semantic_counts(judges.parse(pictures), cases.labels, cases.masks),
+        "sketch": metrics.sketch_agreement(pictures, truths.sketch, cases.masks),
+        "colour": metrics.colour_error(pictures, cases.images, cases.labels, cases.masks),
+    }
+    scores["lpips_vgg"] = torch.full((n,), torch.nan)
+    if truths.vgg is not None:
+        for start in range(0, truths.deep["vgg"], 5):  # VGG's features of a whole chunk would take half a gigabyte
+            rows = slice(start, min(start + 5, truths.deep["vgg"]))
+            scores["lpips_vgg"][rows] = judges.lpips_to([level[rows] for level in truths.vgg], pictures[rows], "vgg")
+    scores["facenet"] = torch.full((n,), torch.nan)
+    if truths.facenet is not None:
+        known = len(truths.facenet)
+        scores["facenet"][:known] = metrics.cosine(judges.facenet(pictures[:known]), truths.facenet)
+    if features:
+        scores["inception"] = judges.inception(pictures)
+    return {name: values.numpy() for name, values in scores.items()}
+
+
+def method_limit(method: Method, depth: Depth) -> int | None:
+    """Faces of each family that a method is run on."""
+    return depth.optimisation if getattr(method, "is_slow", False) else None
+
+
+def regrouped(measured: Sequence[Measured]) -> Iterator[Measured]:
+    """The same scores by table row: each family, each bucket of irregular holes, and one mask per face ("mixed")."""
+    rows: dict[tuple[str, str, str], list[Measured]] = {}
+    for one in measured:
+        for row in dict.fromkeys(name for face in one.faces for name in rows_of(one.family, int(face))):
+            keep = np.array([row in rows_of(one.family, int(face)) for face in one.faces])
+            rows.setdefault((one.set, row, one.method), []).append(one.only(keep))
+    for (name, row, method), parts in rows.items():
+        yield _joined(name, row, method, [(part.faces, part.arrays) for part in parts])
+
+
+def _joined(name: str, family: str, method: str, parts: Sequence[tuple[np.ndarray, Arrays]]) -> Measured:
+    names = [key for key in parts[0][1] if all(key in arrays for _, arrays in parts)]
+    arrays = {key: np.concatenate([arrays[key] for _, arrays in parts]) for key in names}
+    shown = [arrays["pictures"] for _, arrays in parts if "pictures" in arrays]
+    if shown:
+        arrays["pictures"] = np.concatenate(shown)
+    return Measured(name, family, method, np.concatenate([faces for faces, _ in parts]), arrays)
+
+
+# -- scores ---------------------------------------------------------------------------------------------------------------
+
+AVERAGED = ("lpips_alex", "lpips_vgg", "psnr", "ssim", "arcface", "facenet", "sketch", "colour")
+
+
+def scores(measured: Measured, reals: np.ndarray | None) -> dict[str, Score]:
+    """All metrics of one table row, with standard errors over seeds; ``reals`` [n,2048]: the true faces' Inception features."""
+    groups = measured.faces % EDIT_SEEDS
+    result = {name: metrics.average(measured.arrays[name], groups) for name in AVERAGED if name in measured.arrays}
+    counts = measured.arrays["iou"]
+    value, error = metrics.jackknife(lambda keep: metrics.mean_iou(torch.from_numpy(counts[keep].sum(0))), groups)
+    result["miou"] = Score(value, error, len(counts))
+    if reals is not None and "inception" in measured.arrays:
+        result |= distribution_scores(reals[measured.faces], measured.arrays["inception"], groups)
+    return result
+
+
+def distribution_scores(reals: np.ndarray, fakes: np.ndarray, groups: np.ndarray) -> dict[str, Score]:
+    """FID, KID, U-IDS and P-IDS (as fitted, and held out) of features [n,2048] of which row i of both sides is one face."""
+    if len(reals) < 2 or len(reals) != len(fakes):
+        raise FacemugError(f"{len(reals)} real and {len(fakes)} edited faces cannot be compared: two or more pairs are needed")
+    n = len(reals)
+    result = {}
+    for name, statistic in (("fid", metrics.fid), ("kid", metrics.kid)):
+        value, error = metrics.jackknife(lambda keep, statistic=statistic: statistic(reals[keep], fakes[keep]), groups)
+        result[name] = Score(float(value), error, n)
+    if len(np.unique(groups)) > 1:
+        found = metrics.discriminability(reals, fakes, groups)
+        for name in ("u_ids", "p_ids", "u_ids_heldout", "p_ids_heldout"):
+            result[name] = _as_score(getattr(found, name), n)
+    return result
+
+
+def _as_score(value: Any, n: int) -> Score:
+    return value if isinstance(value, Score) else Score(float(value), None, n)
+
+
+def floors(test_set: TestSet, reals: np.ndarray, spare: np.ndarray) -> tuple[dict[str, Score], str]:
+    """What two sets of *different real* faces score: no method's distribution metrics can be expected to mean more than that.
+
+    Against the spare faces where there are at least half as many, else one half of the test faces against the other. (An edit
+    that keeps most of each picture can score below this floor: its pictures are not independent of the true ones.)
+    """
+    n = len(reals)
+    if 2 * len(spare) >= n:
+        first, second = reals[:len(spare)], spare[:n]
+    else:
+        first, second = reals[: n // 2 * 2 : 2], reals[1 : n // 2 * 2 : 2]
+    groups = np.arange(len(first)) % EDIT_SEEDS
+    note = f"{len(first)} real faces against {len(second)} others"
+    return (distribution_scores(first, second, groups) if len(first) > 1 else {}), note
+
+
+def _digest(pixels: Tensor) -> str:
+    import hashlib
+
+    return hashlib.sha256(pixels.contiguous().numpy().tobytes()).hexdigest()
+
+
+def _floats(pixels: Tensor) -> Tensor:
+    return pixels.float() / 127.5 - 1

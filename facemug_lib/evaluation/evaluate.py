@@ -1,0 +1,209 @@
+"""The whole evaluation: test sets × mask families × methods, and whether guidance is obeyed; one plain result.
+
+Taught in `notebooks/09_evaluation.ipynb`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from facemug_lib.bench import machine
+from facemug_lib.editing.editor import Editor
+from facemug_lib.errors import FacemugError
+from facemug_lib.evaluation import tables
+from facemug_lib.evaluation.completion import Depth, Measured, Runner, floors, regrouped, scores
+from facemug_lib.evaluation.judges import Judges
+from facemug_lib.evaluation.methods import Method, SavedAgain
+from facemug_lib.evaluation.protocols import BUCKETS, FAMILIES, Progress, TestSet, bucket_name
+from facemug_lib.evaluation.report import report
+from facemug_lib.evaluation.settings import PAPER_TABLES, TABLE_NOTES, Guided
+from facemug_lib.evaluation.store import Store
+from facemug_lib.files import replacing
+
+PARTS = ("completion", "paper", "guidance", "subsets", "warping", "incremental")
+"""What an evaluation consists of; :func:`evaluate` takes any of them."""
+
+RESIZING = {
+    "prior": "rendered at 256 px, not resized",
+    "photographs": "cut out and reduced in one anti-aliased resampling (area average), 256 px",
+    "Inception": "256 → 299 px, bilinear without half-pixel shift or anti-aliasing, as in the original FID",
+    "ArcFace": "256 → 112 px crop, bilinear", "FaceNet": "crop → 160 px, bilinear with anti-aliasing",
+    "LPIPS": "256 px, not resized", "pictures": "every picture is rounded to 8 bits before it is judged",
+}
+"""How every picture was resized on its way to a number."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured; ``None`` is everything. Faces are always the first ones of each set.
+
+    count: faces of the completion table, for each set and mask family. vgg, facenet: faces of each family that LPIPS-VGG and
+    FaceNet look at. optimisation: faces of each family that latent optimisation edits. paper, guidance, subsets, warping,
+    incremental: faces of those parts.
+    """
+
+    count: int
+    vgg: int | None = 40
+    facenet: int | None = 40
+    optimisation: int | None = 5
+    paper: int | None = 40
+    guidance: int | None = 40
+    subsets: int | None = 8
+    warping: int | None = 16
+    incremental: int | None = 3
+
+
+@dataclass
+class Evaluation:
+    """A finished evaluation: plain ``results`` for JSON, and the measured pictures for the contact sheet."""
+
+    results: dict[str, Any]
+    test_sets: list[TestSet]
+    measured: list[Measured] = field(default_factory=list)
+
+
+class _Stopwatch:
+    def __init__(self, store: Store) -> None:
+        self.store, self.parts = store, {}
+
+    @contextmanager
+    def __call__(self, part: str) -> Iterator[None]:
+        began, found, made = time.perf_counter(), self.store.found, self.store.made
+        yield
+        self.parts[part] = {"seconds": round(time.perf_counter() - began, 1), "chunks_from_cache": self.store.found - found,
+                            "chunks_measured": self.store.made - made}
+
+
+def evaluate(editor: Editor, fingerprint: dict[str, Any], test_sets: Sequence[TestSet], methods: Sequence[Method], store: Store,
+             plan: Plan, families: Sequence[str] = FAMILIES, parts: Sequence[str] = PARTS, photos: Sequence[Path] = (),
+             tell: Progress = lambda line: None) -> Evaluation:
+    """Measure ``parts`` of ``plan`` on every test set.
+
+    ``fingerprint`` says which weights ``editor`` has; ``methods`` are the rows of the completion table; ``photos`` are
+    photographs at full size for the incremental part.
+    """
+    for part in parts:
+        if part not in PARTS:
+            raise FacemugError(f"unknown part {part!r}: choose from {', '.join(PARTS)}")
+    for family in families:
+        if family not in FAMILIES:
+            raise FacemugError(f"unknown mask family {family!r}: choose from {', '.join(FAMILIES)}")
+    judges = Judges(editor.device)
+    runner = Runner(judges, store, Depth(plan.vgg, plan.facenet, plan.optimisation), tell)
+    watch = _Stopwatch(store)
+    results: dict[str, Any] = {
+        "machine": machine(editor.device), "weights": fingerprint, "plan": asdict(plan), "resizing": RESIZING,
+        "test_sets": [{"name": one.name, "source": one.source, "faces": len(one), "spare": len(one.spare),
+                       "faces_by_number": one.listing} for one in test_sets],
+    }
+    measured: list[Measured] = []
+    if "completion" in parts:
+        with watch("completion"):
+            rows, measured, results["compared"] = _completion(runner, test_sets, families, methods, plan)
+            results["completion"] = rows
+    if "paper" in parts:
+        with watch("paper"):
+            results["paper"] = _paper(runner, editor, fingerprint, test_sets, plan)
+    _guided(results, watch, runner, editor, fingerprint, test_sets, plan, parts, photos)
+    results["timing"] = watch.parts
+    return Evaluation(results, list(test_sets), measured)
+
+
+def _completion(runner: Runner, test_sets: Sequence[TestSet], families: Sequence[str], methods: Sequence[Method],
+                plan: Plan) -> tuple[list[dict[str, Any]], list[Measured], list[dict[str, Any]]]:
+    """(rows of the main table with their floors, everything measured, rows on the faces that every method has edited)."""
+    rows: list[dict[str, Any]] = []
+    compared: list[dict[str, Any]] = []
+    everything: list[Measured] = []
+    order = [*families, *(bucket_name(bucket) for bucket in BUCKETS), "mixed"]
+    for test_set in test_sets:
+        measured = runner.run(test_set, families, [*methods, SavedAgain()], plan.count)
+        everything += measured
+        reals = runner.reals(test_set, test_set.pixels[:plan.count], "true")
+        floor, note = floors(test_set, reals, runner.reals(test_set, test_set.spare[:plan.count], "spare"))
+        for kind in order:
+            group = [one for one in regrouped(measured) if one.family == kind]
+            for one in group:
+                is_floor = one.method in SavedAgain.names
+                rows.append(tables.row(test_set.name, kind, one.method, scores(one, None if is_floor else reals), len(one.faces),
+                                       is_floor))
+            if group and floor:
+                n = next(iter(floor.values())).n
+                rows.append(tables.row(test_set.name, kind, f"floor: {note}", floor, n, True))
+        compared += _compared(test_set.name, measured)
+    return rows, everything, compared
+
+
+def _compared(set_name: str, measured: Sequence[Measured]) -> list[dict[str, Any]]:
+    """Scores of all methods on those faces and holes, all families together, that every method has edited: paired."""
+    fewest = min((len(one.faces) for one in measured), default=0)
+    if not fewest or all(len(one.faces) == fewest for one in measured):
+        return []
+    rows = []
+    for method in dict.fromkeys(one.method for one in measured if one.method not in SavedAgain.names):
+        parts = [one.only(np.arange(len(one.faces)) < fewest) for one in measured if one.method == method]
+        arrays = {name: np.concatenate([part.arrays[name] for part in parts]) for name in parts[0].arrays if name != "pictures"}
+        joined = Measured(set_name, "all", method, np.concatenate([part.faces for part in parts]), arrays)
+        masks = f"first {fewest} faces of every family"
+        rows.append(tables.row(set_name, masks, method, scores(joined, None), len(joined.faces)))
+    return rows
+
+
+def _paper(runner: Runner, editor: Editor, fingerprint: dict[str, Any], test_sets: Sequence[TestSet],
+           plan: Plan) -> list[dict[str, Any]]:
+    settings = dict.fromkeys(setting for names in PAPER_TABLES.values() for setting in names)
+    rows = []
+    for test_set in test_sets:
+        count = len(test_set) if plan.paper is None else min(plan.paper, len(test_set))
+        measured = runner.run(test_set, ["mixed"], [Guided(editor, setting, fingerprint) for setting in settings], count)
+        reals = runner.reals(test_set, test_set.pixels[:count], "true")
+        found = {one.method: scores(one, reals) for one in measured}
+        for number, names in PAPER_TABLES.items():
+            for name in names:
+                title = f"Table {number}: {TABLE_NOTES[number]}"
+                rows.append(tables.row(test_set.name, title, f"FACEMUG ({name})", found[name], count) | {"table": number})
+    return rows
+
+
+def write(evaluation: Evaluation, out: Path, tell: Callable[[str], None] = lambda line: None) -> list[Path]:
+    """results.json, tables.md, scores.csv and contact_sheet.png in ``out``; the files written."""
+    from matplotlib import pyplot
+
+    out.mkdir(parents=True, exist_ok=True)
+    files = {"results.json": json.dumps(_plain(evaluation.results), indent=1) + "\n", "tables.md": report(evaluation.results)}
+    all_rows = [row for part in ("completion", "compared", "paper") for row in evaluation.results.get(part, [])]
+    files["scores.csv"] = tables.frame(all_rows).to_csv(index=False)
+    written = []
+    for name, text in files.items():
+        with replacing(out / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        written.append(out / name)
+    if any("pictures" in one.arrays for one in evaluation.measured):
+        figure = tables.contact_sheet(evaluation.test_sets, evaluation.measured)
+        with replacing(out / "contact_sheet.png") as temporary:
+            figure.savefig(temporary, dpi=130, format="png")
+        pyplot.close(figure)
+        written.append(out / "contact_sheet.png")
+    for path in written:
+        tell(f"{path}")
+    return written
+
+
+def _plain(value: Any) -> Any:
+    """JSON knows no NaN: what was not measured becomes null."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic | torch.Tensor):
+        value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -1,0 +1,64 @@
+"""Results on disk by the content they depend on: a killed run goes on where it was, and only what changed is measured again."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from facemug_lib.files import replacing
+
+Arrays = dict[str, np.ndarray]
+
+
+class Store:
+    """A folder of ``<key>.npz`` files.
+
+    The key is the SHA-256 of a plain description of everything the arrays depend on: the test pictures' hash, the method's
+    settings and weights, the judges' code. A file appears whole or not at all; one that cannot be read is made again.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.found = 0
+        self.made = 0
+
+    def get(self, description: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
+        """The arrays of ``description``; ``make`` is called only where they are not there yet."""
+        path = self.path(description)
+        if path.is_file():
+            try:
+                with np.load(path, allow_pickle=False) as file:
+                    arrays = {name: file[name] for name in file.files}
+                self.found += 1
+                return arrays
+            except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+                path.unlink(missing_ok=True)
+        arrays = make()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, **arrays)
+        self.made += 1
+        return arrays
+
+    def has(self, description: Mapping[str, Any]) -> bool:
+        return self.path(description).is_file()
+
+    def path(self, description: Mapping[str, Any]) -> Path:
+        key = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
+        return self.folder / key[:2] / f"{key}.npz"
+
+
+def source_hash(*modules: ModuleType) -> str:
+    """SHA-256 of the modules' source texts: a change of the code that measures is a change of what was measured."""
+    digest = hashlib.sha256()
+    for module in modules:
+        digest.update(inspect.getsource(module).encode())
+    return digest.hexdigest()

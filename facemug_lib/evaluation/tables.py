@@ -1,0 +1,135 @@
+"""Scores as people read them: Markdown and CSV in the paper's layout, and a contact sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas
+import torch
+from torch import Tensor
+
+from facemug_lib.evaluation.metrics import Score
+from facemug_lib.evaluation.protocols import FAMILIES, TestSet
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from facemug_lib.evaluation.completion import Measured
+
+
+@dataclass(frozen=True)
+class Column:
+    """How a metric is printed: its title, which way is better, its factor and its digits."""
+
+    title: str
+    better: str  # "↓", "↑" or "" where neither is
+    factor: float = 1.0
+    digits: int = 3
+
+    def shown(self, score: Score, n: int | None = None) -> str:
+        """Such as ``0.231 ± 0.004``, with ``(N 40)`` where fewer pictures were looked at than the row's ``n``."""
+        if not np.isfinite(score.value):
+            return "–"
+        text = f"{score.value * self.factor:.{self.digits}f}"
+        if score.error is not None and np.isfinite(score.error):
+            text += f" ± {score.error * self.factor:.{self.digits}f}"
+        return text if n is None or score.n == n else f"{text} (N {score.n})"
+
+
+COLUMNS: dict[str, Column] = {
+    "fid": Column("FID", "↓", digits=1),
+    "kid": Column("KID ×10³", "↓", 1000, 1),
+    "u_ids": Column("U-IDS %", "↑", 100, 1),
+    "u_ids_heldout": Column("U-IDS held out %", "↑", 100, 1),
+    "p_ids": Column("P-IDS %", "↑", 100, 1),
+    "p_ids_heldout": Column("P-IDS held out %", "↑", 100, 1),
+    "lpips_alex": Column("LPIPS-Alex", "↓"),
+    "lpips_vgg": Column("LPIPS-VGG", "↓"),
+    "psnr": Column("PSNR dB", "↑", digits=2),
+    "ssim": Column("SSIM", "↑"),
+    "arcface": Column("ID ArcFace", "↑"),
+    "facenet": Column("ID FaceNet", "↑"),
+    "miou": Column("mIoU", "↑"),
+    "sketch": Column("sketch F1", "↑"),
+    "colour": Column("ΔE2000", "↓", digits=1),
+}
+"""Every metric of the completion tables, in their order."""
+
+
+def row(set_name: str, masks: str, method: str, scores: Mapping[str, Score], n: int,
+        is_reference: bool = False) -> dict[str, Any]:
+    """One table row as plain data; a reference (a floor) competes for no first place."""
+    return {"set": set_name, "masks": masks, "method": method, "n": n, "reference": is_reference,
+            "scores": {name: {"value": score.value, "error": score.error, "n": score.n} for name, score in scores.items()}}
+
+
+def score_of(entry: Mapping[str, Any], metric: str) -> Score | None:
+    """The score of a row, or None where it was not measured."""
+    found = entry["scores"].get(metric)
+    return None if found is None else Score(found["value"], found["error"], found["n"])
+
+
+def markdown(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None, label: str = "method") -> str:
+    """One table per test set and kind of mask; the best of each column is bold."""
+    blocks = []
+    for group in dict.fromkeys((entry["set"], entry["masks"]) for entry in rows):
+        members = [entry for entry in rows if (entry["set"], entry["masks"]) == group]
+        used = [name for name in columns or COLUMNS if any(name in entry["scores"] for entry in members)]
+        best = {name: _best(members, name) for name in used}
+        titles = [f"{COLUMNS[name].title} {COLUMNS[name].better}".strip() for name in used]
+        lines = [f"**{group[0]}, {group[1]}**", "", "| " + " | ".join([label, "N", *titles]) + " |",
+                 "|---|" + "---|" * (len(used) + 1)]
+        for entry in members:
+            cells = []
+            for name in used:
+                score = score_of(entry, name)
+                text = "–" if score is None else COLUMNS[name].shown(score, entry["n"])
+                cells.append(f"**{text}**" if entry is best[name] else text)
+            name = f"*{entry['method']}*" if entry["reference"] else entry["method"]
+            lines.append("| " + " | ".join([name, str(entry["n"]), *cells]) + " |")
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
+def _best(rows: Iterable[Mapping[str, Any]], metric: str) -> Mapping[str, Any] | None:
+    """The row with the best value among those of the most pictures: another N is another contest."""
+    scored = [(score, entry) for entry in rows if not entry["reference"] and (score := score_of(entry, metric)) is not None
+              and np.isfinite(score.value)]
+    if len(scored) < 2 or not COLUMNS[metric].better:
+        return None
+    most = max(score.n for score, _ in scored)
+    values = [(score.value, entry) for score, entry in scored if score.n == most]
+    pick = min if COLUMNS[metric].better == "↓" else max
+    return pick(values, key=lambda pair: pair[0])[1]
+
+
+def frame(rows: Iterable[Mapping[str, Any]]) -> pandas.DataFrame:
+    """One line per row and metric, for CSV and for plots."""
+    return pandas.DataFrame([
+        {"set": entry["set"], "masks": entry["masks"], "method": entry["method"], "metric": name, **score}
+        for entry in rows for name, score in entry["scores"].items()
+    ], columns=["set", "masks", "method", "metric", "value", "error", "n"])
+
+
+def contact_sheet(test_sets: Sequence[TestSet], measured: Sequence[Measured]) -> Figure:
+    """Faces of every set and family, chosen by their number alone: true face, hole, and what each method made of it."""
+    from facemug_lib.evaluation.completion import shown_faces
+    from facemug_lib.plotting import show_rows
+
+    methods = list(dict.fromkeys(one.method for one in measured if "pictures" in one.arrays))
+    rows: dict[str, Tensor] = {}
+    blank = torch.ones(3, 256, 256)
+    for test_set in test_sets:
+        for family in (name for name in FAMILIES if any(one.family == name for one in measured)):
+            for position, face in enumerate(one for one in shown_faces(family) if one < len(test_set)):
+                cases = test_set.cases(family, [face])
+                line = [cases.images[0], torch.where(cases.masks[0] > 0.5, 1.0, cases.images[0])]
+                for method in methods:
+                    found = next((one.arrays["pictures"] for one in measured if (one.set, one.family, one.method)
+                                  == (test_set.name, family, method) and "pictures" in one.arrays), ())
+                    line.append(torch.from_numpy(found[position]).float() / 127.5 - 1 if position < len(found) else blank)
+                rows[f"{test_set.name}\n{family}\nface {face}"] = torch.stack(line)
+    return show_rows(rows, ["true face", "hole", *methods], inches=1.3)
