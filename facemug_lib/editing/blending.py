@@ -76,9 +76,8 @@ def detail_gain(raw: Tensor, known: Tensor, mask: Tensor) -> Tensor:
 
     Compared where the two agree best: the third of the known pixels within 24 px of the hole whose low frequencies differ least.
     """
-    side = 2 * RING + 1
-    grown = F.max_pool2d(F.max_pool2d(mask, (1, side), 1, (0, RING)), (side, 1), 1, (RING, 0))
-    near = (grown > 0.5) & (mask < 0.5)
+    # Where the low-pass would reach into the hole nothing is compared: what lies there is to be replaced, not to be looked at.
+    near = _grown(mask, RING) & ~_grown(mask, _radius(DETAIL_SIGMA))
     low_raw, low_known = _low_pass(raw), _low_pass(known)
     error = (low_raw - low_known).abs().mean(1, keepdim=True)
     gains = []
@@ -93,16 +92,25 @@ def detail_gain(raw: Tensor, known: Tensor, mask: Tensor) -> Tensor:
     return torch.stack(gains).view(-1, 1, 1, 1)
 
 
+def _grown(mask: Tensor, pixels: int) -> Tensor:
+    side = 2 * pixels + 1
+    return F.max_pool2d(F.max_pool2d(mask, (1, side), 1, (0, pixels)), (side, 1), 1, (pixels, 0)) > 0.5
+
+
 def sharpen(image: Tensor, gain: Tensor | float) -> Tensor:
     """Multiply the fine detail of ``image`` [b,c,h,w] by ``gain``."""
     return image + (gain - 1) * (image - _low_pass(image))
 
 
 def _low_pass(image: Tensor, sigma: float = DETAIL_SIGMA) -> Tensor:
-    radius = int(3 * sigma + 0.5)
+    radius = _radius(sigma)
     taps = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, device=image.device, dtype=image.dtype) / sigma) ** 2)
     taps = taps / taps.sum()
     channels = image.shape[1]
     padded = F.pad(image, (radius,) * 4, mode="reflect")
     across = F.conv2d(padded, taps.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels)
     return F.conv2d(across, taps.view(1, 1, -1, 1).expand(channels, 1, -1, 1), groups=channels)
+
+
+def _radius(sigma: float) -> int:
+    return int(3 * sigma + 0.5)

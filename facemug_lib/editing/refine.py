@@ -45,6 +45,8 @@ class RefineSettings:
     likeness: float = 0.5  # weight of the squared difference to the exemplar's colour mean and deviation
     coarse_size: int = 128  # picture size of most steps
     fine_share: float = 0.1  # share of the steps made at 256 px, at the end
+    start_size: int = 64  # picture size of the first steps, a third as expensive …
+    start_share: float = 0.0  # … which are this share of the steps
     ramp_up: float = 0.05  # share of the steps over which the learning rates rise …
     ramp_down: float = 0.4  # … and fall
     nearness: float = 40.0  # pixels (at 256) over which a known pixel's weight falls with its distance from the hole …
@@ -109,15 +111,15 @@ def refine(
     groups = [{"params": [shared], "lr": s.lr_shared}, {"params": [own], "lr": s.lr_codes}]
     optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99))
     rates = [group["lr"] for group in optimizer.param_groups]
-    fine_from = steps - round(steps * s.fine_share)
+    sizes = _sizes(steps, s)
 
     best, best_loss = start, torch.full((len(start),), math.inf, device=start.device)
     history = []
     report = _reporter(steps) if show else None
     for step in range(steps + 1):
-        size = s.coarse_size if step < fine_from else 256
-        if step == fine_from and step > 0:
-            # Losses at two sizes cannot be compared: the best codes so far are where the fine steps start.
+        size = sizes[step]
+        if step > 0 and size != sizes[step - 1]:
+            # Losses at two sizes cannot be compared: the best codes so far are where the finer steps start.
             with torch.no_grad():
                 own += best - (start + shared + own)
             best_loss.fill_(math.inf)
@@ -163,6 +165,13 @@ def _reporter(steps: int) -> Progress:
     return write
 
 
+def _sizes(steps: int, settings: RefineSettings) -> list[int]:
+    """The picture size of each step, the last one's also for the result: steps + 1 numbers."""
+    start, fine = round(steps * settings.start_share), round(steps * settings.fine_share)
+    sizes = [settings.start_size] * start + [settings.coarse_size] * max(0, steps - start - fine) + [256] * fine
+    return [*sizes[:steps], 256 if fine else settings.coarse_size]
+
+
 def _ramp(t: float, up: float, down: float) -> float:
     """Learning-rate factor at ``t`` in 0…1: linear rise, plateau, cosine fall (Karras et al., StyleGAN2's projector)."""
     falling = min(1.0, (1.0 - t) / down) if down else 1.0
@@ -200,15 +209,12 @@ class _Objective:
             raise FacemugError("refining with an exemplar needs the identity network: pass experts.identity")
         self.conditions = conditions
         self._views: dict[int, dict[str, Tensor]] = {}
-        coarse = self._view(settings.coarse_size)
-        with torch.no_grad():
-            self.embedded = experts.perceptual.embed(coarse["photo"] * (1 - coarse["hole"]))
+        self._features: dict[tuple[int, str], list[Tensor]] = {}
         if exemplar is not None:
             everyone = torch.ones(len(exemplar), dtype=torch.bool, device=exemplar.device)
             self.followers = (everyone if has_exemplar is None else has_exemplar.bool()).nonzero()[:, 0]
             with torch.no_grad():
                 self.embedding = experts.identity(exemplar)
-                self.embedded_exemplar = experts.perceptual.embed((coarse["exemplar"] * coarse["hole"])[self.followers])
 
     def _view(self, size: int) -> dict[str, Tensor]:
         """What does not change from step to step, at this size; made when first needed."""
@@ -241,15 +247,25 @@ class _Objective:
         self._views[size] = view
         return view
 
+    @torch.no_grad()
+    def _embedded(self, size: int, name: str) -> list[Tensor]:
+        """LPIPS features of the photo's known part, or of the exemplars' in the hole; made when first needed."""
+        if (size, name) not in self._features:
+            view = self._view(size)
+            shown = view["photo"] * (1 - view["hole"]) if name == "photo" else (view["exemplar"] * view["hole"])[self.followers]
+            self._features[size, name] = self.experts.perceptual.embed(shown)
+        return self._features[size, name]
+
     def __call__(self, codes: Tensor, size: int) -> tuple[Tensor, Tensor]:
         s, view = self.settings, self._view(size)
         image = self.prior.synthesize(codes, size).float()
-        # Both pictures are blank in the hole, so that the perceptual distance compares known content only. It is always taken at
-        # the coarse size, where it costs a quarter; at 256 px the squared error brings in the detail.
-        coarse = self._view(s.coarse_size)
-        seen = F.avg_pool2d(image, size // s.coarse_size) * (1 - coarse["hole"])
+        # Both pictures are blank in the hole, so that the perceptual distance compares known content only. It is never taken
+        # above the coarse size, where it costs a quarter; at 256 px the squared error brings in the detail.
+        coarse_size = min(size, s.coarse_size)
+        coarse, embedded = self._view(coarse_size), self._embedded(coarse_size, "photo")
+        seen = F.avg_pool2d(image, size // coarse_size) * (1 - coarse["hole"])
         lpips = self.experts.perceptual
-        distance = _weighted_distance(lpips, lpips.embed(seen), self.embedded, coarse["weight"])
+        distance = _weighted_distance(lpips, lpips.embed(seen), embedded, coarse["weight"])
         pixel = ((image - view["photo"]).square() * view["weight"]).sum((1, 2, 3)) / 3
         known = torch.where(self.is_all_hole, torch.zeros_like(pixel), s.perceptual * distance + s.pixel * pixel)
 
@@ -290,10 +306,10 @@ class _Objective:
 
     def _resemblance(self, edited: Tensor, size: int) -> Tensor:
         """LPIPS with the exemplar inside the hole at the coarse size, 0 for edits without one: [b]."""
-        coarse, chosen, lpips = self._view(self.settings.coarse_size), self.followers, self.experts.perceptual
-        hole = coarse["hole"][chosen]
-        shown = F.avg_pool2d(edited[chosen], size // self.settings.coarse_size) * hole
-        distance = _weighted_distance(lpips, lpips.embed(shown), self.embedded_exemplar, hole)
+        coarse_size, chosen, lpips = min(size, self.settings.coarse_size), self.followers, self.experts.perceptual
+        hole = self._view(coarse_size)["hole"][chosen]
+        shown = F.avg_pool2d(edited[chosen], size // coarse_size) * hole
+        distance = _weighted_distance(lpips, lpips.embed(shown), self._embedded(coarse_size, "exemplar"), hole)
         return edited.new_zeros(len(edited)).index_copy(0, chosen, distance)
 
 

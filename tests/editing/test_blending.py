@@ -55,3 +55,10 @@ def test_gain_finds_how_much_detail_was_lost(face, mask, gain) -> None:
     soft = face * 0.5 + grain
     found = detail_gain(soft, sharpen(soft, gain), mask)
     assert found.item() == pytest.approx(gain, rel=0.1)
+
+
+def test_what_lies_under_the_mask_is_not_looked_at(face, mask) -> None:
+    raw = face * 0.7 + 0.02 * torch.randn(face.shape, generator=torch.Generator().manual_seed(0))
+    grainy = face + 0.05 * torch.randn(face.shape, generator=torch.Generator().manual_seed(1))
+    assert detail_gain(raw, grainy, mask) > 1.2
+    assert torch.equal(blend(raw, grainy, mask), blend(raw, torch.where(mask > 0.5, -grainy, grainy), mask))
