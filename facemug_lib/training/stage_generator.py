@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from facemug_lib.experts.fidelity import psnr
 from facemug_lib.faces.dataset import FaceBatch, derangement, heldout_faces
 from facemug_lib.modalities.conditions import Conditions, exemplar_input
 from facemug_lib.modalities.draws import chance, integers, uniform
@@ -170,7 +171,7 @@ class GeneratorStage:
             for view, conditions in edits.items():
                 ours, prior = self._edit(modules["generator"], conditions, images)
                 for who, made in (("", ours), ("prior_", prior)):
-                    scores = {"lpips": self.perceptual(made, images), "psnr": hole_psnr(made, images, conditions.mask)}
+                    scores = {"lpips": self.perceptual(made, images), "psnr": psnr(made, images, conditions.mask)}
                     for score, value in scores.items():
                         key = f"{who}{score}_{view}"
                         total[key] = total.get(key, 0.0) + float(value.sum())
@@ -186,9 +187,3 @@ class GeneratorStage:
 
     def export(self, modules: dict[str, nn.Module]) -> dict[str, tuple[dict[str, Tensor], dict[str, Any]]]:
         return {name: (modules[name].state_dict(), modules[name].config_dict()) for name in self.modules}
-
-
-def hole_psnr(image: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """PSNR in dB (peak 2) over the pixels where ``mask`` [b,1,h,w] is 1, per picture [b]."""
-    error = ((image - target).square() * mask).sum((1, 2, 3)) / (image.shape[1] * mask.sum((1, 2, 3))).clamp_min(1)
-    return 10 * torch.log10(4 / error.clamp_min(1e-10))

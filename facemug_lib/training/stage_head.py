@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
+from facemug_lib.experts.fidelity import psnr
 from facemug_lib.faces.prior import HEAD_SIZES, FacePrior, PictureHeads
 from facemug_lib.training.grids import picture_grid
 from facemug_lib.training.stage import FaceBatch, StepContext
@@ -75,12 +76,6 @@ def crop_pair(features: Tensor, target: Tensor, crop: int, generator: torch.Gene
     top, left = (int(torch.randint(0, size - crop + 1, (), generator=generator)) for _ in range(2))
     window = (..., slice(top, top + crop), slice(left, left + crop))
     return features[window], target[window]
-
-
-def psnr(image: Tensor, target: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in dB per picture, pictures clipped to [−1, 1] (peak 2). [b, 3, h, w] → [b]."""
-    error = (image.clamp(-1, 1) - target.clamp(-1, 1)).square().flatten(1).mean(dim=1)
-    return 10.0 * torch.log10(4.0 / error.clamp_min(1e-12))
 
 
 class HeadStage:

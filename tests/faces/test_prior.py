@@ -7,9 +7,9 @@ import torch
 from safetensors.torch import load_file
 
 from facemug_lib.errors import FacemugError
+from facemug_lib.experts.fidelity import psnr
 from facemug_lib.faces.prior import FacePrior, inverse_haar
 from facemug_lib.faces.stylegan2 import StyleGAN2Prior, channels_at
-from facemug_lib.training.stage_head import psnr
 
 REFERENCE = Path(__file__).parent.parent / "data" / "prior_reference.safetensors"
 
