@@ -19,7 +19,7 @@ def evaluate_command(count: int, out: Path, photos: Sequence[Path] = (), no_prio
     """Build the test sets, measure, and write all results to ``out``."""
     from facemug_lib.editing.editor import Editor
     from facemug_lib.evaluation.evaluate import PARTS, evaluate, write
-    from facemug_lib.evaluation.methods import Folder, default_methods, weights_fingerprint
+    from facemug_lib.evaluation.methods import Folder, default_methods, weights_hash
     from facemug_lib.evaluation.store import Store
 
     plan = _plan(count, limits or {})
@@ -34,9 +34,10 @@ def evaluate_command(count: int, out: Path, photos: Sequence[Path] = (), no_prio
         export_cases(test_sets, families or FAMILIES, count, export)
         print(f"test pictures and masks of {sum(len(one) for one in test_sets)} faces: {export}")
         return
-    methods = [*default_methods(editor, weights, refine), *(Folder(folder, folder.resolve().name) for folder in images)]
+    methods = [*default_methods(editor, refine), *(Folder(folder, folder.resolve().name) for folder in images)]
+    fingerprint = {name: weights_hash(getattr(editor, name)) for name in ("prior", "encoder", "warping", "generator")}
     out.mkdir(parents=True, exist_ok=True)
-    evaluation = evaluate(editor, weights_fingerprint(weights), test_sets, methods, Store(out / "cache"), plan,
+    evaluation = evaluate(editor, fingerprint, test_sets, methods, Store(out / "cache"), plan,
                           families or FAMILIES, parts or PARTS, _photographs(photos), _say)
     written = write(evaluation, out)
     print((out / "tables.md").read_text(encoding="utf-8"))

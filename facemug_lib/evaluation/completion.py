@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -16,10 +17,10 @@ from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation import judges as judges_module
 from facemug_lib.evaluation import metrics
 from facemug_lib.evaluation.judges import Judges
-from facemug_lib.evaluation.methods import Method
+from facemug_lib.evaluation.methods import Folder, Method, Optimisation, code_hash
 from facemug_lib.evaluation.metrics import Score
 from facemug_lib.evaluation.protocols import EDIT_SEEDS, FAMILIES, Cases, Progress, TestSet, as_8_bit, rows_of, subset, to_pixels
-from facemug_lib.evaluation.store import Arrays, Store, source_hash
+from facemug_lib.evaluation.store import Arrays, Store
 from facemug_lib.experts import facenet, identity, inception, perceptual, student
 from facemug_lib.files import file_hash
 from facemug_lib.weights import weights_path
@@ -73,7 +74,7 @@ class Runner:
 
     @cached_property
     def judges_version(self) -> str:
-        code = source_hash(judges_module, metrics, facenet, identity, inception, perceptual, student)
+        code = code_hash(judges_module, metrics, facenet, identity, inception, perceptual, student)
         return code + file_hash(weights_path("expert"))
 
     def run(self, test_set: TestSet, families: Sequence[str], methods: Sequence[Method],
@@ -82,17 +83,18 @@ class Runner:
         count = len(test_set) if count is None else min(count, len(test_set))
         starts = range(0, count, CHUNK)
         done, total, began, made = 0, len(families) * len(starts) * len(methods), time.perf_counter(), self.store.made
+        descriptions = [method.describe() for method in methods]  # weights are hashed once
         measured: list[Measured] = []
         for family in families:
             pieces: dict[str, list[tuple[np.ndarray, Arrays]]] = {}
             for start in starts:
                 faces = np.arange(start, min(start + CHUNK, count))
                 chunk = _Chunk(self, test_set, family, faces)
-                for method in methods:
+                for method, description in zip(methods, descriptions, strict=True):
                     limit = method_limit(method, self.depth)
                     here = faces if limit is None else faces[faces < limit]
                     if len(here):
-                        for name, arrays in chunk.measure(method, len(here)).items():
+                        for name, arrays in chunk.measure(method, description, len(here)).items():
                             pieces.setdefault(name, []).append((here, arrays))
                     done += 1
                 if self.store.made > made:
@@ -129,21 +131,21 @@ class _Chunk:
     def fingerprint(self) -> str:
         return self.cases.fingerprint()
 
-    def measure(self, method: Method, count: int) -> dict[str, Arrays]:
+    def measure(self, method: Method, description: Mapping[str, Any], count: int) -> dict[str, Arrays]:
         depth = self.runner.depth
         deep = {name: int((self.faces[:count] < (limit if limit is not None else np.inf)).sum())
                 for name, limit in (("vgg", depth.vgg), ("facenet", depth.facenet))}
         shown = [place for place, face in enumerate(self.faces[:count]) if face in shown_faces(self.family)]
         where = (self.test_set.name, self.family, self.faces[:count].tolist())
-        key = {"cases": self.fingerprint, "count": count, "method": method.describe(), "judges": self.runner.judges_version,
+        key = {"cases": self.fingerprint, "count": count, "method": description, "judges": self.runner.judges_version,
                "deep": deep, "shown": shown}
-        if getattr(method, "is_folder", False):  # pictures on disk: what they are is part of the key
+        if isinstance(method, Folder):  # pictures on disk: what they are is part of the key
             pictures = method.pictures(*where)
             key["pictures"] = _digest(to_pixels(pictures))
             made: Callable[[], dict[str, Tensor]] = lambda: {method.names[0]: pictures}  # noqa: E731
         else:
             made = lambda: method(subset(self.cases, range(count)))  # noqa: E731
-        arrays = self.runner.store.get(key, lambda: self._judged(made(), count, deep, shown, getattr(method, "is_floor", False)))
+        arrays = self.runner.store.get(key, lambda: self._judged(made(), count, deep, shown, isinstance(method, SavedAgain)))
         return {name: {key.partition("/")[2]: values for key, values in arrays.items() if key.startswith(f"{name}/")}
                 for name in method.names}
 
@@ -153,6 +155,7 @@ class _Chunk:
             self._truths[count] = Truths(self.runner.judges, subset(self.cases, range(count)), deep)
         arrays = {}
         for name, made in pictures.items():
+            # Two sets of different real faces are the floor of what features are compared for.
             scores = judge(self.runner.judges, as_8_bit(made), self._truths[count], features=not is_floor)
             if shown:
                 scores["pictures"] = to_pixels(made[list(shown)]).numpy()
@@ -203,9 +206,27 @@ def judge(judges: Judges, pictures: Tensor, truths: Truths, features: bool = Tru
     return {name: values.numpy() for name, values in scores.items()}
 
 
+class SavedAgain:
+    """The true face after one more JPEG compression: what every paired score means where nobody sees a difference."""
+
+    names = ("saved again",)
+    quality = 90
+
+    def describe(self) -> dict[str, Any]:
+        return {"method": self.names[0], "quality": self.quality, "code": code_hash(SavedAgain)}
+
+    def __call__(self, cases: Cases) -> dict[str, Tensor]:
+        saved = []
+        for pixels in to_pixels(cases.images).permute(0, 2, 3, 1).numpy():
+            _, file = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, self.quality])
+            saved.append(torch.from_numpy(cv2.imdecode(file, cv2.IMREAD_COLOR)))  # channel order in is channel order out
+        found = torch.stack(saved).permute(0, 3, 1, 2).float() / 127.5 - 1
+        return {self.names[0]: torch.where(cases.masks > 0.5, as_8_bit(found), cases.images)}
+
+
 def method_limit(method: Method, depth: Depth) -> int | None:
     """Faces of each family that a method is run on."""
-    return depth.optimisation if getattr(method, "is_slow", False) else None
+    return depth.optimisation if isinstance(method, Optimisation) else None
 
 
 def regrouped(measured: Sequence[Measured]) -> Iterator[Measured]:
@@ -240,7 +261,7 @@ def scores(measured: Measured, reals: np.ndarray | None) -> dict[str, Score]:
     counts = measured.arrays["iou"]
     value, error = metrics.jackknife(lambda keep: metrics.mean_iou(torch.from_numpy(counts[keep].sum(0))), groups)
     result["miou"] = Score(value, error, len(counts))
-    if reals is not None and "inception" in measured.arrays:
+    if reals is not None and "inception" in measured.arrays and len(counts) > 1:
         result |= distribution_scores(reals[measured.faces], measured.arrays["inception"], groups)
     return result
 

@@ -19,10 +19,15 @@ import torch
 from facemug_lib.bench import machine
 from facemug_lib.editing.editor import Editor
 from facemug_lib.errors import FacemugError
-from facemug_lib.evaluation import tables
-from facemug_lib.evaluation.completion import Depth, Measured, Runner, floors, regrouped, scores
+from facemug_lib.evaluation import guided, incremental, pose, tables
+from facemug_lib.evaluation import protocols as protocols_module
+from facemug_lib.evaluation.completion import Depth, Measured, Runner, SavedAgain, floors, regrouped, scores
+from facemug_lib.evaluation.guided import GuidanceProtocol, GuidedProtocol, SubsetProtocol, run
+from facemug_lib.evaluation.incremental import IncrementalProtocol, PhotoProtocol
 from facemug_lib.evaluation.judges import Judges
-from facemug_lib.evaluation.methods import Method, SavedAgain
+from facemug_lib.evaluation.methods import Method, code_hash
+from facemug_lib.evaluation.metrics import Score
+from facemug_lib.evaluation.pose import WarpingProtocol
 from facemug_lib.evaluation.protocols import BUCKETS, FAMILIES, Progress, TestSet, bucket_name
 from facemug_lib.evaluation.report import report
 from facemug_lib.evaluation.settings import PAPER_TABLES, TABLE_NOTES, Guided
@@ -85,7 +90,7 @@ class _Stopwatch:
 
 def evaluate(editor: Editor, fingerprint: dict[str, Any], test_sets: Sequence[TestSet], methods: Sequence[Method], store: Store,
              plan: Plan, families: Sequence[str] = FAMILIES, parts: Sequence[str] = PARTS, photos: Sequence[Path] = (),
-             tell: Progress = lambda line: None) -> Evaluation:
+             tell: Progress = lambda line: None, judges: Judges | None = None) -> Evaluation:
     """Measure ``parts`` of ``plan`` on every test set.
 
     ``fingerprint`` says which weights ``editor`` has; ``methods`` are the rows of the completion table; ``photos`` are
@@ -97,7 +102,7 @@ def evaluate(editor: Editor, fingerprint: dict[str, Any], test_sets: Sequence[Te
     for family in families:
         if family not in FAMILIES:
             raise FacemugError(f"unknown mask family {family!r}: choose from {', '.join(FAMILIES)}")
-    judges = Judges(editor.device)
+    judges = judges or Judges(editor.device)
     runner = Runner(judges, store, Depth(plan.vgg, plan.facenet, plan.optimisation), tell)
     watch = _Stopwatch(store)
     results: dict[str, Any] = {
@@ -113,7 +118,10 @@ def evaluate(editor: Editor, fingerprint: dict[str, Any], test_sets: Sequence[Te
     if "paper" in parts:
         with watch("paper"):
             results["paper"] = _paper(runner, editor, fingerprint, test_sets, plan)
-    _guided(results, watch, runner, editor, fingerprint, test_sets, plan, parts, photos)
+    for part, protocols in _protocols(editor, judges, test_sets, photos).items():
+        if part in parts:
+            with watch(part):
+                results[part] = _follow(runner, fingerprint, protocols, getattr(plan, part))
     results["timing"] = watch.parts
     return Evaluation(results, list(test_sets), measured)
 
@@ -174,13 +182,44 @@ def _paper(runner: Runner, editor: Editor, fingerprint: dict[str, Any], test_set
     return rows
 
 
+def _protocols(editor: Editor, judges: Judges, test_sets: Sequence[TestSet],
+               photos: Sequence[Path]) -> dict[str, list[tuple[GuidedProtocol, int]]]:
+    """Per part the protocols, each with the number of faces that it can have."""
+    def each(make: Callable[[TestSet], GuidedProtocol], least: int = 1) -> list[tuple[GuidedProtocol, int]]:
+        return [(make(one), len(one)) for one in test_sets if len(one) >= least]
+
+    found = {
+        "guidance": [pair for wish in ("own", "foreign")
+                     for pair in each(lambda one, wish=wish: GuidanceProtocol(editor, judges, one, wish=wish), 4)],
+        "subsets": each(lambda one: SubsetProtocol(editor, judges, one)),
+        "warping": each(lambda one: WarpingProtocol(editor, judges, one), 2),
+        "incremental": each(lambda one: IncrementalProtocol(editor, judges, one), 2),
+    }
+    if photos:
+        found["incremental"].append((PhotoProtocol(editor, judges, test_sets[0], photos), len(photos)))
+    return found
+
+
+def _follow(runner: Runner, fingerprint: dict[str, Any], protocols: Sequence[tuple[GuidedProtocol, int]],
+            count: int | None) -> list[dict[str, Any]]:
+    """The rows of protocols on their first ``count`` faces, through the cache."""
+    code = code_hash(guided, pose, incremental, protocols_module)
+    made_by = {"weights": fingerprint, "judges": runner.judges_version, "code": code}
+    rows = []
+    for protocol, available in protocols:
+        faces = available if count is None else min(count, available)
+        found = run(protocol, faces, lambda description, make: runner.store.get(dict(description) | made_by, make), runner.tell)
+        rows += [tables.guided_row(one) for one in found]
+    return rows
+
+
 def write(evaluation: Evaluation, out: Path, tell: Callable[[str], None] = lambda line: None) -> list[Path]:
     """results.json, tables.md, scores.csv and contact_sheet.png in ``out``; the files written."""
     from matplotlib import pyplot
 
     out.mkdir(parents=True, exist_ok=True)
     files = {"results.json": json.dumps(_plain(evaluation.results), indent=1) + "\n", "tables.md": report(evaluation.results)}
-    all_rows = [row for part in ("completion", "compared", "paper") for row in evaluation.results.get(part, [])]
+    all_rows = [row for part in ("compared", *PARTS) for row in evaluation.results.get(part, [])]
     files["scores.csv"] = tables.frame(all_rows).to_csv(index=False)
     written = []
     for name, text in files.items():
@@ -204,6 +243,8 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
+    if isinstance(value, Score):
+        return _plain(asdict(value))
     if isinstance(value, np.generic | torch.Tensor):
         value = value.item()
     return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -22,6 +22,13 @@ PART_TITLES = {
     "paper": "The paper's tables",
 }
 
+GUIDED_TITLES = {
+    "guidance": "Was the guidance obeyed? (Δ: paired difference to the same holes without guidance)",
+    "subsets": "All 32 subsets of five modalities (Fig. 12)",
+    "warping": "Latent warping on and off (Fig. 14; Δ: warped minus not warped)",
+    "incremental": "Ten edits in a row",
+}
+
 
 def report(results: Mapping[str, Any], seeds: int = 5) -> str:
     """All tables of ``results`` (of :func:`facemug_lib.evaluation.evaluate.evaluate`) as one Markdown text."""
@@ -34,9 +41,10 @@ def report(results: Mapping[str, Any], seeds: int = 5) -> str:
     for part, title in PART_TITLES.items():
         if results.get(part):
             lines += [f"## {title}", "", tables.markdown(results[part]), ""]
-    for part in ("guidance", "subsets", "warping", "incremental"):
+    for part, title in GUIDED_TITLES.items():
         if results.get(part):
-            lines += [f"## {results[part]['title']}", "", results[part]["markdown"], ""]
+            lines += [f"## {title}", "", tables.markdown(results[part], "edit", bold=part == "subsets"), ""]
+            lines += [f"{note}\n" for note in dict.fromkeys(row["note"] for row in results[part] if "note" in row)]
     lines += ["## Time", "", "| part | seconds | chunks measured | from the cache |", "|---|---|---|---|"]
     for part, used in results["timing"].items():
         lines.append(f"| {part} | {used['seconds']:.0f} | {used['chunks_measured']} | {used['chunks_from_cache']} |")

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from facemug_lib.editing.editor import Edit, Editor
-from facemug_lib.evaluation.protocols import Cases, as_8_bit
-from facemug_lib.modalities.colour import region_mean
-from facemug_lib.modalities.sketch import pencil_sketch
+from facemug_lib.editing.editor import Editor
+from facemug_lib.evaluation.guided import edited, maps_of, planned
+from facemug_lib.evaluation.protocols import Cases
 
-ABBREVIATIONS = {"+Sk": "sketch", "+Se": "semantics", "+Co": "colour", "+Ex": "exemplar", "+Ma": "mask"}
+CHUNK = 8  # faces edited together
+ABBREVIATIONS = {"Sk": "sketch", "Se": "semantics", "Co": "colour", "Ex": "exemplar", "Ma": "mask"}
 
 PAPER_TABLES: dict[str, tuple[str, ...]] = {
     "I": ("+Se", "+Se+Ma"),
@@ -54,24 +54,11 @@ class Guided:
         return {"setting": self.setting, **self.fingerprint}
 
     def __call__(self, cases: Cases) -> dict[str, Tensor]:
-        edits = guided_edits(cases, {ABBREVIATIONS[f"+{part}"] for part in self.setting.split("+")[1:]})
-        return {self.setting: as_8_bit(torch.cat([result.image.cpu() for result in self.editor.edit_many(edits)]))}
-
-
-def guided_edits(cases: Cases, modalities: set[str]) -> list[Edit]:
-    """One edit per case with guidance from the true face; guidance that has nothing to say inside a hole is left out there."""
-    masks = cases.masks if "mask" in modalities else torch.ones_like(cases.masks)
-    maps = {"sketch": pencil_sketch(cases.images), "semantics": cases.labels, "colour": region_mean(cases.images, cases.labels)}
-    edits = []
-    for place in range(len(cases)):
-        hole = masks[place : place + 1]
-        given: dict[str, Tensor] = {}
-        for name in modalities & maps.keys():
-            guidance = maps[name][place : place + 1]
-            is_said = ((guidance >= 0) if name == "semantics" else (guidance != 0).any(1)) & (hole[:, 0] > 0.5)
-            if bool(is_said.any()):
-                given[name] = guidance
-        if "exemplar" in modalities:
-            given["exemplar"] = cases.exemplars[place : place + 1]
-        edits.append(Edit(cases.images[place : place + 1], hole, seed=cases.seeds[place], guidance_frame="aligned", **given))
-    return edits
+        wanted = [ABBREVIATIONS[part] for part in self.setting.split("+")[1:]]
+        masks = cases.masks if "mask" in wanted else torch.ones_like(cases.masks)
+        maps = maps_of(cases.images, cases.labels) | {"exemplar": cases.exemplars}
+        guidance = {name: maps[name] for name in wanted if name != "mask"}
+        pieces = [slice(start, start + CHUNK) for start in range(0, len(cases), CHUNK)]
+        return {self.setting: torch.cat([
+            edited(self.editor, planned(cases.images[piece], masks[piece], cases.seeds[piece],
+                                        {name: map_[piece] for name, map_ in guidance.items()})) for piece in pieces])}

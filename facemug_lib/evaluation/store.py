@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -54,11 +52,3 @@ class Store:
     def path(self, description: Mapping[str, Any]) -> Path:
         key = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
         return self.folder / key[:2] / f"{key}.npz"
-
-
-def source_hash(*modules: ModuleType) -> str:
-    """SHA-256 of the modules' source texts: a change of the code that measures is a change of what was measured."""
-    digest = hashlib.sha256()
-    for module in modules:
-        digest.update(inspect.getsource(module).encode())
-    return digest.hexdigest()

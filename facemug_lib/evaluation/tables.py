@@ -55,8 +55,15 @@ COLUMNS: dict[str, Column] = {
     "miou": Column("mIoU", "↑"),
     "sketch": Column("sketch F1", "↑"),
     "colour": Column("ΔE2000", "↓", digits=1),
+    "hole_lpips_alex": Column("LPIPS-Alex, hole", "↓"),
+    "exemplar_arcface": Column("exemplar ArcFace", "↑"),
+    "exemplar_facenet": Column("exemplar FaceNet", "↑"),
+    "pose": Column("pose error °", "↓", digits=1),
+    "changed": Column("values changed outside", "", digits=0),
+    "outside_lpips_alex": Column("LPIPS-Alex outside", "", digits=4),
+    "edited": Column("edited so far %", "", 100, 0),
 }
-"""Every metric of the completion tables, in their order."""
+"""Every metric, in the order of the tables."""
 
 
 def row(set_name: str, masks: str, method: str, scores: Mapping[str, Score], n: int,
@@ -72,13 +79,27 @@ def score_of(entry: Mapping[str, Any], metric: str) -> Score | None:
     return None if found is None else Score(found["value"], found["error"], found["n"])
 
 
-def markdown(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None, label: str = "method") -> str:
-    """One table per test set and kind of mask; the best of each column is bold."""
+def guided_row(found: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of the guided protocols in the layout of :func:`row`; what only its protocol knows stays in it."""
+    kind = {"guidance": lambda: f"{found['mask']} holes, guidance of the "
+                                f"{'true face' if found['wish'] == 'own' else 'exemplar (which nothing else suggests)'}",
+            "subsets": lambda: f"{found['mask']} holes, all subsets of five modalities",
+            "warping": lambda: f"{found['mask']} holes, {found['exemplar']} exemplars",
+            "incremental": lambda: f"ten edits in a row, {found['chain']}"}[found["part"]]()
+    name = f"{found['step']}: {found['mask']}, {found['edit']}" if found["part"] == "incremental" else found["edit"]
+    plain = row(found["set"], kind, name, found["scores"], found["n"], found["reference"])
+    plain["changes"] = row("", "", "", found.get("changes", {}), 0)["scores"]
+    return plain | {key: found[key] for key in ("part", "ranks", "most_changed", "note", "modalities") if key in found}
+
+
+def markdown(rows: Sequence[Mapping[str, Any]], label: str = "method", bold: bool = True) -> str:
+    """One table per test set and kind of mask. With ``bold`` the best of each column is; rows that know their paired change
+    against the row they are compared with show it behind a Δ."""
     blocks = []
     for group in dict.fromkeys((entry["set"], entry["masks"]) for entry in rows):
         members = [entry for entry in rows if (entry["set"], entry["masks"]) == group]
-        used = [name for name in columns or COLUMNS if any(name in entry["scores"] for entry in members)]
-        best = {name: _best(members, name) for name in used}
+        used = [name for name in COLUMNS if any(name in entry["scores"] for entry in members)]
+        best = {name: _best(members, name) if bold else None for name in used}
         titles = [f"{COLUMNS[name].title} {COLUMNS[name].better}".strip() for name in used]
         lines = [f"**{group[0]}, {group[1]}**", "", "| " + " | ".join([label, "N", *titles]) + " |",
                  "|---|" + "---|" * (len(used) + 1)]
@@ -87,6 +108,9 @@ def markdown(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = 
             for name in used:
                 score = score_of(entry, name)
                 text = "–" if score is None else COLUMNS[name].shown(score, entry["n"])
+                if name in entry.get("changes", {}):
+                    change = entry["changes"][name]
+                    text += f" (Δ {COLUMNS[name].shown(Score(change['value'], change['error'], change['n']), change['n'])})"
                 cells.append(f"**{text}**" if entry is best[name] else text)
             name = f"*{entry['method']}*" if entry["reference"] else entry["method"]
             lines.append("| " + " | ".join([name, str(entry["n"]), *cells]) + " |")

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facemug_lib.evaluation import metrics, store
-from facemug_lib.evaluation.store import Store, source_hash
+from facemug_lib.evaluation.store import Store
 
 
 def test_the_same_description_is_measured_once(tmp_path: Path) -> None:
@@ -42,7 +41,3 @@ def test_a_damaged_file_is_measured_again(tmp_path: Path, damage: bytes) -> None
     assert results.get({"x": 1}, lambda: {"a": np.ones(2)})["a"].tolist() == [1, 1]
     assert results.get({"x": 1}, dict)["a"].tolist() == [1, 1]
     assert (results.made, results.found) == (2, 1)
-
-
-def test_code_is_part_of_what_a_result_depends_on() -> None:
-    assert source_hash(store) != source_hash(metrics) != source_hash(store, metrics)
