@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,10 +33,8 @@ class NoWarping(nn.Module):
 
 
 def without_warping(editor: Editor) -> Editor:
-    """The same editor, its networks shared, but for the warping."""
-    plain = copy.copy(editor)
-    plain.warping = NoWarping()
-    return plain
+    """An editor of the same networks but for the warping."""
+    return Editor(editor.prior, editor.encoder, NoWarping(), editor.generator, device=editor.device, experts=editor.experts)
 
 
 @dataclass(frozen=True, eq=False)
