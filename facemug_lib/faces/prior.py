@@ -31,21 +31,44 @@ HEAD_SIZES = (64, 128, 256)  # sizes painted by a learned head, from features of
 keep_freed_memory()  # before the first large activation
 
 
-def inverse_haar(x: Tensor) -> Tensor:
-    """One level of the inverse Haar wavelet transform, [b, 4c, h, w] → [b, c, 2h, 2w].
+def inverse_haar(x: Tensor, gain: Tensor | None = None) -> Tensor:
+    """One level of the inverse Haar wavelet transform, [b, 4c, h, w] → [b, c, 2h, 2w], of x·gain where a gain is given.
 
     The first c channels are the low band LL; the remaining 3c hold (LH, HL, HH) of each output channel in turn.
     """
     b, c4, h, w = x.shape
     c = c4 // 4
-    low = x[:, :c]
-    high = x[:, c:].reshape(b, c, 3, h, w)
-    lh, hl, hh = high[:, :, 0], high[:, :, 1], high[:, :, 2]
+    x = x * 0.5 if gain is None else x * (gain * 0.5)
+    low, high = x.split((c, 3 * c), dim=1)
+    lh, hl, hh = high.unflatten(1, (c, 3)).unbind(2)
     # Rows: (LL, LH) gives the low columns, (HL, HH) the high ones; columns: those two. Each pass divides by √2.
     top_low, bottom_low = low + lh, low - lh
     top_high, bottom_high = hl + hh, hl - hh
-    quads = torch.stack((top_low + top_high, top_low - top_high, bottom_low + bottom_high, bottom_low - bottom_high), dim=2)
-    return functional.pixel_shuffle(quads.reshape(b, 4 * c, h, w) * 0.5, 2)
+    quads = (top_low + top_high, top_low - top_high, bottom_low + bottom_high, bottom_low - bottom_high)
+    if not _is_channels_last(x):
+        return functional.pixel_shuffle(torch.stack(quads, dim=2).reshape(b, 4 * c, h, w), 2)
+    # Whole vectors of channels move here: a quarter of a pixel shuffle's time in this layout.
+    left_top, right_top, left_bottom, right_bottom = (quad.permute(0, 2, 3, 1) for quad in quads)
+    rows = (torch.stack((left_top, right_top), dim=3), torch.stack((left_bottom, right_bottom), dim=3))
+    return torch.stack(rows, dim=2).reshape(b, 2 * h, 2 * w, c).permute(0, 3, 1, 2)
+
+
+def pointwise(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """1×1 convolution of [b, c, h, w] with ``weight`` [o, c, 1, 1]; of channels-last data as the matrix product that it is."""
+    if _is_channels_last(x):
+        return functional.linear(x.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
+    return functional.conv2d(x, weight, bias)
+
+
+def add_noise_and_activate(x: Tensor, noise: Tensor) -> Tensor:
+    """leaky_relu(x + noise); overwrites ``x``, a convolution's output, where no gradient is wanted."""
+    if x.requires_grad or x.dtype != noise.dtype:
+        return functional.leaky_relu(x + noise, 0.2)
+    return functional.leaky_relu_(x.add_(noise), 0.2)
+
+
+def _is_channels_last(x: Tensor) -> bool:
+    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
 
 class Modulation(nn.Linear):
@@ -71,7 +94,7 @@ class DenseStyledConv(nn.Module):
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
         y = functional.conv2d(x * (self.modulation(code) * self.gain), self.weight, self.bias, padding=1)
-        return functional.leaky_relu(y + self.noise, 0.2)
+        return add_noise_and_activate(y, self.noise)
 
 
 class SeparableStyledConv(nn.Module):
@@ -89,8 +112,7 @@ class SeparableStyledConv(nn.Module):
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
         x = x * (self.modulation(code) * self.gain)
         x = functional.conv2d(x, self.depthwise, padding=1, groups=x.shape[1])
-        x = functional.conv2d(x, self.pointwise, self.bias) + self.noise
-        return functional.leaky_relu(x, 0.2)
+        return add_noise_and_activate(pointwise(x, self.pointwise, self.bias), self.noise)
 
 
 class WaveletUp(nn.Module):
@@ -101,7 +123,7 @@ class WaveletUp(nn.Module):
         self.modulation = Modulation(in_channels)
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
-        return inverse_haar(x * self.modulation(code))
+        return inverse_haar(x, self.modulation(code))
 
 
 class SynthesisLayer(nn.Module):
@@ -130,7 +152,7 @@ class ToRgb(nn.Module):
         self.gain = 1.0 / math.sqrt(channels)
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
-        return inverse_haar(functional.conv2d(x * (self.modulation(code) * self.gain), self.weight, self.bias))
+        return inverse_haar(pointwise(x * (self.modulation(code) * self.gain), self.weight, self.bias))
 
 
 class PictureHead(nn.Module):
@@ -157,10 +179,10 @@ class PictureHead(nn.Module):
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
         x = x * (1.0 + self.modulation(code * self.code_gain))[:, :, None, None]
-        h = self.enter(x)
+        h = pointwise(x, self.enter.weight, self.enter.bias)
         h = h + self.mix1(functional.leaky_relu(h, 0.2))
         h = h + self.mix2(functional.leaky_relu(h, 0.2))
-        return self.linear(x * self.gain) + self.exit(functional.leaky_relu(h, 0.2))
+        return pointwise(x, self.linear.weight * self.gain, self.linear.bias) + self.exit(functional.leaky_relu(h, 0.2))
 
 
 class PictureHeads(nn.ModuleDict):
@@ -234,7 +256,10 @@ class FacePrior(CodeSpace):
     def features(self, codes: Tensor, max_resolution: int = 128) -> dict[int, Tensor]:
         """Bank features {F^s_i} of codes [b, t ≥ 16, 512]: resolution → [b, c, r, r], for r = 4 … ``max_resolution``."""
         codes = self._checked(codes, self.num_codes_full)
-        x = self.conv1(self.constant.expand(codes.shape[0], -1, -1, -1).to(codes.dtype), codes[:, 0])
+        x = self.constant.expand(codes.shape[0], -1, -1, -1).to(codes.dtype)
+        if x.device.type == "cpu":  # depthwise convolutions and their gradients take less than half as long there
+            x = x.contiguous(memory_format=torch.channels_last)
+        x = self.conv1(x, codes[:, 0])
         features = {4: x}
         for index, layer in enumerate(self.layers):
             resolution = 8 * 2**index

@@ -174,3 +174,18 @@ def test_stylegan2_refuses_a_foreign_state_dict(tmp_path):
     (tmp_path / "code.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(FacemugError, match="not a plain PyTorch state dict"):
         StyleGAN2Prior.load(tmp_path / "code.pt")
+
+
+def test_both_memory_layouts_give_the_same(prior, codes):
+    """Channels-last data takes other routes through the same arithmetic, with and without gradients."""
+    layer, block = prior.layers[3], torch.randn(2, 512, 32, 32, generator=torch.Generator().manual_seed(0))
+    results = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        w = codes[:, :3].clone().requires_grad_()
+        out = layer(block.contiguous(memory_format=layout), w)
+        out.square().mean().backward()
+        with torch.no_grad():
+            assert torch.allclose(layer(block.contiguous(memory_format=layout), w), out, atol=1e-5)
+        results.append((out.detach(), w.grad))
+    for plain, last in zip(*results, strict=True):
+        assert torch.allclose(plain, last, rtol=1e-4, atol=1e-5)
