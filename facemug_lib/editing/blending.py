@@ -67,7 +67,10 @@ def _screened(hole: np.ndarray, edge: np.ndarray, values: np.ndarray, reach: flo
     links = scipy.sparse.csr_matrix((np.ones(len(row)), (row, column)), shape=(inside, inside + outside))
     degree = np.asarray(links.sum(axis=1)).ravel()
     matrix = scipy.sparse.diags(degree + 1 / reach**2) - links[:, :inside]
-    solved = scipy.sparse.linalg.splu(matrix.tocsc()).solve(links[:, inside:] @ values.T)
+    # Symmetric and diagonally dominant: no pivoting is needed, and an ordering for that case fills in less than the default one.
+    factors = scipy.sparse.linalg.splu(matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, relax=1, panel_size=4,
+                                       options={"SymmetricMode": True})
+    solved = factors.solve(links[:, inside:] @ values.T)
     return solved.reshape(inside, -1).T
 
 
