@@ -136,7 +136,7 @@ def test_optimisation_lowers_the_known_loss_and_needs_no_encoder(editor, cases) 
     assert error[1] < 0.7 * error[0]
     without = type(editor)(prior, None, None, None, experts=editor._experts)
     expected = as_8_bit(methods._poisson(refined.image.clamp(-1, 1), cases))
-    assert torch.equal(Optimisation(without, 12)(cases)["optimisation"], expected)
+    assert torch.equal(Optimisation(without, 12, RefineSettings())(cases)["optimisation"], expected)
 
 
 def test_a_description_changes_with_weights_settings_and_code(editor) -> None:
