@@ -270,6 +270,7 @@ def evaluate(
     export: Annotated[Path | None, typer.Option(help="Only write the test pictures and masks there.")] = None,
     weights: Annotated[Path | None, typer.Option(help="Folder of other weights.", exists=True, file_okay=False)] = None,
     refine: Annotated[int, typer.Option(min=0, help="Score FACEMUG with so many refinement steps as well.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that share the CPU; 3 GB each.")] = 1,
     limit: Annotated[list[str] | None, typer.Option(metavar="NAME=FACES|all", help="Faces that a slow judge, method or part "
                                                     "gets: vgg, facenet, optimisation, paper, guidance, subsets, warping, "
                                                     "incremental; repeatable.")] = None,
@@ -286,7 +287,7 @@ def evaluate(
 
     evaluate_command(count=count, out=out, photos=photos or (), no_prior=no_prior, aligned=aligned, families=family or (),
                      parts=part or (), images=images or (), export=export, weights=weights, refine=refine,
-                     limits=_pairs(limit or [], "--limit"), device=device)
+                     workers=workers, limits=_pairs(limit or [], "--limit"), device=device)
 
 
 @app.command()

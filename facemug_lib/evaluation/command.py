@@ -15,11 +15,11 @@ from facemug_lib.evaluation.protocols import FAMILIES, Progress, TestSet
 def evaluate_command(count: int, out: Path, photos: Sequence[Path] = (), no_prior: bool = False, aligned: bool = False,
                      families: Sequence[str] = (), parts: Sequence[str] = (), images: Sequence[Path] = (),
                      export: Path | None = None, weights: Path | None = None, limits: dict[str, str] | None = None,
-                     refine: int = 0, device: str = "auto") -> None:
+                     refine: int = 0, workers: int = 1, device: str = "auto") -> None:
     """Build the test sets, measure, and write all results to ``out``."""
     from facemug_lib.editing.editor import Editor
     from facemug_lib.evaluation.evaluate import PARTS, evaluate, write
-    from facemug_lib.evaluation.methods import Folder, default_methods, weights_hash
+    from facemug_lib.evaluation.methods import weights_hash
     from facemug_lib.evaluation.store import Store
 
     plan = _plan(count, limits or {})
@@ -34,15 +34,61 @@ def evaluate_command(count: int, out: Path, photos: Sequence[Path] = (), no_prio
         export_cases(test_sets, families or FAMILIES, count, export)
         print(f"test pictures and masks of {sum(len(one) for one in test_sets)} faces: {export}")
         return
-    methods = [*default_methods(editor, refine), *(Folder(folder, folder.resolve().name) for folder in images)]
+    methods = _methods(editor, images, refine)
     fingerprint = {name: weights_hash(getattr(editor, name)) for name in ("prior", "encoder", "warping", "generator")}
     out.mkdir(parents=True, exist_ok=True)
+    if workers > 1 and "completion" in (parts or PARTS):
+        _fill_in_parallel(workers, editor, test_sets, images, out, plan, families or FAMILIES, weights, refine)
     evaluation = evaluate(editor, fingerprint, test_sets, methods, Store(out / "cache"), plan,
                           families or FAMILIES, parts or PARTS, _photographs(photos), _say)
     written = write(evaluation, out)
     print((out / "tables.md").read_text(encoding="utf-8"))
     for path in written:
         print(path)
+
+
+def _fill_in_parallel(workers: int, editor, test_sets: Sequence[TestSet], images: Sequence[Path], out: Path, plan,
+                      families: Sequence[str], weights: Path | None, refine: int) -> None:
+    """Let processes of one thread each measure the completion part: much of it is sparse algebra and OpenCV on one core."""
+    import torch.multiprocessing
+
+    if editor.device.type != "cpu":
+        raise FacemugError(f"--workers {workers} shares a CPU out, and the evaluation runs on {editor.device}: leave it out")
+    context = torch.multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_work, args=((number, workers), test_sets, images, out, plan, families, weights, refine))
+                 for number in range(workers)]
+    for process in processes:
+        process.start()
+    try:
+        for process in processes:
+            process.join()
+    finally:
+        for process in processes:
+            process.kill()
+    if any(process.exitcode for process in processes):
+        raise FacemugError("a worker failed; its message is above: run the same command again, it goes on where it stopped")
+
+
+def _work(share: tuple[int, int], test_sets: Sequence[TestSet], images: Sequence[Path], out: Path, plan, families: Sequence[str],
+          weights: Path | None, refine: int) -> None:
+    import cv2
+    import torch
+
+    from facemug_lib.editing.editor import Editor
+    from facemug_lib.evaluation.evaluate import fill
+    from facemug_lib.evaluation.store import Store
+
+    torch.set_num_threads(max(1, (torch.get_num_threads() + share[1] - 1) // share[1]))
+    cv2.setNumThreads(torch.get_num_threads())
+    editor = Editor.load("cpu", weights)
+    fill(editor, test_sets, _methods(editor, images, refine), Store(out / "cache"), plan, families, share,
+         lambda line: _say(f"worker {share[0] + 1}: {line}"))
+
+
+def _methods(editor, images: Sequence[Path], refine: int) -> list:
+    from facemug_lib.evaluation.methods import Folder, default_methods
+
+    return [*default_methods(editor, refine), *(Folder(folder, folder.resolve().name) for folder in images)]
 
 
 def _plan(count: int, limits: dict[str, str]):

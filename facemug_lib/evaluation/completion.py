@@ -21,8 +21,9 @@ from facemug_lib.evaluation.methods import Folder, Method, Optimisation, code_ha
 from facemug_lib.evaluation.metrics import Score
 from facemug_lib.evaluation.protocols import EDIT_SEEDS, FAMILIES, Cases, Progress, TestSet, as_8_bit, rows_of, subset, to_pixels
 from facemug_lib.evaluation.store import Arrays, Store
-from facemug_lib.experts import facenet, identity, inception, perceptual, student
+from facemug_lib.experts import facenet, fidelity, identity, inception, perceptual, student
 from facemug_lib.files import file_hash
+from facemug_lib.modalities import sketch
 from facemug_lib.weights import weights_path
 
 CHUNK = 10  # faces made and judged at a time: what a kill can cost
@@ -71,23 +72,32 @@ class Runner:
     store: Store
     depth: Depth = field(default_factory=Depth)
     tell: Progress = lambda line: None
+    share: tuple[int, int] | None = None
 
     @cached_property
     def judges_version(self) -> str:
-        code = code_hash(judges_module, metrics, facenet, identity, inception, perceptual, student)
+        code = code_hash(judges_module, metrics, facenet, fidelity, identity, inception, perceptual, student, sketch)
         return code + file_hash(weights_path("expert"))
 
     def run(self, test_set: TestSet, families: Sequence[str], methods: Sequence[Method],
             count: int | None = None) -> list[Measured]:
-        """Every method on the first ``count`` faces with the holes of each family."""
+        """Every method on the first ``count`` faces with the holes of each family.
+
+        With a ``share`` (k, n) only every n-th chunk, counted over all families, is measured and nothing is returned: n processes
+        fill one store, and one without a share then finds everything there.
+        """
         count = len(test_set) if count is None else min(count, len(test_set))
         starts = range(0, count, CHUNK)
-        done, total, began, made = 0, len(families) * len(starts) * len(methods), time.perf_counter(), self.store.made
+        number, workers = self.share or (0, 1)
+        total = -(-len(families) * len(starts) // workers) * len(methods)
+        done, began, made = 0, time.perf_counter(), self.store.made
         descriptions = [method.describe() for method in methods]  # weights are hashed once
         measured: list[Measured] = []
-        for family in families:
+        for place, family in enumerate(families):
             pieces: dict[str, list[tuple[np.ndarray, Arrays]]] = {}
             for start in starts:
+                if (place * len(starts) + start // CHUNK) % workers != number:
+                    continue
                 faces = np.arange(start, min(start + CHUNK, count))
                 chunk = _Chunk(self, test_set, family, faces)
                 for method, description in zip(methods, descriptions, strict=True):
@@ -101,7 +111,8 @@ class Runner:
                     seconds = time.perf_counter() - began
                     self.tell(f"{test_set.name}, {family}: {faces[-1] + 1} of {count} faces; "
                               f"{done * 100 // total} % after {seconds:.0f} s, about {seconds * (total / done - 1):.0f} s to go")
-            measured += [_joined(test_set.name, family, name, parts) for name, parts in pieces.items()]
+            if self.share is None:
+                measured += [_joined(test_set.name, family, name, parts) for name, parts in pieces.items()]
         return measured
 
     def reals(self, test_set: TestSet, pixels: Tensor, what: str) -> np.ndarray:

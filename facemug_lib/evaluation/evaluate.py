@@ -57,12 +57,12 @@ class Plan:
     """
 
     count: int
-    vgg: int | None = 40
-    facenet: int | None = 40
-    optimisation: int | None = 5
-    paper: int | None = 40
-    guidance: int | None = 40
-    subsets: int | None = 8
+    vgg: int | None = 20
+    facenet: int | None = 20
+    optimisation: int | None = 2
+    paper: int | None = 20
+    guidance: int | None = 16
+    subsets: int | None = 4
     warping: int | None = 16
     incremental: int | None = 3
 
@@ -126,6 +126,14 @@ def evaluate(editor: Editor, fingerprint: dict[str, Any], test_sets: Sequence[Te
     return Evaluation(results, list(test_sets), measured)
 
 
+def fill(editor: Editor, test_sets: Sequence[TestSet], methods: Sequence[Method], store: Store, plan: Plan,
+         families: Sequence[str], share: tuple[int, int], tell: Progress = lambda line: None) -> None:
+    """Measure one worker's ``share`` (k, n) of the completion part into ``store``, for :func:`evaluate` to find."""
+    runner = Runner(Judges(editor.device), store, Depth(plan.vgg, plan.facenet, plan.optimisation), tell, share)
+    for test_set in test_sets:
+        runner.run(test_set, families, [*methods, SavedAgain()], plan.count)
+
+
 def _completion(runner: Runner, test_sets: Sequence[TestSet], families: Sequence[str], methods: Sequence[Method],
                 plan: Plan) -> tuple[list[dict[str, Any]], list[Measured], list[dict[str, Any]]]:
     """(rows of the main table with their floors, everything measured, rows on the faces that every method has edited)."""
@@ -161,7 +169,7 @@ def _compared(set_name: str, measured: Sequence[Measured]) -> list[dict[str, Any
         parts = [one.only(np.arange(len(one.faces)) < fewest) for one in measured if one.method == method]
         arrays = {name: np.concatenate([part.arrays[name] for part in parts]) for name in parts[0].arrays if name != "pictures"}
         joined = Measured(set_name, "all", method, np.concatenate([part.faces for part in parts]), arrays)
-        masks = f"first {fewest} faces of every family"
+        masks = f"face 0 … {fewest - 1} of every family" if fewest > 1 else "face 0 of every family"
         rows.append(tables.row(set_name, masks, method, scores(joined, None), len(joined.faces)))
     return rows
 

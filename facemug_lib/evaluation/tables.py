@@ -126,6 +126,8 @@ def _best(rows: Iterable[Mapping[str, Any]], metric: str) -> Mapping[str, Any] |
         return None
     most = max(score.n for score, _ in scored)
     values = [(score.value, entry) for score, entry in scored if score.n == most]
+    if len({value for value, _ in values}) == 1:  # all the same: nobody has won
+        return None
     pick = min if COLUMNS[metric].better == "↓" else max
     return pick(values, key=lambda pair: pair[0])[1]
 
