@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+TRUST = 0.2  # up to about this size (of a range of 2) a colour offset is taken for light, above it for other content
 REACH = 24.0  # pixels over which a local colour difference at the edge fades out inside the hole
 RING = 24  # width in pixels of the known band in which sharpness is compared
 MAX_GAIN = 2.5  # the fill's fine detail is never amplified more than this
@@ -25,7 +26,9 @@ def blend(raw: Tensor, known: Tensor, mask: Tensor, *, reach: float = REACH, mat
     Gradient-domain blending (Pérez et al., "Poisson Image Editing", 2003) keeps the gradients of ``raw`` and takes the values at
     the boundary from ``known``: the correction h that is added to ``raw`` solves Δh = 0 in the hole. The plain equation carries
     an error at one piece of the boundary across the whole hole, so h is split here: the median difference along the boundary is
-    added everywhere, and the rest solves the screened equation Δh = h / reach², which dies out within ``reach`` pixels.
+    added everywhere, as far as it can be a matter of light (an offset of size d counts by exp(−d²/:data:`TRUST`²): where a
+    hole's edge runs through the background, another background would otherwise tint the face), and the rest solves the
+    screened equation Δh = h / reach², which dies out within ``reach`` pixels.
 
     ``match_detail`` first scales the raw picture's fine detail to the photo's, where both are known (see :func:`detail_gain`).
     Pixels outside the hole are copied bit for bit. A mask without any known pixel leaves ``raw`` as it is.
@@ -43,6 +46,7 @@ def _blend_one(raw: Tensor, known: Tensor, mask: Tensor, reach: float) -> Tensor
         return raw
     difference = (known - raw)[:, torch.from_numpy(edge)].double().cpu().numpy()  # [3,n]
     offset = np.median(difference, axis=1)
+    offset = offset * np.exp(-np.square(np.abs(offset).max() / TRUST))
     correction = np.zeros((3, *hole.shape))
     correction[:, hole] = offset[:, None] + _screened(hole, edge, difference - offset[:, None], reach)
     return raw + torch.from_numpy(correction).to(raw)

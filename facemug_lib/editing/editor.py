@@ -115,9 +115,7 @@ class Editor:
         modules = [load_module(files[name], build, device) for name, build in (
             ("style_encoder", StyleEncoder.from_config), ("latent_warping", LatentWarping.from_config),
             ("generator", RefinementGenerator.from_config))]
-        # On a CPU a fifth to a third faster, as on a GPU with bf16.
-        prior, *modules = (module.to(memory_format=torch.channels_last) for module in (prior, *modules))
-        return cls(prior, *modules, device=device, experts=_Judges(files, device))
+        return cls(prior.to(memory_format=torch.channels_last), *modules, device=device, experts=_Judges(files, device))
 
     @torch.no_grad()
     def edit(self, face: FaceLike, mask: Picture, sketch: Picture | None = None, semantics: Picture | None = None,

@@ -144,7 +144,7 @@ def test_peers_are_scored_by_the_pictures_they_made(faces: TestSet, runner: Runn
 def test_everything_ends_in_tables_and_plain_data(faces: TestSet, tiny, tmp_path: Path) -> None:
     editor = tiny.tiny_editor()
     few = TestSet("toys", faces.pixels[:6], faces.faces[:6], faces.labels[:6], faces.spare[:6], "few blots")
-    plan = Plan(count=6, vgg=2, facenet=2, optimisation=1, paper=3, guidance=4, subsets=1, warping=2, incremental=1)
+    plan = Plan(count=6, vgg=2, facenet=2, optimisation=1, paper=2, guidance=1, subsets=1, warping=1, incremental=1)
     found = evaluate.evaluate(editor, {"encoder": "abc"}, [few], [Facemug(editor), MeanColour(), ExemplarPaste()],
                               Store(tmp_path / "cache"), plan, ["centre", "hair"], judges=StubJudges())
     for path in write(found, tmp_path / "out"):

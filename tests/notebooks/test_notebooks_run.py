@@ -54,6 +54,14 @@ def multimodal_generator(metrics: dict[str, Any]) -> None:
     assert metrics["mean_shares"]["sketch × 0"]["sketch"] == 0
 
 
+def evaluation(metrics: dict[str, Any]) -> None:
+    for scores in metrics["lpips"].values():
+        assert scores["saved again"] < min(value for name, value in scores.items() if name != "saved again")
+        assert scores["FACEMUG"] < scores["mean colour"]
+    assert metrics["values_changed_outside"] == 0
+    assert "+ semantics" in metrics["obeyed"]
+
+
 def expert_distillation(metrics: dict[str, Any]) -> None:
     assert metrics["distilled"] is False
     assert metrics["mirror_pixel_agreement"] > 0.8
@@ -66,6 +74,7 @@ CHECKS: dict[str, tuple[Callable[[dict[str, Any]], None], str | None]] = {
     "03_style_encoder": (style_encoder, "encoder"),
     "04_latent_warping": (latent_warping, "warping"),
     "05_multimodal_generator": (multimodal_generator, "generator"),
+    "09_evaluation": (evaluation, None),
     "90_expert_distillation": (expert_distillation, None),
 }
 
@@ -76,7 +85,8 @@ def test_notebook_runs_at_smoke(path: Path, tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setenv("FACEMUG_FIGURES", str(tmp_path / "figures"))
     parameters = read_parameters(nbformat.read(path, as_version=4), path.name)
-    overrides = {"run_folder": str(tmp_path / "training")} if "run_folder" in parameters else {}
+    own_folders = {"run_folder": str(tmp_path / "training"), "out": str(tmp_path / "results")}
+    overrides = {name: folder for name, folder in own_folders.items() if name in parameters}
     result = run_notebook(path.stem, "smoke", overrides, out=tmp_path / "run")
     assert result.ok, result.error
     check_pictures(result)
