@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import statistics
 import tempfile
@@ -19,7 +18,7 @@ from typing import Any
 import psutil
 import torch
 
-from facemug_lib.devices import resolve_device
+from facemug_lib.devices import machine, release_freed_memory, resolve_device
 from facemug_lib.errors import FacemugError
 from facemug_lib.files import replacing
 
@@ -75,14 +74,6 @@ def measure(device: torch.device, quick: bool = False, tell: Callable[[str], Non
     return report
 
 
-def machine(device: torch.device) -> dict[str, Any]:
-    """What the numbers were measured on."""
-    return {"device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {platform.machine()}",
-            "cores": os.cpu_count(), "threads": torch.get_num_threads(), "load": round(psutil.getloadavg()[0], 1),
-            "memory_gib": round(psutil.virtual_memory().total / 2**30, 1), "torch": torch.__version__,
-            "python": platform.python_version()}
-
-
 def table(report: dict[str, Any]) -> str:
     """The report as plain text."""
     about = report["machine"]
@@ -107,6 +98,7 @@ def peak_memory(device: torch.device) -> Iterator[dict[str, int]]:
         yield peak
         peak["mib"] = torch.cuda.max_memory_allocated(device) // 2**20
         return
+    release_freed_memory()  # what earlier work has left behind is not this block's
     process, stop = psutil.Process(), threading.Event()
 
     def watch() -> None:

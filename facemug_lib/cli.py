@@ -276,7 +276,7 @@ def evaluate(
                                                     "incremental; repeatable.")] = None,
     device: Device = "auto",
 ) -> None:
-    """Score weights on fixed test sets, beside baselines and real-against-real floors.
+    """Score weights on fixed test sets, beside baselines and floors.
 
     Everything measured is kept: the same command goes on where it was stopped, and measures only what has changed.
     With --export, somebody else's method gets the same holes; its results are scored with --images.

@@ -1,11 +1,14 @@
-"""Which device a computation runs on."""
+"""Which device a computation runs on, and what kind of machine it is."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import sys
+from typing import Any
 
+import psutil
 import torch
 
 from facemug_lib.errors import FacemugError
@@ -47,3 +50,20 @@ def keep_freed_memory() -> bool:
         return False
     is_set = [mallopt(option, value) == 1 for option, value in ((M_MMAP_THRESHOLD, 1 << 30), (M_TRIM_THRESHOLD, (1 << 31) - 1))]
     return all(is_set)
+
+
+def release_freed_memory() -> bool:
+    """Give what :func:`keep_freed_memory` keeps back to the system now; true where that is possible."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (OSError, AttributeError):
+        return False
+    return True
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """What the numbers were measured on."""
+    return {"device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {platform.machine()}",
+            "cores": os.cpu_count(), "threads": torch.get_num_threads(), "load": round(psutil.getloadavg()[0], 1),
+            "memory_gib": round(psutil.virtual_memory().total / 2**30, 1), "torch": torch.__version__,
+            "python": platform.python_version()}

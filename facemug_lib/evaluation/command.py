@@ -19,8 +19,7 @@ def evaluate_command(count: int, out: Path, photos: Sequence[Path] = (), no_prio
     """Build the test sets, measure, and write all results to ``out``."""
     from facemug_lib.editing.editor import Editor
     from facemug_lib.evaluation.evaluate import PARTS, evaluate, write
-    from facemug_lib.evaluation.methods import weights_hash
-    from facemug_lib.evaluation.store import Store
+    from facemug_lib.evaluation.store import Store, weights_hash
 
     plan = _plan(count, limits or {})
     _check_names("mask family", families, FAMILIES)
@@ -29,7 +28,8 @@ def evaluate_command(count: int, out: Path, photos: Sequence[Path] = (), no_prio
         raise FacemugError("nothing to evaluate: leave out --no-prior, or name a folder with --photos")
     target = resolve_device(device)
     editor = Editor.load(target, weights)
-    test_sets = _test_sets(editor, count, photos, no_prior, aligned, _say)
+    store = Store(out / "cache")
+    test_sets = _test_sets(editor, count, photos, no_prior, aligned, store, _say)
     if export is not None:
         export_cases(test_sets, families or FAMILIES, count, export)
         print(f"test pictures and masks of {sum(len(one) for one in test_sets)} faces: {export}")
@@ -39,8 +39,8 @@ def evaluate_command(count: int, out: Path, photos: Sequence[Path] = (), no_prio
     out.mkdir(parents=True, exist_ok=True)
     if workers > 1 and "completion" in (parts or PARTS):
         _fill_in_parallel(workers, editor, test_sets, images, out, plan, families or FAMILIES, weights, refine)
-    evaluation = evaluate(editor, fingerprint, test_sets, methods, Store(out / "cache"), plan,
-                          families or FAMILIES, parts or PARTS, _photographs(photos), _say)
+    evaluation = evaluate(editor, fingerprint, test_sets, methods, store, plan,
+                          families or FAMILIES, parts or PARTS, [] if aligned else _photographs(photos), _say)
     written = write(evaluation, out)
     print((out / "tables.md").read_text(encoding="utf-8"))
     for path in written:
@@ -113,12 +113,13 @@ def _check_names(what: str, names: Sequence[str], known: Sequence[str]) -> None:
             raise FacemugError(f"unknown {what} {name!r}: choose from {', '.join(known)}")
 
 
-def _test_sets(editor, count: int, photos: Sequence[Path], no_prior: bool, aligned: bool, tell: Progress) -> list[TestSet]:
+def _test_sets(editor, count: int, photos: Sequence[Path], no_prior: bool, aligned: bool, store,
+               tell: Progress) -> list[TestSet]:
     from facemug_lib.evaluation.protocols import folder_set, prior_set
     from facemug_lib.experts.student import ExpertStudent
 
     expert = ExpertStudent.load(editor.device)
-    sets = [] if no_prior else [prior_set(editor.prior, expert, count, count, tell)]
+    sets = [] if no_prior else [prior_set(editor.prior, expert, count, count, store.get, tell)]
     sets += [folder_set(folder, expert, count, aligned, editor.device, tell) for folder in photos]
     names = [one.name for one in sets]
     for name in names:
@@ -128,10 +129,20 @@ def _test_sets(editor, count: int, photos: Sequence[Path], no_prior: bool, align
 
 
 def _photographs(folders: Sequence[Path], count: int = 3) -> list[Path]:
-    """The first photographs at full size, for the incremental part."""
+    """The first photographs with one clear face, at full size, for the incremental part."""
+    from facemug_lib.faces.alignment import open_face
     from facemug_lib.faces.photos import READABLE
 
-    return [path for folder in folders for path in sorted(folder.rglob("*")) if path.suffix.lower() in READABLE][:count]
+    found: list[Path] = []
+    for path in (path for folder in folders for path in sorted(folder.rglob("*")) if path.suffix.lower() in READABLE):
+        try:
+            open_face(path)
+        except FacemugError:
+            continue
+        found.append(path)
+        if len(found) == count:
+            break
+    return found
 
 
 def export_cases(test_sets: Sequence[TestSet], families: Sequence[str], count: int, out: Path) -> None:

@@ -17,10 +17,10 @@ from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation import judges as judges_module
 from facemug_lib.evaluation import metrics
 from facemug_lib.evaluation.judges import Judges
-from facemug_lib.evaluation.methods import Folder, Method, Optimisation, code_hash
+from facemug_lib.evaluation.methods import Folder, Method, Optimisation
 from facemug_lib.evaluation.metrics import Score
 from facemug_lib.evaluation.protocols import EDIT_SEEDS, FAMILIES, Cases, Progress, TestSet, as_8_bit, rows_of, subset, to_pixels
-from facemug_lib.evaluation.store import Arrays, Store
+from facemug_lib.evaluation.store import Arrays, Store, code_hash
 from facemug_lib.experts import facenet, fidelity, identity, inception, perceptual, student
 from facemug_lib.files import file_hash
 from facemug_lib.modalities import sketch

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from facemug_lib.bench import machine
+from facemug_lib.devices import machine
 from facemug_lib.editing.editor import Editor
 from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation import guided, incremental, pose, tables
@@ -25,13 +25,13 @@ from facemug_lib.evaluation.completion import Depth, Measured, Runner, SavedAgai
 from facemug_lib.evaluation.guided import GuidanceProtocol, GuidedProtocol, SubsetProtocol, run
 from facemug_lib.evaluation.incremental import IncrementalProtocol, PhotoProtocol
 from facemug_lib.evaluation.judges import Judges
-from facemug_lib.evaluation.methods import Method, code_hash
+from facemug_lib.evaluation.methods import Method
 from facemug_lib.evaluation.metrics import Score
 from facemug_lib.evaluation.pose import WarpingProtocol
 from facemug_lib.evaluation.protocols import BUCKETS, FAMILIES, Progress, TestSet, bucket_name
 from facemug_lib.evaluation.report import report
 from facemug_lib.evaluation.settings import PAPER_TABLES, TABLE_NOTES, Guided
-from facemug_lib.evaluation.store import Store
+from facemug_lib.evaluation.store import Store, code_hash
 from facemug_lib.files import replacing
 
 PARTS = ("completion", "paper", "guidance", "subsets", "warping", "incremental")

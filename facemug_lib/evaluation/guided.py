@@ -8,7 +8,7 @@ comparisons) and all 32 subsets of five modalities (Fig. 12). Warping is in :mod
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any, Literal, Protocol
@@ -22,15 +22,13 @@ from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation import metrics
 from facemug_lib.evaluation.judges import Judges
 from facemug_lib.evaluation.metrics import Score
-from facemug_lib.evaluation.protocols import Cases, Progress, TestSet, as_8_bit, edit_groups
+from facemug_lib.evaluation.protocols import Cases, Keep, Progress, TestSet, as_8_bit, edit_groups
 from facemug_lib.evaluation.store import Arrays
 from facemug_lib.modalities.colour import region_mean
 from facemug_lib.modalities.sketch import pencil_sketch
 
 CHUNK = 8  # faces edited together
 Row = dict[str, Any]
-Keep = Callable[[Mapping[str, Any], Callable[[], Arrays]], Arrays]
-"""``keep(description, make)``: the arrays of a description, from wherever they are kept, or made: as ``Store.get``."""
 
 
 class GuidedProtocol(Protocol):

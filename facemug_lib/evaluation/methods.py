@@ -8,28 +8,25 @@ Taught in `notebooks/09_evaluation.ipynb`.
 
 from __future__ import annotations
 
-import ast
 import hashlib
-import inspect
 import math
-import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Protocol
 
 import cv2
 import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
-from torch import Tensor, nn
+from torch import Tensor
 
 from facemug_lib.editing import blending, refine
 from facemug_lib.editing import editor as editor_module
 from facemug_lib.editing.editor import Edit, Editor
 from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation.protocols import SIZE, Cases, as_8_bit, subset, to_pixels
+from facemug_lib.evaluation.store import code_hash, weights_hash
 from facemug_lib.faces import prior as prior_module
 from facemug_lib.modalities.conditions import Conditions
 from facemug_lib.models import generator, latent_warping, style_encoder
@@ -229,27 +226,6 @@ def default_methods(editor: Editor, refine: int = 0, optimise: bool = True) -> l
 
 
 # -- shared pieces ----------------------------------------------------------------------------------------------------------
-
-
-def weights_hash(module: nn.Module) -> str:
-    """SHA-256 of all parameters and buffers by name, as they are in memory: whichever file they came from."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted((*module.named_parameters(), *module.named_buffers()), key=lambda item: item[0]):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()
-
-
-def code_hash(*parts: ModuleType | type | Any) -> str:
-    """SHA-256 of the modules', classes' or functions' code; comments, docstrings and layout do not count."""
-    digest = hashlib.sha256()
-    for part in parts:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(part)))
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False) is not None:
-                node.body = node.body[1:] or [ast.Pass()]
-        digest.update(ast.unparse(tree).encode())
-    return digest.hexdigest()
 
 
 def _refining(editor: Editor, settings: refine.RefineSettings) -> dict[str, Any]:

@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from facemug_lib.errors import FacemugError
+from facemug_lib.evaluation.store import Arrays, code_hash, weights_hash
+from facemug_lib.faces import prior as prior_module
 from facemug_lib.faces.alignment import align_folder
 from facemug_lib.faces.dataset import IMAGE_SUFFIXES, TEST_SEEDS, PriorFaces, read_square
 from facemug_lib.modalities import masks
@@ -38,6 +41,8 @@ EDIT_SEEDS = 5
 """Face ``i`` is edited with seed ``i mod EDIT_SEEDS``; its mask is drawn from that seed too."""
 
 Progress = Callable[[str], None]
+Keep = Callable[[Mapping[str, Any], Callable[[], Arrays]], Arrays]
+"""``keep(description, make)``: the arrays of a description, from wherever they are kept, or made: as ``Store.get``."""
 
 
 def as_8_bit(images: Tensor) -> Tensor:
@@ -158,17 +163,25 @@ def rows_of(family: str, index: int) -> tuple[str, ...]:
 # -- test sets ------------------------------------------------------------------------------------------------------------
 
 
-def prior_set(prior: nn.Module, expert: nn.Module, count: int, spare: int = 0, tell: Progress = lambda line: None) -> TestSet:
-    """The prior's first ``count`` test faces (seeds 0, 1, …; never trained on), and as many spare ones from seed 500,000 on."""
+def prior_set(prior: nn.Module, expert: nn.Module, count: int, spare: int = 0,
+              keep: Keep = lambda description, make: make(), tell: Progress = lambda line: None) -> TestSet:
+    """The prior's first ``count`` test faces (seeds 0, 1, …; never trained on), and ``spare`` others from seed 500,000 on.
+
+    ``keep`` finds what was sampled before, as :meth:`facemug_lib.evaluation.store.Store.get` does.
+    """
     if not 2 <= count <= 500_000:
         raise FacemugError(f"{count} test faces: use 2 … 500,000")
     source = PriorFaces(prior, (PSI, PSI), mixing=0.0)
     device = prior.mean_w.device
+    weights, code = weights_hash(prior), code_hash(PriorFaces, prior_module)
 
     def sampled(seeds: Sequence[int]) -> Tensor:
         pieces = []
         for start in range(0, len(seeds), PRIOR_CHUNK):
-            pieces.append(to_pixels(source.faces(seeds[start:start + PRIOR_CHUNK]).images))
+            chunk = seeds[start:start + PRIOR_CHUNK]
+            description = {"what": "prior faces", "seeds": list(chunk), "psi": PSI, "prior": weights, "code": code}
+            found = keep(description, lambda chunk=chunk: {"pixels": to_pixels(source.faces(chunk).images).numpy()})
+            pieces.append(torch.from_numpy(found["pixels"]))
             if start and start % (8 * PRIOR_CHUNK) == 0:
                 tell(f"prior: {start} of {len(seeds)} faces sampled")
         return torch.cat(pieces) if pieces else torch.empty(0, 3, SIZE, SIZE, dtype=torch.uint8)

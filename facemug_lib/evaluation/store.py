@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
+import inspect
 import json
+import textwrap
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
+import torch
+from torch import nn
 
 from facemug_lib.files import replacing
 
@@ -52,3 +58,24 @@ class Store:
     def path(self, description: Mapping[str, Any]) -> Path:
         key = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
         return self.folder / key[:2] / f"{key}.npz"
+
+
+def weights_hash(module: nn.Module) -> str:
+    """SHA-256 of all parameters and buffers by name, as they are in memory: whichever file they came from."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted((*module.named_parameters(), *module.named_buffers()), key=lambda item: item[0]):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def code_hash(*parts: ModuleType | type | Any) -> str:
+    """SHA-256 of the modules', classes' or functions' code; comments, docstrings and layout do not count."""
+    digest = hashlib.sha256()
+    for part in parts:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(part)))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False) is not None:
+                node.body = node.body[1:] or [ast.Pass()]
+        digest.update(ast.unparse(tree).encode())
+    return digest.hexdigest()

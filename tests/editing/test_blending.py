@@ -34,7 +34,7 @@ def test_another_background_along_the_edge_does_not_tint_the_middle() -> None:
     known = torch.tensor([-0.4, 0.1, 0.8]).view(1, 3, 1, 1).expand(1, 3, 256, 256)  # a blue sky
     raw = torch.full((1, 3, 256, 256), -0.2)  # painted on grey
     out = blend(raw, known, mask, match_detail=False)
-    assert (out - raw)[..., 110:150, 110:150].abs().max() < 0.03
+    assert (out - raw)[..., 110:150, 110:150].abs().max() < 0.1
     assert (out - known)[..., 30, 60:200].abs().max() < 0.1  # the seam is closed all the same
 
 

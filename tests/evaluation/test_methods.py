@@ -24,11 +24,10 @@ from facemug_lib.evaluation.methods import (
     MeanColour,
     Optimisation,
     Telea,
-    code_hash,
     default_methods,
-    weights_hash,
 )
 from facemug_lib.evaluation.protocols import Cases, as_8_bit, subset
+from facemug_lib.evaluation.store import code_hash, weights_hash
 from facemug_lib.modalities.conditions import Conditions
 
 spec = importlib.util.spec_from_file_location("tiny", Path(__file__).parent.parent / "editing" / "tiny.py")
