@@ -19,7 +19,7 @@ def evaluate_command(count: int, out: Path, photos: Sequence[Path] = (), no_prio
     """Build the test sets, measure, and write all results to ``out``."""
     from facemug_lib.editing.editor import Editor
     from facemug_lib.evaluation.evaluate import PARTS, evaluate, write
-    from facemug_lib.evaluation.store import Store, weights_hash
+    from facemug_lib.evaluation.store import Store
 
     plan = _plan(count, limits or {})
     _check_names("mask family", families, FAMILIES)
@@ -35,11 +35,10 @@ def evaluate_command(count: int, out: Path, photos: Sequence[Path] = (), no_prio
         print(f"test pictures and masks of {sum(len(one) for one in test_sets)} faces: {export}")
         return
     methods = _methods(editor, images, refine)
-    fingerprint = {name: weights_hash(getattr(editor, name)) for name in ("prior", "encoder", "warping", "generator")}
     out.mkdir(parents=True, exist_ok=True)
     if workers > 1 and "completion" in (parts or PARTS):
         _fill_in_parallel(workers, editor, test_sets, images, out, plan, families or FAMILIES, weights, refine)
-    evaluation = evaluate(editor, fingerprint, test_sets, methods, store, plan,
+    evaluation = evaluate(editor, test_sets, methods, store, plan,
                           families or FAMILIES, parts or PARTS, [] if aligned else _photographs(photos), _say)
     written = write(evaluation, out)
     print((out / "tables.md").read_text(encoding="utf-8"))

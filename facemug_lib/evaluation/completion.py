@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -16,17 +16,30 @@ from torch import Tensor
 from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation import judges as judges_module
 from facemug_lib.evaluation import metrics
+from facemug_lib.evaluation.guided import averages
 from facemug_lib.evaluation.judges import Judges
 from facemug_lib.evaluation.methods import Folder, Method, Optimisation
 from facemug_lib.evaluation.metrics import Score
-from facemug_lib.evaluation.protocols import EDIT_SEEDS, FAMILIES, Cases, Progress, TestSet, as_8_bit, rows_of, subset, to_pixels
-from facemug_lib.evaluation.store import Arrays, Store, code_hash
+from facemug_lib.evaluation.protocols import (
+    FAMILIES,
+    Cases,
+    Progress,
+    TestSet,
+    as_8_bit,
+    edit_groups,
+    rows_of,
+    subset,
+    to_floats,
+    to_pixels,
+)
+from facemug_lib.evaluation.store import Arrays, Store, code_hash, digest
 from facemug_lib.experts import facenet, fidelity, identity, inception, perceptual, student
 from facemug_lib.files import file_hash
 from facemug_lib.modalities import sketch
 from facemug_lib.weights import weights_path
 
 CHUNK = 10  # faces made and judged at a time: what a kill can cost
+
 
 def shown_faces(family: str) -> tuple[int, int]:
     """The faces whose pictures are kept for the contact sheet: others for every family, never chosen by their looks."""
@@ -112,7 +125,7 @@ class Runner:
                     self.tell(f"{test_set.name}, {family}: {faces[-1] + 1} of {count} faces; "
                               f"{done * 100 // total} % after {seconds:.0f} s, about {seconds * (total / done - 1):.0f} s to go")
             if self.share is None:
-                measured += [_joined(test_set.name, family, name, parts) for name, parts in pieces.items()]
+                measured += [joined(test_set.name, family, name, parts) for name, parts in pieces.items()]
         return measured
 
     def reals(self, test_set: TestSet, pixels: Tensor, what: str) -> np.ndarray:
@@ -120,8 +133,9 @@ class Runner:
         features = []
         for start in range(0, len(pixels), CHUNK):
             piece = pixels[start:start + CHUNK]
-            key = {"what": "inception", "pixels": _digest(piece), "judges": self.judges_version}
-            features.append(self.store.get(key, lambda piece=piece: {"inception": self.judges.inception(_floats(piece)).numpy()}))
+            key = {"what": "inception", "pixels": digest(piece), "judges": self.judges_version}
+            features.append(self.store.get(
+                key, lambda piece=piece: {"inception": self.judges.inception(to_floats(piece)).numpy()}))
             if start and start % (10 * CHUNK) == 0:
                 self.tell(f"{test_set.name}: {start} of {len(pixels)} {what} faces seen")
         return np.concatenate([one["inception"] for one in features]) if features else np.empty((0, 2048), np.float32)
@@ -147,18 +161,17 @@ class _Chunk:
         deep = {name: int((self.faces[:count] < (limit if limit is not None else np.inf)).sum())
                 for name, limit in (("vgg", depth.vgg), ("facenet", depth.facenet))}
         shown = [place for place, face in enumerate(self.faces[:count]) if face in shown_faces(self.family)]
-        where = (self.test_set.name, self.family, self.faces[:count].tolist())
         key = {"cases": self.fingerprint, "count": count, "method": description, "judges": self.runner.judges_version,
                "deep": deep, "shown": shown}
-        if isinstance(method, Folder):  # pictures on disk: what they are is part of the key
-            pictures = method.pictures(*where)
-            key["pictures"] = _digest(to_pixels(pictures))
-            made: Callable[[], dict[str, Tensor]] = lambda: {method.names[0]: pictures}  # noqa: E731
-        else:
-            made = lambda: method(subset(self.cases, range(count)))  # noqa: E731
-        arrays = self.runner.store.get(key, lambda: self._judged(made(), count, deep, shown, isinstance(method, SavedAgain)))
+        arrays = self.runner.store.get(key, lambda: self._judged(self._made(method, count), count, deep, shown,
+                                                                 isinstance(method, SavedAgain)))
         return {name: {key.partition("/")[2]: values for key, values in arrays.items() if key.startswith(f"{name}/")}
                 for name in method.names}
+
+    def _made(self, method: Method, count: int) -> dict[str, Tensor]:
+        if isinstance(method, Folder):
+            return {method.names[0]: method.pictures(self.test_set.name, self.family, self.faces[:count].tolist())}
+        return method(subset(self.cases, range(count)))
 
     def _judged(self, pictures: Mapping[str, Tensor], count: int, deep: Mapping[str, int], shown: Sequence[int],
                 is_floor: bool) -> Arrays:
@@ -231,7 +244,7 @@ class SavedAgain:
         for pixels in to_pixels(cases.images).permute(0, 2, 3, 1).numpy():
             _, file = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, self.quality])
             saved.append(torch.from_numpy(cv2.imdecode(file, cv2.IMREAD_COLOR)))  # channel order in is channel order out
-        found = torch.stack(saved).permute(0, 3, 1, 2).float() / 127.5 - 1
+        found = to_floats(torch.stack(saved).permute(0, 3, 1, 2))
         return {self.names[0]: torch.where(cases.masks > 0.5, as_8_bit(found), cases.images)}
 
 
@@ -248,10 +261,11 @@ def regrouped(measured: Sequence[Measured]) -> Iterator[Measured]:
             keep = np.array([row in rows_of(one.family, int(face)) for face in one.faces])
             rows.setdefault((one.set, row, one.method), []).append(one.only(keep))
     for (name, row, method), parts in rows.items():
-        yield _joined(name, row, method, [(part.faces, part.arrays) for part in parts])
+        yield joined(name, row, method, [(part.faces, part.arrays) for part in parts])
 
 
-def _joined(name: str, family: str, method: str, parts: Sequence[tuple[np.ndarray, Arrays]]) -> Measured:
+def joined(name: str, family: str, method: str, parts: Sequence[tuple[np.ndarray, Arrays]]) -> Measured:
+    """Several pieces of a row, each (faces, arrays), as one; the arrays that all of them have, and what pictures there are."""
     names = [key for key in parts[0][1] if all(key in arrays for _, arrays in parts)]
     arrays = {key: np.concatenate([arrays[key] for _, arrays in parts]) for key in names}
     shown = [arrays["pictures"] for _, arrays in parts if "pictures" in arrays]
@@ -262,17 +276,11 @@ def _joined(name: str, family: str, method: str, parts: Sequence[tuple[np.ndarra
 
 # -- scores ---------------------------------------------------------------------------------------------------------------
 
-AVERAGED = ("lpips_alex", "lpips_vgg", "psnr", "ssim", "arcface", "facenet", "sketch", "colour")
-
-
 def scores(measured: Measured, reals: np.ndarray | None) -> dict[str, Score]:
     """All metrics of one table row, with standard errors over seeds; ``reals`` [n,2048]: the true faces' Inception features."""
-    groups = measured.faces % EDIT_SEEDS
-    result = {name: metrics.average(measured.arrays[name], groups) for name in AVERAGED if name in measured.arrays}
-    counts = measured.arrays["iou"]
-    value, error = metrics.jackknife(lambda keep: metrics.mean_iou(torch.from_numpy(counts[keep].sum(0))), groups)
-    result["miou"] = Score(value, error, len(counts))
-    if reals is not None and "inception" in measured.arrays and len(counts) > 1:
+    groups = edit_groups(measured.faces)
+    result = averages(measured.arrays, groups)
+    if reals is not None and "inception" in measured.arrays and len(groups) > 1:
         result |= distribution_scores(reals[measured.faces], measured.arrays["inception"], groups)
     return result
 
@@ -289,15 +297,11 @@ def distribution_scores(reals: np.ndarray, fakes: np.ndarray, groups: np.ndarray
     if len(np.unique(groups)) > 1:
         found = metrics.discriminability(reals, fakes, groups)
         for name in ("u_ids", "p_ids", "u_ids_heldout", "p_ids_heldout"):
-            result[name] = _as_score(getattr(found, name), n)
+            result[name] = getattr(found, name)
     return result
 
 
-def _as_score(value: Any, n: int) -> Score:
-    return value if isinstance(value, Score) else Score(float(value), None, n)
-
-
-def floors(test_set: TestSet, reals: np.ndarray, spare: np.ndarray) -> tuple[dict[str, Score], str]:
+def floors(reals: np.ndarray, spare: np.ndarray) -> tuple[dict[str, Score], str]:
     """What two sets of *different real* faces score: no method's distribution metrics can be expected to mean more than that.
 
     Against the spare faces where there are at least half as many, else one half of the test faces against the other. (An edit
@@ -308,16 +312,6 @@ def floors(test_set: TestSet, reals: np.ndarray, spare: np.ndarray) -> tuple[dic
         first, second = reals[:len(spare)], spare[:n]
     else:
         first, second = reals[: n // 2 * 2 : 2], reals[1 : n // 2 * 2 : 2]
-    groups = np.arange(len(first)) % EDIT_SEEDS
+    groups = edit_groups(np.arange(len(first)))
     note = f"{len(first)} real faces against {len(second)} others"
     return (distribution_scores(first, second, groups) if len(first) > 1 else {}), note
-
-
-def _digest(pixels: Tensor) -> str:
-    import hashlib
-
-    return hashlib.sha256(pixels.contiguous().numpy().tobytes()).hexdigest()
-
-
-def _floats(pixels: Tensor) -> Tensor:
-    return pixels.float() / 127.5 - 1

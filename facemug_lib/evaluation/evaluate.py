@@ -21,11 +21,11 @@ from facemug_lib.editing.editor import Editor
 from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation import guided, incremental, pose, tables
 from facemug_lib.evaluation import protocols as protocols_module
-from facemug_lib.evaluation.completion import Depth, Measured, Runner, SavedAgain, floors, regrouped, scores
+from facemug_lib.evaluation.completion import Depth, Measured, Runner, SavedAgain, floors, joined, regrouped, scores
 from facemug_lib.evaluation.guided import GuidanceProtocol, GuidedProtocol, SubsetProtocol, run
 from facemug_lib.evaluation.incremental import IncrementalProtocol, PhotoProtocol
 from facemug_lib.evaluation.judges import Judges
-from facemug_lib.evaluation.methods import Method
+from facemug_lib.evaluation.methods import Facemug, Method
 from facemug_lib.evaluation.metrics import Score
 from facemug_lib.evaluation.pose import WarpingProtocol
 from facemug_lib.evaluation.protocols import BUCKETS, FAMILIES, Progress, TestSet, bucket_name
@@ -88,13 +88,12 @@ class _Stopwatch:
                             "chunks_measured": self.store.made - made}
 
 
-def evaluate(editor: Editor, fingerprint: dict[str, Any], test_sets: Sequence[TestSet], methods: Sequence[Method], store: Store,
+def evaluate(editor: Editor, test_sets: Sequence[TestSet], methods: Sequence[Method], store: Store,
              plan: Plan, families: Sequence[str] = FAMILIES, parts: Sequence[str] = PARTS, photos: Sequence[Path] = (),
              tell: Progress = lambda line: None, judges: Judges | None = None) -> Evaluation:
     """Measure ``parts`` of ``plan`` on every test set.
 
-    ``fingerprint`` says which weights ``editor`` has; ``methods`` are the rows of the completion table; ``photos`` are
-    photographs at full size for the incremental part.
+    ``methods`` are the rows of the completion table; ``photos`` are photographs at full size for the incremental part.
     """
     for part in parts:
         if part not in PARTS:
@@ -103,10 +102,11 @@ def evaluate(editor: Editor, fingerprint: dict[str, Any], test_sets: Sequence[Te
         if family not in FAMILIES:
             raise FacemugError(f"unknown mask family {family!r}: choose from {', '.join(FAMILIES)}")
     judges = judges or Judges(editor.device)
+    fingerprint = Facemug(editor).describe()  # weights and code: what every edit depends on
     runner = Runner(judges, store, Depth(plan.vgg, plan.facenet, plan.optimisation), tell)
     watch = _Stopwatch(store)
     results: dict[str, Any] = {
-        "machine": machine(editor.device), "weights": fingerprint, "plan": asdict(plan), "resizing": RESIZING,
+        "machine": machine(editor.device), "weights": fingerprint["weights"], "plan": asdict(plan), "resizing": RESIZING,
         "test_sets": [{"name": one.name, "source": one.source, "faces": len(one), "spare": len(one.spare),
                        "faces_by_number": one.listing} for one in test_sets],
     }
@@ -145,9 +145,10 @@ def _completion(runner: Runner, test_sets: Sequence[TestSet], families: Sequence
         measured = runner.run(test_set, families, [*methods, SavedAgain()], plan.count)
         everything += measured
         reals = runner.reals(test_set, test_set.pixels[:plan.count], "true")
-        floor, note = floors(test_set, reals, runner.reals(test_set, test_set.spare[:plan.count], "spare"))
+        floor, note = floors(reals, runner.reals(test_set, test_set.spare[:plan.count], "spare"))
+        by_row = list(regrouped(measured))
         for kind in order:
-            group = [one for one in regrouped(measured) if one.family == kind]
+            group = [one for one in by_row if one.family == kind]
             for one in group:
                 is_floor = one.method in SavedAgain.names
                 rows.append(tables.row(test_set.name, kind, one.method, scores(one, None if is_floor else reals), len(one.faces),
@@ -167,10 +168,9 @@ def _compared(set_name: str, measured: Sequence[Measured]) -> list[dict[str, Any
     rows = []
     for method in dict.fromkeys(one.method for one in measured if one.method not in SavedAgain.names):
         parts = [one.only(np.arange(len(one.faces)) < fewest) for one in measured if one.method == method]
-        arrays = {name: np.concatenate([part.arrays[name] for part in parts]) for name in parts[0].arrays if name != "pictures"}
-        joined = Measured(set_name, "all", method, np.concatenate([part.faces for part in parts]), arrays)
+        together = joined(set_name, "all", method, [(part.faces, part.arrays) for part in parts])
         masks = f"face 0 … {fewest - 1} of every family" if fewest > 1 else "face 0 of every family"
-        rows.append(tables.row(set_name, masks, method, scores(joined, None), len(joined.faces)))
+        rows.append(tables.row(set_name, masks, method, scores(together, None), len(together.faces)))
     return rows
 
 
@@ -212,7 +212,7 @@ def _follow(runner: Runner, fingerprint: dict[str, Any], protocols: Sequence[tup
             count: int | None) -> list[dict[str, Any]]:
     """The rows of protocols on their first ``count`` faces, through the cache."""
     code = code_hash(guided, pose, incremental, protocols_module)
-    made_by = {"weights": fingerprint, "judges": runner.judges_version, "code": code}
+    made_by = {"editor": fingerprint, "judges": runner.judges_version, "code": code}
     rows = []
     for protocol, available in protocols:
         faces = available if count is None else min(count, available)
@@ -221,7 +221,7 @@ def _follow(runner: Runner, fingerprint: dict[str, Any], protocols: Sequence[tup
     return rows
 
 
-def write(evaluation: Evaluation, out: Path, tell: Callable[[str], None] = lambda line: None) -> list[Path]:
+def write(evaluation: Evaluation, out: Path) -> list[Path]:
     """results.json, tables.md, scores.csv and contact_sheet.png in ``out``; the files written."""
     from matplotlib import pyplot
 
@@ -240,8 +240,6 @@ def write(evaluation: Evaluation, out: Path, tell: Callable[[str], None] = lambd
             figure.savefig(temporary, dpi=130, format="png")
         pyplot.close(figure)
         written.append(out / "contact_sheet.png")
-    for path in written:
-        tell(f"{path}")
     return written
 
 

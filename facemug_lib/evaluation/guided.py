@@ -7,7 +7,6 @@ comparisons) and all 32 subsets of five modalities (Fig. 12). Warping is in :mod
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
@@ -23,7 +22,7 @@ from facemug_lib.evaluation import metrics
 from facemug_lib.evaluation.judges import Judges
 from facemug_lib.evaluation.metrics import Score
 from facemug_lib.evaluation.protocols import Cases, Keep, Progress, TestSet, as_8_bit, edit_groups
-from facemug_lib.evaluation.store import Arrays
+from facemug_lib.evaluation.store import Arrays, digest
 from facemug_lib.modalities.colour import region_mean
 from facemug_lib.modalities.sketch import pencil_sketch
 
@@ -91,14 +90,6 @@ def edited(editor: Editor, edits: Sequence[Edit], refine: int = 0) -> Tensor:
 def maps_of(images: Tensor, labels: Tensor) -> dict[str, Tensor]:
     """The guidance that faces [n,3,256,256] with labels [n,256,256] give: sketch, semantics and colour."""
     return {"sketch": pencil_sketch(images), "semantics": labels, "colour": region_mean(images, labels)}
-
-
-def digest(*tensors: Tensor) -> str:
-    """SHA-256 of the values."""
-    found = hashlib.sha256()
-    for tensor in tensors:
-        found.update(tensor.contiguous().numpy().tobytes())
-    return found.hexdigest()
 
 
 def arrays(scores: Mapping[str, Tensor]) -> Arrays:

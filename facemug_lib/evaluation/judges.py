@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from facemug_lib.evaluation.protocols import to_pixels
 from facemug_lib.experts.facenet import FaceNet
 from facemug_lib.experts.identity import ArcFace
 from facemug_lib.experts.inception import Inception
@@ -94,7 +95,7 @@ class Judges:
         """Yaw, pitch and roll [n,3] in degrees from 106 landmarks; NaN where no face was found."""
         poses = []
         for picture in pictures:
-            rgb = np.ascontiguousarray(((picture.permute(1, 2, 0) + 1) * 127.5).round().clamp(0, 255).byte().numpy())
+            rgb = np.ascontiguousarray(to_pixels(picture).permute(1, 2, 0).numpy())
             found = self._analyzer.detect(rgb)
             poses.append(head_pose(self._analyzer.landmarks(rgb, found[0])) if found else (float("nan"),) * 3)
         return torch.tensor(poses, dtype=torch.float32)

@@ -25,7 +25,7 @@ from facemug_lib.editing import blending, refine
 from facemug_lib.editing import editor as editor_module
 from facemug_lib.editing.editor import Edit, Editor
 from facemug_lib.errors import FacemugError
-from facemug_lib.evaluation.protocols import SIZE, Cases, as_8_bit, subset, to_pixels
+from facemug_lib.evaluation.protocols import SIZE, Cases, as_8_bit, subset, to_floats, to_pixels
 from facemug_lib.evaluation.store import code_hash, weights_hash
 from facemug_lib.faces import prior as prior_module
 from facemug_lib.modalities.conditions import Conditions
@@ -112,7 +112,7 @@ class Telea:
         holes = to_pixels(cases.masks * 2 - 1)[:, 0].numpy()
         filled = np.stack([cv2.inpaint(np.ascontiguousarray(picture), hole, self.radius, cv2.INPAINT_TELEA)
                            for picture, hole in zip(pixels, holes, strict=True)])
-        return {self.names[0]: _completed(torch.from_numpy(filled).permute(0, 3, 1, 2).float() / 127.5 - 1, cases)}
+        return {self.names[0]: _completed(to_floats(torch.from_numpy(filled).permute(0, 3, 1, 2)), cases)}
 
 
 class ExemplarPaste:
@@ -216,7 +216,7 @@ class Folder:
             raise FacemugError(f"{path} cannot be read as a picture: write it as an 8-bit PNG of {SIZE} × {SIZE} px") from error
         if pixels.shape[:2] != (SIZE, SIZE):
             raise FacemugError(f"{path} has {pixels.shape[1]} × {pixels.shape[0]} px: {SIZE} × {SIZE} px are expected")
-        return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 127.5 - 1
+        return to_floats(torch.from_numpy(pixels.copy()).permute(2, 0, 1))
 
 
 def default_methods(editor: Editor, refine: int = 0, optimise: bool = True) -> list[Method]:

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from facemug_lib.editing.editor import Editor
 from facemug_lib.evaluation import metrics
-from facemug_lib.evaluation.guided import Row, arrays, averages, digest, edited, planned
+from facemug_lib.evaluation.guided import Row, arrays, averages, edited, planned
 from facemug_lib.evaluation.judges import Judges
 from facemug_lib.evaluation.protocols import BUCKETS, TestSet, bucket_name, edit_groups
-from facemug_lib.evaluation.store import Arrays
+from facemug_lib.evaluation.store import Arrays, digest
 
 TURN = 20.0  # degrees of yaw between face and exemplar from which on a pair counts
 POOL = 8  # neighbours among whom a face finds its foreign exemplar

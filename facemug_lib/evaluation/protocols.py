@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from facemug_lib.errors import FacemugError
-from facemug_lib.evaluation.store import Arrays, code_hash, weights_hash
+from facemug_lib.evaluation.store import Arrays, code_hash, digest, weights_hash
 from facemug_lib.faces import prior as prior_module
 from facemug_lib.faces.alignment import align_folder
 from facemug_lib.faces.dataset import IMAGE_SUFFIXES, TEST_SEEDS, PriorFaces, read_square
@@ -69,10 +69,8 @@ class Cases:
 
     def fingerprint(self) -> str:
         """SHA-256 of all that a method may look at."""
-        digest = hashlib.sha256(repr(self.seeds).encode())
-        for tensor in (to_pixels(self.images), self.masks > 0.5, self.labels.to(torch.int8), to_pixels(self.exemplars)):
-            digest.update(tensor.contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return digest(torch.tensor(self.seeds), to_pixels(self.images), self.masks > 0.5, self.labels.to(torch.int8),
+                      to_pixels(self.exemplars))
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +95,7 @@ class TestSet:
 
     def images(self, indices: Sequence[int]) -> Tensor:
         """Faces [n,3,256,256] in [-1,1]."""
-        return self.pixels[list(indices)].float() / 127.5 - 1
+        return to_floats(self.pixels[list(indices)])
 
     def exemplar_of(self, index: int) -> int:
         """Whose face face ``index`` gets as its foreign exemplar: its neighbour's, in pairs, so that no count changes it."""
@@ -114,9 +112,9 @@ class TestSet:
 
     @cached_property
     def listing(self) -> list[dict[str, object]]:
-        """One row per face, for the run's ``test_set_<name>.json``: its name, seed and SHA-256 of its pixels."""
+        """One row per face, for ``results.json``: its name, seed and SHA-256 of its pixels."""
         return [{"index": index, "face": name, "edit_seed": index % EDIT_SEEDS,
-                 "sha256": hashlib.sha256(self.pixels[index].contiguous().numpy().tobytes()).hexdigest()}
+                 "sha256": digest(self.pixels[index])}
                 for index, name in enumerate(self.faces)]
 
 
@@ -223,13 +221,18 @@ def folder_set(folder: Path | str, expert: nn.Module, count: int | None = None, 
 
 def parsed(expert: nn.Module, pixels: Tensor, device: torch.device | str) -> Tensor:
     """The expert's label maps (uint8) of pixels [n,3,h,w]."""
-    pieces = [expert.parse((piece.float() / 127.5 - 1).to(device)).to("cpu", torch.uint8) for piece in pixels.split(PRIOR_CHUNK)]
+    pieces = [expert.parse(to_floats(piece).to(device)).to("cpu", torch.uint8) for piece in pixels.split(PRIOR_CHUNK)]
     return torch.cat(pieces)
 
 
 def to_pixels(images: Tensor) -> Tensor:
     """uint8 of pictures in [-1,1]."""
     return (images.clamp(-1, 1) * 127.5 + 127.5).round().to("cpu", torch.uint8)
+
+
+def to_floats(pixels: Tensor) -> Tensor:
+    """Pictures in [-1,1] of uint8 pixels."""
+    return pixels.float() / 127.5 - 1
 
 
 def subset(cases: Cases, places: Sequence[int]) -> Cases:

@@ -44,7 +44,7 @@ class Guided:
 
     editor: Editor
     setting: str
-    fingerprint: dict[str, Any]  # of the editor's weights
+    fingerprint: dict[str, Any]  # of the editor: its weights and code
 
     @property
     def names(self) -> tuple[str, ...]:

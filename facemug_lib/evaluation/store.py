@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from facemug_lib.files import replacing
 
@@ -52,12 +52,17 @@ class Store:
         self.made += 1
         return arrays
 
-    def has(self, description: Mapping[str, Any]) -> bool:
-        return self.path(description).is_file()
-
     def path(self, description: Mapping[str, Any]) -> Path:
         key = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
         return self.folder / key[:2] / f"{key}.npz"
+
+
+def digest(*tensors: Tensor) -> str:
+    """SHA-256 of the values of CPU tensors."""
+    found = hashlib.sha256()
+    for tensor in tensors:
+        found.update(tensor.contiguous().numpy().tobytes())
+    return found.hexdigest()
 
 
 def weights_hash(module: nn.Module) -> str:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from facemug_lib.evaluation.metrics import Score
-from facemug_lib.evaluation.protocols import FAMILIES, TestSet
+from facemug_lib.evaluation.protocols import FAMILIES, TestSet, to_floats
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -156,6 +156,6 @@ def contact_sheet(test_sets: Sequence[TestSet], measured: Sequence[Measured]) ->
                 for method in methods:
                     found = next((one.arrays["pictures"] for one in measured if (one.set, one.family, one.method)
                                   == (test_set.name, family, method) and "pictures" in one.arrays), ())
-                    line.append(torch.from_numpy(found[position]).float() / 127.5 - 1 if position < len(found) else blank)
+                    line.append(to_floats(torch.from_numpy(found[position])) if position < len(found) else blank)
                 rows[f"{test_set.name}\n{family}\nface {face}"] = torch.stack(line)
     return show_rows(rows, ["true face", "hole", *methods], inches=1.3)

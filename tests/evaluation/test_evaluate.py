@@ -145,7 +145,7 @@ def test_everything_ends_in_tables_and_plain_data(faces: TestSet, tiny, tmp_path
     editor = tiny.tiny_editor()
     few = TestSet("toys", faces.pixels[:6], faces.faces[:6], faces.labels[:6], faces.spare[:6], "few blots")
     plan = Plan(count=6, vgg=2, facenet=2, optimisation=1, paper=2, guidance=1, subsets=1, warping=1, incremental=1)
-    found = evaluate.evaluate(editor, {"encoder": "abc"}, [few], [Facemug(editor), MeanColour(), ExemplarPaste()],
+    found = evaluate.evaluate(editor, [few], [Facemug(editor), MeanColour(), ExemplarPaste()],
                               Store(tmp_path / "cache"), plan, ["centre", "hair"], judges=StubJudges())
     for path in write(found, tmp_path / "out"):
         assert path.stat().st_size > 0
@@ -160,8 +160,8 @@ def test_everything_ends_in_tables_and_plain_data(faces: TestSet, tiny, tmp_path
 
 
 @pytest.mark.parametrize("call", [
-    lambda editor, faces, store: evaluate.evaluate(editor, {}, [faces], [], store, Plan(2), ["nose"]),
-    lambda editor, faces, store: evaluate.evaluate(editor, {}, [faces], [], store, Plan(2), parts=["everything"]),
+    lambda editor, faces, store: evaluate.evaluate(editor, [faces], [], store, Plan(2), ["nose"]),
+    lambda editor, faces, store: evaluate.evaluate(editor, [faces], [], store, Plan(2), parts=["everything"]),
     lambda editor, faces, store: completion.distribution_scores(np.zeros((3, 4)), np.zeros((2, 4)), np.arange(3)),
 ])
 def test_bad_input_is_named(call: Callable, faces: TestSet, editor, tmp_path: Path) -> None:
