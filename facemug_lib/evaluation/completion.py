@@ -39,6 +39,7 @@ from facemug_lib.modalities import sketch
 from facemug_lib.weights import weights_path
 
 CHUNK = 10  # faces made and judged at a time: what a kill can cost
+FEWEST = 10  # pictures that a distribution is estimated from; fewer say nothing
 
 
 def shown_faces(family: str) -> tuple[int, int]:
@@ -277,10 +278,13 @@ def joined(name: str, family: str, method: str, parts: Sequence[tuple[np.ndarray
 # -- scores ---------------------------------------------------------------------------------------------------------------
 
 def scores(measured: Measured, reals: np.ndarray | None) -> dict[str, Score]:
-    """All metrics of one table row, with standard errors over seeds; ``reals`` [n,2048]: the true faces' Inception features."""
+    """All metrics of one table row, with standard errors over seeds; ``reals`` [n,2048]: the true faces' Inception features.
+
+    FID, KID, U-IDS and P-IDS only of :data:`FEWEST` pictures or more.
+    """
     groups = edit_groups(measured.faces)
     result = averages(measured.arrays, groups)
-    if reals is not None and "inception" in measured.arrays and len(groups) > 1:
+    if reals is not None and "inception" in measured.arrays and len(groups) >= FEWEST:
         result |= distribution_scores(reals[measured.faces], measured.arrays["inception"], groups)
     return result
 

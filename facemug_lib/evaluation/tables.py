@@ -119,13 +119,14 @@ def markdown(rows: Sequence[Mapping[str, Any]], label: str = "method", bold: boo
 
 
 def _best(rows: Iterable[Mapping[str, Any]], metric: str) -> Mapping[str, Any] | None:
-    """The row with the best value among those of the most pictures: another N is another contest."""
+    """The row with the best value among those of about the most pictures (a score that some of them lack still competes):
+    another N is another contest."""
     scored = [(score, entry) for entry in rows if not entry["reference"] and (score := score_of(entry, metric)) is not None
               and np.isfinite(score.value)]
     if len(scored) < 2 or not COLUMNS[metric].better:
         return None
     most = max(score.n for score, _ in scored)
-    values = [(score.value, entry) for score, entry in scored if score.n == most]
+    values = [(score.value, entry) for score, entry in scored if score.n >= 0.9 * most]
     if len({value for value, _ in values}) == 1:  # all the same: nobody has won
         return None
     pick = min if COLUMNS[metric].better == "↓" else max
