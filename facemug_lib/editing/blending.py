@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 TRUST = 0.2  # up to about this size (of a range of 2) a colour offset is taken for light, above it for other content
-REACH = 24.0  # pixels over which a local colour difference at the edge fades out inside the hole
+REACH = 18.0  # pixels over which a local colour difference at the edge fades out inside the hole
 RING = 24  # width in pixels of the known band in which sharpness is compared
-MAX_GAIN = 2.5  # the fill's fine detail is never amplified more than this
+MAX_GAIN = 1.4  # the fill's fine detail is never amplified more than this: beyond, it looks sharp and wrong
 DETAIL_SIGMA = 1.2  # pixels; detail is what a Gaussian of this width removes
 
 
@@ -28,7 +28,8 @@ def blend(raw: Tensor, known: Tensor, mask: Tensor, *, reach: float = REACH, mat
     an error at one piece of the boundary across the whole hole, so h is split here: the median difference along the boundary is
     added everywhere, as far as it can be a matter of light (an offset of size d counts by exp(−d²/:data:`TRUST`²): where a
     hole's edge runs through the background, another background would otherwise tint the face), and the rest solves the
-    screened equation Δh = h / reach², which dies out within ``reach`` pixels.
+    screened equation Δh = h·s²/reach⁴, s the distance to the edge in pixels. It fades like exp(−s²/(2·reach²)): hardly at all in
+    narrow holes, where both sides are known, and almost wholly in the middle of wide ones. ``reach=inf`` is the plain equation.
 
     ``match_detail`` first scales the raw picture's fine detail to the photo's, where both are known (see :func:`detail_gain`).
     Pixels outside the hole are copied bit for bit. A mask without any known pixel leaves ``raw`` as it is.
@@ -53,7 +54,7 @@ def _blend_one(raw: Tensor, known: Tensor, mask: Tensor, reach: float) -> Tensor
 
 
 def _screened(hole: np.ndarray, edge: np.ndarray, values: np.ndarray, reach: float) -> np.ndarray:
-    """Solve Δh = h / reach² on the pixels of ``hole`` with ``values`` [c,n] on those of ``edge`` (5-point stencil): [c,m].
+    """Solve Δh = h·s²/reach⁴ on the pixels of ``hole`` with ``values`` [c,n] on those of ``edge`` (5-point stencil): [c,m].
 
     The picture's own border carries no condition: there the normal derivative is zero.
     """
@@ -70,7 +71,8 @@ def _screened(hole: np.ndarray, edge: np.ndarray, values: np.ndarray, reach: flo
     row, column = np.concatenate(rows), np.concatenate(columns)
     links = scipy.sparse.csr_matrix((np.ones(len(row)), (row, column)), shape=(inside, inside + outside))
     degree = np.asarray(links.sum(axis=1)).ravel()
-    matrix = scipy.sparse.diags(degree + 1 / reach**2) - links[:, :inside]
+    distance = scipy.ndimage.distance_transform_edt(hole)[hole]
+    matrix = scipy.sparse.diags(degree + np.square(distance / reach**2)) - links[:, :inside]
     # Symmetric and diagonally dominant: no pivoting is needed, and an ordering for that case fills in less than the default one.
     factors = scipy.sparse.linalg.splu(matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, relax=1, panel_size=4,
                                        options={"SymmetricMode": True})
@@ -79,7 +81,7 @@ def _screened(hole: np.ndarray, edge: np.ndarray, values: np.ndarray, reach: flo
 
 
 def detail_gain(raw: Tensor, known: Tensor, mask: Tensor) -> Tensor:
-    """How much more fine detail the photo has than the raw picture of the same content: gains [b,1,1,1] in 1 … 2.5.
+    """How much more fine detail the photo has than the raw picture of the same content: gains [b,1,1,1] in 1 … :data:`MAX_GAIN`.
 
     Compared where the two agree best: the third of the known pixels within 24 px of the hole whose low frequencies differ least.
     """

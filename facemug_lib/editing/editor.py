@@ -172,13 +172,13 @@ class Editor:
                influence: Mapping[str, float]) -> tuple[Tensor, Tensor, Tensor]:
         """(ŵ, w̄, certainty [b]) from steps 1 to 4: w_z, w_e, w̄ = lerp(w_z, w_e), w_x = E_s(C), ŵ = w̄ + T(w̄, w_x) (Eq. 2).
 
-        Without an exemplar the projected codes stand in for w_e, and the seed decides as much as is unknown: w_z gets the
-        squared share of the picture that is hole, half of it where guidance says something about the hole.
+        Without an exemplar the projected codes stand in for w_e, and the seed decides what nothing else can: w_z gets the
+        fourth power of the share of the picture that is hole, or of half of it where guidance says something about the hole.
         """
         w_x = self.encoder(conditions.encoder_input()).float()
         unknown = conditions.mask.mean((1, 2, 3))
         unknown = torch.where(conditions.present[:, 1:].any(dim=1), unknown / 2, unknown)
-        certainty = 1 - unknown.square()
+        certainty = 1 - unknown**4
         w_e, share = w_x, certainty
         if exemplars is not None:
             own = self.encoder(exemplar_input(exemplars.images)).float()

@@ -65,7 +65,19 @@ def test_nothing_known_leaves_the_picture(face) -> None:
     assert torch.equal(blend(face * 0.5, face, everything), face * 0.5)
 
 
-@pytest.mark.parametrize("gain", [1.0, 1.6, 2.2])
+def test_the_correction_fades_by_the_distance_to_the_edge() -> None:
+    """A wide slit, too long for its ends to matter: the correction is about exp(−s²/(2·reach²)), and twice cosh-like if narrow."""
+    known, raw = torch.zeros(1, 3, 256, 256), torch.zeros(1, 3, 256, 256)
+    raw[..., :128] = -0.5  # one half of the picture is too dark: differences, whose median is no offset of the other half
+    raw[..., 128:] = 0.5
+    for half, expected in ((60, 0.02), (6, 0.9)):
+        mask = torch.zeros(1, 1, 256, 256)
+        mask[..., 128 - half : 128 + half, :] = 1
+        correction = (blend(raw, known, mask, match_detail=False) - raw)[0, 0, 128, 32] / 0.5
+        assert correction == pytest.approx(expected, abs=0.1), half
+
+
+@pytest.mark.parametrize("gain", [1.0, 1.2, 1.35])
 def test_gain_finds_how_much_detail_was_lost(face, mask, gain) -> None:
     grain = torch.randn(1, 3, 256, 256, generator=torch.Generator().manual_seed(0)) * 0.05
     soft = face * 0.5 + grain
