@@ -291,6 +291,27 @@ def evaluate(
 
 
 @app.command()
+def gallery(
+    out: Annotated[Path, typer.Option(help="The picture to write (PNG).")],
+    count: Annotated[int, typer.Option(min=1, max=200, help="How many edits.")] = 24,
+    photos: Annotated[Path | None, typer.Option(help="Edit the faces of this folder, not sampled ones.", exists=True,
+                                                file_okay=False)] = None,
+    refine: Annotated[int, typer.Option(min=0, help="Also show each edit after so many refinement steps.")] = 0,
+    weights: Annotated[Path | None, typer.Option(help="Folder of other weights.", exists=True, file_okay=False)] = None,
+    device: Device = "auto",
+) -> None:
+    """Make a sheet of edits that nobody chose.
+
+    The first faces of the test set, each with the kind of edit that is its turn.
+
+    Example: facemug gallery --out figures/gallery/uncurated.png --refine 40
+    """
+    from facemug_lib.evaluation.gallery import gallery_command
+
+    gallery_command(count=count, out=out, photos=photos, refine=refine, weights=weights, device=device)
+
+
+@app.command()
 def bench(
     out: Annotated[Path | None, typer.Option(help="Also write the numbers to this JSON file.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer repetitions.")] = False,

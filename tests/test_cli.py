@@ -15,7 +15,7 @@ from facemug_lib import cli, doctor
 from facemug_lib.cli import main
 from facemug_lib.errors import FacemugError
 
-COMMANDS = ["doctor", "assets", "run", "train", "edit", "sample", "align", "synthesize", "evaluate", "bench"]
+COMMANDS = ["doctor", "assets", "run", "train", "edit", "sample", "align", "synthesize", "evaluate", "gallery", "bench"]
 
 
 def stub(monkeypatch: pytest.MonkeyPatch, module: str, **functions: object) -> None:

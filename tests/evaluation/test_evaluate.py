@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
+from stubs import COUNT, StubJudges
 
 from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation import completion, evaluate
@@ -18,50 +18,8 @@ from facemug_lib.evaluation.command import export_cases
 from facemug_lib.evaluation.completion import Depth, Runner, SavedAgain, regrouped, scores
 from facemug_lib.evaluation.evaluate import Plan, write
 from facemug_lib.evaluation.methods import ExemplarPaste, Facemug, Folder, MeanColour
-from facemug_lib.evaluation.protocols import TestSet, to_pixels
+from facemug_lib.evaluation.protocols import TestSet
 from facemug_lib.evaluation.store import Store
-from facemug_lib.modalities.semantics import SEMANTIC_CLASSES
-
-COUNT = 15
-
-
-class StubJudges:
-    """Cheap functions of the picture in place of networks, with their shapes."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-
-    def inception(self, pictures: Tensor) -> Tensor:
-        self.asked += len(pictures)
-        return torch.nn.functional.adaptive_avg_pool2d(pictures, 4).flatten(1)
-
-    def embedded(self, truths: Tensor, net: str = "alex") -> list[Tensor]:
-        return [truths]
-
-    def lpips_to(self, embedded: list[Tensor], pictures: Tensor, net: str = "alex") -> Tensor:
-        return (pictures - embedded[0]).square().mean((1, 2, 3))
-
-    def lpips(self, pictures: Tensor, truths: Tensor, net: str = "alex") -> Tensor:
-        return self.lpips_to([truths], pictures)
-
-    def arcface(self, pictures: Tensor) -> Tensor:
-        return torch.nn.functional.normalize(torch.nn.functional.adaptive_avg_pool2d(pictures, 8).flatten(1))
-
-    facenet = arcface
-
-    def parse(self, pictures: Tensor) -> Tensor:
-        return torch.where(pictures.mean(1) > 0, SEMANTIC_CLASSES.index("skin"), SEMANTIC_CLASSES.index("hair"))
-
-    def pose(self, pictures: Tensor) -> Tensor:
-        return pictures.mean((2, 3)) * 90
-
-
-@pytest.fixture(scope="module")
-def faces() -> TestSet:
-    coarse = torch.rand(2 * COUNT, 3, 6, 6, generator=torch.Generator().manual_seed(0)) * 1.8 - 0.9
-    pixels = to_pixels(torch.nn.functional.interpolate(coarse, (256, 256), mode="bicubic"))
-    labels = StubJudges().parse(pixels.float() / 127.5 - 1).to(torch.uint8)
-    return TestSet("toys", pixels[:COUNT], tuple(map(str, range(COUNT))), labels[:COUNT], pixels[COUNT:], "random blots")
 
 
 @pytest.fixture
