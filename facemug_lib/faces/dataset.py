@@ -73,8 +73,9 @@ class PriorFaces:
     has_codes = True
 
     def __init__(self, prior: nn.Module, psi_range: tuple[float, float] = (0.7, 1.0), mixing: float = 0.5,
-                 render: bool = True) -> None:
-        self.prior, self.psi_range, self.mixing, self.render = prior, psi_range, mixing, render
+                 render: bool = True, half: bool = False) -> None:
+        """``render=False`` gives codes alone; ``half`` paints in bf16, less than 2 of 255 grey levels away on average."""
+        self.prior, self.psi_range, self.mixing, self.render, self.half = prior, psi_range, mixing, render, half
 
     @torch.no_grad()
     def codes(self, face_seeds: Sequence[int]) -> Tensor:
@@ -98,8 +99,11 @@ class PriorFaces:
     def faces(self, face_seeds: Sequence[int]) -> FaceBatch:
         """The faces with these seeds, images and codes."""
         codes = self.codes(face_seeds)
-        images = self.prior.synthesize(codes).float().clamp(-1, 1) if self.render else codes.new_zeros(len(codes), 3, 0, 0)
-        return FaceBatch(images, codes)
+        if not self.render:
+            return FaceBatch(codes.new_zeros(len(codes), 3, 0, 0), codes)
+        with torch.autocast(codes.device.type, torch.bfloat16, enabled=self.half):
+            images = self.prior.synthesize(codes)
+        return FaceBatch(images.float().clamp(-1, 1), codes)
 
     def draw(self, indices: Sequence[int], seed: int) -> FaceBatch:
         """Training faces by their numbers in the stream of the run with ``seed``."""
@@ -236,6 +240,30 @@ class FaceFolder:
 
     def describe(self) -> str:
         return f"{len(self.files)} images of {self.folder}" + (" with codes" if self.has_codes else "")
+
+
+class AlternatingFaces:
+    """Two sources in turn: batches 0, ``every``, 2·``every`` … of the stream come from ``rare``, the others from ``common``.
+
+    Whole batches, because codes are known for all faces of a batch or for none.
+    """
+
+    def __init__(self, common: FaceSource, rare: FaceSource, batch: int, every: int) -> None:
+        if every < 2:
+            raise FacemugError(f"every {every} batches: use 2 or more, or the rarer source alone")
+        self.common, self.rare, self.batch, self.every = common, rare, batch, every
+        self.has_codes = common.has_codes
+
+    def draw(self, indices: Sequence[int], seed: int) -> FaceBatch:
+        """Faces by their numbers in the stream, all of one batch."""
+        turn, place = divmod(indices[0] // self.batch, self.every)
+        if place:
+            return self.common.draw(indices, seed)
+        within = [index % self.batch for index in indices]  # the rarer source's own stream has no gaps
+        return self.rare.draw([turn * self.batch + index for index in within], seed)
+
+    def describe(self) -> str:
+        return f"{self.common.describe()}; one batch in {self.every} from {self.rare.describe()}"
 
 
 def flip_faces(images: Tensor, extra: dict[str, Tensor], flips: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

@@ -26,6 +26,8 @@ from facemug_lib.models.layers import SLOPE, EqualLinear, leaky
 
 Trunk = Literal["compact", "ir_se50"]
 POOLED = 4  # side of the map that a compact head flattens
+INPUT_SIZES = (128, 256)
+STRIDES = (16, 8, 4)  # of the three levels that the heads read
 UNTRAINED_STD = 0.01  # spread of the codes around the mean before training
 
 
@@ -44,8 +46,11 @@ class StyleEncoderConfig:
     hidden: int = 224  # compact heads: length of a level's shared vector
     rank: int = 48  # compact heads: inner width of each code's own map
     active_deltas: int | None = None  # how many Δ are switched on at the start; None = all
+    input_size: int = 256  # side at which the trunk looks: larger conditions are averaged down to it first [px]
 
     def __post_init__(self) -> None:
+        if self.input_size not in INPUT_SIZES:
+            raise FacemugError(f"the style encoder looks at {' or '.join(map(str, INPUT_SIZES))} px, not at {self.input_size}")
         if not 0 < self.coarse_codes < self.middle_codes < self.num_codes:
             raise FacemugError(f"code groups end at {self.coarse_codes}, {self.middle_codes}, {self.num_codes}: "
                                "these must rise strictly")
@@ -84,7 +89,8 @@ class CompactHeads(nn.Module):
         c = config
         self.counts = (c.coarse_codes, c.middle_codes - c.coarse_codes, c.num_codes - c.middle_codes)
         self.levels = nn.ModuleList()
-        for steps in (2, 3, 4):  # 16², 32², 64² → 4² at 256 px
+        for stride in STRIDES:
+            steps = int(math.log2(c.input_size // stride // POOLED))  # down to 4²: 2, 3, 4 halvings at 256 px
             layers: list[nn.Module] = []
             for _ in range(steps):
                 layers += [nn.Conv2d(c.width, c.width, 3, 2, 1, groups=c.width), nn.Conv2d(c.width, c.width, 1)]
@@ -130,8 +136,8 @@ class GradualHeads(nn.Module):
         super().__init__()
         c = config
         self.level = [0 if i < c.coarse_codes else 1 if i < c.middle_codes else 2 for i in range(c.num_codes)]
-        # 16², 32², 64² at 256 px take 4, 5, 6 halvings.
-        self.heads = nn.ModuleList(GradualStyleBlock(c.width, 4 + level, c.code_dim) for level in self.level)
+        steps = [int(math.log2(c.input_size // stride)) for stride in STRIDES]  # down to one pixel: 4, 5, 6 halvings at 256 px
+        self.heads = nn.ModuleList(GradualStyleBlock(c.width, steps[level], c.code_dim) for level in self.level)
 
     def forward(self, pyramid: list[Tensor]) -> Tensor:
         return torch.stack([head(pyramid[level]) for head, level in zip(self.heads, self.level, strict=True)], dim=1)
@@ -140,7 +146,8 @@ class GradualHeads(nn.Module):
 class StyleEncoder(nn.Module):
     """E_s: [b,26,256,256] → codes [b,t,512], near ``mean_w`` before training.
 
-    ``mean_w`` [512] is the prior's mean code, a buffer that travels with the weights. Other square sizes that 32 divides work.
+    ``mean_w`` [512] is the prior's mean code, a buffer that travels with the weights. Other square sizes that 32 divides work;
+    what is larger than the configuration's ``input_size`` is averaged down to it.
     """
 
     def __init__(self, config: StyleEncoderConfig | None = None, mean_w: Tensor | None = None) -> None:
@@ -184,6 +191,22 @@ class StyleEncoder(nn.Module):
         self.trunk.load_imagenet()
         return self
 
+    def init_from_expert(self, trunk: CompactTrunk) -> StyleEncoder:
+        """Take the first stages of the compact trunk from a shorter one that has learned faces, the expert's; returns itself.
+
+        The stages it lacks stay as they are; sketch, semantics and colour start at zero.
+        """
+        if self.config.trunk != "compact":
+            raise FacemugError("only the compact trunk starts from the expert's: ir_se50 starts from random weights")
+        learned = trunk.state_dict()
+        for name, value in self.trunk.state_dict().items():
+            if name == "stem.0.weight":
+                value.zero_()
+                value[:, : learned[name].shape[1]] = learned[name]
+            elif name in learned:
+                value.copy_(learned[name])
+        return self
+
     @property
     def active_deltas(self) -> int:
         """How many Δ are switched on."""
@@ -210,6 +233,8 @@ class StyleEncoder(nn.Module):
         if x.ndim != 4 or x.shape[1] != self.config.in_channels or x.shape[2] % 32 or x.shape[3] % 32:
             raise FacemugError(f"the style encoder takes [b, {self.config.in_channels}, h, w] with sides divisible by 32, "
                                f"not {tuple(x.shape)}")
+        if x.shape[-1] > self.config.input_size:
+            x = F.interpolate(x, size=(self.config.input_size, self.config.input_size), mode="area")
         levels = self.trunk(x)[-len(self.lateral) :]  # fine to coarse
         joined = self.lateral[-1](levels[-1])
         pyramid = [joined]

@@ -17,10 +17,10 @@ from facemug_lib.errors import FacemugError
 from facemug_lib.faces.dataset import FaceBatch
 from facemug_lib.modalities.colour import region_mean
 from facemug_lib.modalities.conditions import MODALITIES, Conditions
-from facemug_lib.modalities.draws import chance
+from facemug_lib.modalities.draws import chance, uniform
 from facemug_lib.modalities.dropout import Scheme, training_conditions
 from facemug_lib.modalities.masks import free_form
-from facemug_lib.modalities.semantics import one_hot
+from facemug_lib.modalities.semantics import coarsen_labels, one_hot
 from facemug_lib.modalities.sketch import jitter_sketch, pencil_sketch
 
 GUIDANCE = MODALITIES[1:]
@@ -53,6 +53,8 @@ def sample_conditions(
     regions_share: float = 0.5,
     exemplar_share: float = 0.0,
     full_mask_share: float = 0.0,
+    coarse_share: float = 0.0,
+    sketch_detail: float = 0.0,
     foreign: Tensor | None = None,
 ) -> Conditions:
     """Random conditions of faces [b,3,h,w] with labels [b,h,w]; ``generator`` is a CPU one.
@@ -60,6 +62,8 @@ def sample_conditions(
     ``scheme``, ``drop`` and ``foreign`` are those of :func:`~facemug_lib.modalities.dropout.training_conditions`. Of the
     guidance that the scheme keeps, ``regions_share`` shows, instead of a random region, the hole or the whole face, half each.
     ``exemplar_share`` of the faces are shown whole and without guidance; the photo of ``full_mask_share`` is not shown at all.
+    The label maps, and with them the colours, of ``coarse_share`` look drawn by hand; the sketches have 1 ± ``sketch_detail``
+    times the usual lines.
     A face that the scheme left nothing of keeps its masked image.
     """
     b, _, h, w = images.shape
@@ -68,7 +72,10 @@ def sample_conditions(
         return chance((b, 1, 1, 1), probability, generator).to(images.device)
 
     mask = torch.where(per_face(full_mask_share), 1.0, free_form(b, h, w, generator, device=images.device))
-    maps = {"sketch": jitter_sketch(pencil_sketch(images), generator), "semantics": one_hot(labels),
+    detail = float(uniform((), 1 - sketch_detail, 1 + sketch_detail, generator))
+    if coarse_share:
+        labels = torch.where(per_face(coarse_share)[:, 0], coarsen_labels(labels, generator), labels)
+    maps = {"sketch": jitter_sketch(pencil_sketch(images, detail), generator), "semantics": one_hot(labels),
             "colour": region_mean(images, labels)}
     drawn = training_conditions(images, labels, maps["sketch"], generator, mask, scheme, drop, colour=maps["colour"],
                                 foreign=foreign, jitter=False)

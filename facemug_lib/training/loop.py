@@ -79,6 +79,8 @@ def train(
     device = accelerator.device if accelerator.num_processes > 1 else torch.device(device)
     if precision == "auto":
         precision = "bf16" if device.type == "cuda" else "fp32"
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32 where bf16 is off: penalties, the mapping network, judges
     rank, world, is_main = accelerator.process_index, accelerator.num_processes, accelerator.is_main_process
     _check_plan(stage, source, batch, world)
     local = batch // world

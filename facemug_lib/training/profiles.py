@@ -54,6 +54,15 @@ class StageSettings(BaseModel):
     compile_modules: bool = knob(False, "torch.compile the trained networks")
 
 
+class GuidedSettings(StageSettings):
+    """Settings common to the stages that see guidance."""
+
+    coarse_share: float = knob(0.3, "share of faces whose label map looks drawn by hand; their colours follow it", ge=0, le=1)
+    sketch_detail: float = knob(0.3, "sketches have 1 ± this times the usual lines, drawn for each step", ge=0, le=0.9)
+    real: str | None = knob(None, "a folder of aligned photographs that take part; none = sampled faces alone")
+    real_every: int = knob(8, "every so many steps see photographs", ge=2)
+
+
 class HeadSettings(StageSettings):
     """Stage 0: the prior's picture heads for 64, 128 and 256 px."""
 
@@ -71,10 +80,14 @@ class ExpertSettings(StageSettings):
     psi_low: float = knob(0.5, "smallest truncation of sampled faces", ge=0, le=1)
 
 
-class EncoderSettings(StageSettings):
+class EncoderSettings(GuidedSettings):
     """Stage 1: the style encoder E_s (Algorithm 1)."""
 
     network: Literal["compact", "paper"] = knob("compact", "widths: the shipped ones or the paper's")
+    trunk_start: Literal["expert", "imagenet"] = knob(
+        "expert", "what a fresh compact trunk starts from: the face parser's trunk as far as it goes, or ImageNet weights alone")
+    input_size: int = knob(256, "side at which the encoder looks at the conditions; 128 takes a quarter of the time",
+                           ge=128, le=256, multiple_of=128)
     lr: float = knob(1e-3, "Adam's learning rate (e4e: Ranger, 1e-4)", gt=0)
     clip_norm: float | None = knob(5.0, "largest gradient norm per optimizer", gt=0)
     scheme: Literal["algorithm1", "dominant"] = knob(
@@ -97,6 +110,9 @@ class EncoderSettings(StageSettings):
     r1_every: int = knob(16, "steps between R1 penalties", "e4e", ge=1)
     image_loss_every: int = knob(1, "steps between image losses, which need the prior", ge=1)
     image_loss_faces: int | None = knob(None, "faces of a batch that get image losses; none = all", ge=1)
+    image_loss_size: int | None = knob(
+        None, "side of the pictures that image losses compare, none = full; 64 is the fastest and does not see the finest codes",
+        ge=64, le=256)
 
 
 class WarpingSettings(StageSettings):
@@ -118,7 +134,7 @@ class WarpingSettings(StageSettings):
     masked_share: float = knob(0.5, "probability that a region of the target is masked", ge=0, le=1)
 
 
-class GeneratorSettings(StageSettings):
+class GeneratorSettings(GuidedSettings):
     """Stage 3: aggregation, refinement auto-encoder and discriminator (Algorithm 3)."""
 
     network: Literal["compact", "paper"] = knob("compact", "widths: the shipped ones or the paper's")
@@ -142,6 +158,7 @@ class GeneratorSettings(StageSettings):
                                 ge=0, le=1)
     full_mask_share: float = knob(0.05, "share of faces masked completely (generation without a photo)", ge=0, le=1)
     projected_share: float = knob(0.5, "own exemplars: probability that the codes come from the conditions instead", ge=0, le=1)
+    code_noise: float = knob(0.0, "largest noise on the codes, in standard deviations of w; drawn for each face", ge=0)
     expert_loss_every: int = knob(1, "steps between identity, LPIPS and attribute losses", ge=1)
 
 

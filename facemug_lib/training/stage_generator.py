@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from facemug_lib.experts.fidelity import psnr
 from facemug_lib.faces.dataset import FaceBatch, derangement, heldout_faces
 from facemug_lib.modalities.conditions import Conditions, exemplar_input
-from facemug_lib.modalities.draws import chance, integers, uniform
+from facemug_lib.modalities.draws import chance, integers, normal, uniform
 from facemug_lib.modalities.masks import free_form
 from facemug_lib.modalities.semantics import colourise
 from facemug_lib.models.discriminator import Discriminator, DiscriminatorConfig
@@ -87,7 +87,8 @@ class GeneratorStage:
         exemplars = images[derangement(b, draws).to(images.device)] if is_foreign else images
         # A foreign exemplar contradicts guidance taken from the face itself, so it comes without any.
         conditions = sample_conditions(images, labels, draws, scheme="algorithm3", drop=s.drop, regions_share=s.regions_share,
-                                       full_mask_share=s.full_mask_share, foreign=torch.full((b,), is_foreign))
+                                       full_mask_share=s.full_mask_share, coarse_share=s.coarse_share,
+                                       sketch_detail=s.sketch_detail, foreign=torch.full((b,), is_foreign))
         codes = self.encoder(exemplar_input(exemplars)).float()
         if is_foreign and s.attribute == "diverse":
             # w̄ = (1 − r)·w_mix + r·w_e, w_mix = style mixing of F(z_1) and F(z_2) (Eq. 20–21).
@@ -99,6 +100,9 @@ class GeneratorStage:
             # Editing without an exemplar starts from the codes that the encoder reads from the conditions.
             is_projected = chance((b, 1, 1), s.projected_share, draws).to(images.device)
             codes = torch.where(is_projected, self.encoder(conditions.encoder_input()).float(), codes)
+        if s.code_noise:
+            size = uniform((b, 1, 1), 0, s.code_noise, draws) * normal(codes.shape, draws)
+            codes = codes + size.to(images.device) * self.prior.std_w
         return conditions, exemplars, codes, is_foreign
 
     def step(self, batch: FaceBatch, context: StepContext) -> dict[str, float | Tensor]:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from facemug_lib.errors import FacemugError
-from facemug_lib.faces.dataset import FaceFolder, FaceSource, PriorFaces
+from facemug_lib.faces.dataset import AlternatingFaces, FaceFolder, FaceSource, PriorFaces
 from facemug_lib.training.profiles import STAGES, StageSettings
 from facemug_lib.training.stage import Stage
 
@@ -53,10 +53,16 @@ def _head(settings: Any, device: torch.device, init: str, is_resumed: bool) -> S
 
 
 def build_source(data: str, stage: Stage, settings: StageSettings, device: torch.device | str) -> FaceSource:
-    """``data`` is ``"prior"`` or a folder of images, optionally with codes."""
+    """``data`` is ``"prior"`` or a folder of images, optionally with codes; ``settings.real`` mixes photographs in."""
     from facemug_lib.faces.prior import FacePrior
 
     if data != "prior":
-        return FaceFolder(Path(data), device, num_codes=FacePrior.num_codes)
-    prior = getattr(stage, "prior", None) or FacePrior.load(device)
-    return PriorFaces(prior, (settings.psi_low, settings.psi_high), settings.mixing, render=stage.image_source != "codes")
+        source: FaceSource = FaceFolder(Path(data), device, num_codes=FacePrior.num_codes)
+    else:
+        prior = getattr(stage, "prior", None) or FacePrior.load(device)
+        source = PriorFaces(prior, (settings.psi_low, settings.psi_high), settings.mixing, render=stage.image_source != "codes",
+                            half=settings.precision != "fp32" and torch.device(device).type == "cuda")
+    photographs = getattr(settings, "real", None)
+    if photographs is None:
+        return source
+    return AlternatingFaces(source, FaceFolder(Path(photographs), device), settings.batch, settings.real_every)

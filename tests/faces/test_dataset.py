@@ -13,7 +13,17 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from facemug_lib.errors import FacemugError
-from facemug_lib.faces.dataset import TEST_SEEDS, FaceFolder, PriorFaces, derangement, flip_faces, heldout_faces, training_seed
+from facemug_lib.faces.dataset import (
+    TEST_SEEDS,
+    AlternatingFaces,
+    FaceBatch,
+    FaceFolder,
+    PriorFaces,
+    derangement,
+    flip_faces,
+    heldout_faces,
+    training_seed,
+)
 from facemug_lib.modalities.semantics import SEMANTIC_CLASSES
 
 
@@ -151,6 +161,33 @@ def test_images_are_cut_square_and_resized(tmp_path: Path) -> None:
     Image.fromarray(wide).save(tmp_path / "wide.png")
     image = FaceFolder(tmp_path, size=16, flip=False).draw([0], 0).images
     torch.testing.assert_close(image, torch.full((1, 3, 16, 16), 200 / 127.5 - 1))
+
+
+class Numbered:
+    """Faces that are their own numbers."""
+
+    def __init__(self, has_codes: bool) -> None:
+        self.has_codes = has_codes
+
+    def draw(self, indices, seed):
+        numbers = torch.tensor(list(indices), dtype=torch.float32).view(-1, 1, 1, 1)
+        return FaceBatch(numbers, numbers if self.has_codes else None)
+
+    def describe(self) -> str:
+        return "numbers"
+
+
+def test_photographs_take_part_in_whole_batches() -> None:
+    source = AlternatingFaces(Numbered(True), Numbered(False), batch=4, every=3)
+    assert source.has_codes
+    drawn = [source.draw(range(first, first + 2), 0) for first in range(0, 32, 2)]  # two processes share each batch
+    rare = [batch.codes is None for batch in drawn]
+    assert rare == ([True] * 2 + [False] * 4) * 2 + [True] * 2 + [False] * 2
+    seen = torch.cat([batch.images.flatten() for batch in drawn if batch.codes is None])
+    assert seen.tolist() == list(range(12))  # without gaps
+    assert drawn[2].images.flatten().tolist() == [4, 5]
+    with pytest.raises(FacemugError, match="use 2 or more"):
+        AlternatingFaces(Numbered(True), Numbered(False), 4, 1)
 
 
 def test_flip_moves_and_swaps() -> None:

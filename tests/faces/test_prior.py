@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 
 from facemug_lib.errors import FacemugError
 from facemug_lib.experts.fidelity import psnr
+from facemug_lib.faces.dataset import PriorFaces
 from facemug_lib.faces.prior import FacePrior, inverse_haar
 from facemug_lib.faces.stylegan2 import StyleGAN2Prior, channels_at
 
@@ -57,6 +58,12 @@ def test_head_agrees_with_the_full_network(prior, codes):
         painted = prior.synthesize(codes[:1], size=256)
         full = torch.nn.functional.avg_pool2d(prior.synthesize(codes[:1], size=1024), 4)
     assert psnr(painted, full).item() > 24.0
+
+
+def test_faces_in_half_precision_look_the_same(prior):
+    full, half = (PriorFaces(prior, half=half).faces([5]).images for half in (False, True))
+    difference = (full - half).abs() * 127.5
+    assert 0 < difference.mean() < 2 and half.dtype == torch.float32
 
 
 @pytest.mark.parametrize("size", [64, 100, 128, 256])

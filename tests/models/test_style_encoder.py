@@ -35,6 +35,15 @@ def test_gradients_reach_every_parameter(config: StyleEncoderConfig, generator: 
     assert idle == []
 
 
+@pytest.mark.parametrize("config", [TINY, TINY_PAPER], ids=["compact", "ir_se50"])
+def test_a_smaller_input_size_is_an_average(config: StyleEncoderConfig, generator: torch.Generator) -> None:
+    torch.manual_seed(0)
+    net = StyleEncoder(replace(config, input_size=128)).eval()
+    x = torch.randn(1, 26, 256, 256, generator=generator)
+    torch.testing.assert_close(net(x), net(torch.nn.functional.avg_pool2d(x, 2)))
+    assert count_parameters(net) < count_parameters(StyleEncoder(config))
+
+
 def test_deltas_switch_on_one_after_another(encoder: StyleEncoder, generator: torch.Generator) -> None:
     x = torch.randn(2, 26, 64, 64, generator=generator)
     encoder.eval()
@@ -93,6 +102,24 @@ def test_imagenet_start_leaves_other_channels_at_zero(monkeypatch: pytest.Monkey
         StyleEncoder(TINY_PAPER).init_from_imagenet()
 
 
+def test_expert_start_takes_the_stages_it_has(generator: torch.Generator) -> None:
+    from facemug_lib.experts.trunk import CompactTrunk
+
+    torch.manual_seed(0)
+    learned = CompactTrunk(stages=5).eval()
+    net = StyleEncoder(TINY).eval()
+    last = {name: value.clone() for name, value in net.trunk.stages[5].state_dict().items()}
+    net.init_from_expert(learned)
+    x = torch.randn(1, 26, 64, 64, generator=generator)
+    with torch.no_grad():
+        for ours, theirs in zip(net.trunk(x)[:3], learned(x[:, :3])[:3], strict=True):
+            torch.testing.assert_close(ours, theirs)
+    for name, value in net.trunk.stages[5].state_dict().items():
+        assert torch.equal(value, last[name]), name
+    with pytest.raises(FacemugError, match="only the compact trunk"):
+        StyleEncoder(TINY_PAPER).init_from_expert(learned)
+
+
 def test_bad_inputs_are_refused(encoder: StyleEncoder) -> None:
     with pytest.raises(FacemugError, match="26, h, w"):
         encoder(torch.zeros(1, 3, 64, 64))
@@ -100,5 +127,7 @@ def test_bad_inputs_are_refused(encoder: StyleEncoder) -> None:
         encoder(torch.zeros(1, 26, 50, 64))
     with pytest.raises(FacemugError, match="rise strictly"):
         replace(TINY, coarse_codes=11)
+    with pytest.raises(FacemugError, match="128 or 256 px, not at 200"):
+        replace(TINY, input_size=200)
     with pytest.raises(FacemugError, match="compact or ir_se50"):
         StyleEncoder(replace(TINY, trunk="resnet"))

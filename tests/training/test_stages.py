@@ -11,13 +11,17 @@ import pytest
 import torch
 from fakes import FakePrior, encoder_stage, generator_stage, warping_stage
 from test_loop import equal, in_process
+from torch import Tensor
 
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.dataset import FaceBatch, PriorFaces
+from facemug_lib.modalities.colour import region_mean
 from facemug_lib.modalities.conditions import Conditions
+from facemug_lib.modalities.semantics import one_hot
 from facemug_lib.training.checkpoints import newest_checkpoint
 from facemug_lib.training.guidance import sample_conditions, whole_conditions
 from facemug_lib.training.loop import train
+from facemug_lib.training.stage import StepContext
 
 QUIET = dict(report=lambda line: None, evaluate_count=4, grid_every=10**9, checkpoint_every=10**9, stats_every=4)
 
@@ -43,6 +47,16 @@ def test_encoder_learns_codes_and_pictures(tmp_path: Path) -> None:
         assert last[name] < 0.6 * first[name], name
     assert set(result.weights) == {"style_encoder", "latent_discriminator"}
     assert (tmp_path / "grid-000000000120.png").is_file()
+
+
+@pytest.mark.parametrize("are_known", [True, False])
+def test_image_losses_at_a_smaller_size(are_known: bool) -> None:
+    stage = encoder_stage(image_loss_size=64)
+    codes = PriorFaces(stage.prior).codes([1, 2])
+    rebuilt, target = stage._rebuilt_and_target(codes, stage.prior.synthesize(codes, 128), codes if are_known else None)
+    assert rebuilt.shape == target.shape == (2, 3, 64, 64)
+    error = (rebuilt - target).abs().max()
+    assert error == 0 if are_known else 0 < error < 0.1
 
 
 def test_untrained_encoder_scores_as_the_mean_code() -> None:
@@ -88,14 +102,16 @@ def test_encoder_unlocks_offsets_by_images_seen(tmp_path: Path) -> None:
 
 
 def test_faces_without_codes_train_by_images(tmp_path: Path) -> None:
-    stage = encoder_stage(image_loss_every=1)
+    stage = encoder_stage(image_loss_every=100)  # whoever has no codes gets image losses on every step
     source = PriorFaces(stage.prior)
     draw = source.draw
     source.draw = lambda indices, seed: type(faces)(faces.images) if (faces := draw(indices, seed)) else None
     source.has_codes = False
     before = stage.modules["style_encoder"].heads.base.weight.clone()
-    train(stage, source, tmp_path, images=4, batch=4, **QUIET)
+    train(stage, source, tmp_path, images=8, batch=4, **QUIET)
     assert not torch.equal(before, stage.modules["style_encoder"].heads.base.weight)
+    for line in (tmp_path / "stats.jsonl").read_text().splitlines()[:2]:
+        assert {"l2", "lpips", "identity"} <= set(json.loads(line)["losses"])
 
 
 def test_untrained_warping_leaves_the_source_and_learns(tmp_path: Path) -> None:
@@ -136,6 +152,21 @@ def test_generator_variants_train_both_networks(overrides: dict, tmp_path: Path)
     assert set(state["optimizers"]) == {"generator", "discriminator"}
 
 
+def test_noise_on_the_codes_reaches_the_generator() -> None:
+    stage = generator_stage(code_noise=0.5, foreign_share=0.0, projected_share=0.0)
+    faces = PriorFaces(stage.prior).faces(range(4))
+    labels = stage.expert.parse(faces.images)
+
+    def codes(stage) -> Tensor:
+        context = StepContext(None, torch.device("cpu"), {}, torch.Generator().manual_seed(0), torch.Generator(), 0, 4)
+        return stage._draw(faces.images, labels, context)[2]
+
+    clean = generator_stage(foreign_share=0.0, projected_share=0.0)
+    clean.encoder = stage.encoder
+    spread = ((codes(stage) - codes(clean)) / stage.prior.std_w).flatten(1).std(dim=1)
+    assert (spread > 0).all() and (spread < 0.55).all() and spread.std() > 0.02
+
+
 def test_foreign_exemplars_need_company(tmp_path: Path) -> None:
     with pytest.raises(FacemugError, match="at least two faces"):
         run(generator_stage(foreign_share=1.0), tmp_path, 1, batch=1)
@@ -155,6 +186,14 @@ def test_sampled_conditions_obey_their_shares() -> None:
     for one, mask in zip(share, kept.mask, strict=True):  # the whole face, or exactly the hole
         assert torch.equal(one, torch.ones_like(one)) or torch.equal(one, mask)
     assert 4 < sum(torch.equal(one, torch.ones_like(one)) for one in share) < 20
+    checks = (torch.arange(64)[:, None] // 8 + torch.arange(64) // 8) % 2
+    labels = checks.expand(24, -1, -1)
+    drawn = draw(drop=0.0, regions_share=1.0, coarse_share=0.5)
+    moved = [((getattr(drawn, name) != exact) & getattr(drawn, name).any(1, keepdim=True)).flatten(1).any(1)
+             for name, exact in (("semantics", one_hot(labels)), ("colour", region_mean(images, labels)))]
+    assert (moved[0] == moved[1]).sum() > 20 and all(4 < one.sum() < 20 for one in moved)
+    assert draw(drop=0.0, regions_share=1.0, sketch_detail=0.9).sketch.sum() != draw(drop=0.0, regions_share=1.0).sketch.sum()
+    labels = torch.ones(24, 64, 64, dtype=torch.long)
     exemplars = draw(exemplar_share=1.0)
     assert torch.equal(exemplars.image, images) and not exemplars.present[:, 1:].any() and not exemplars.mask.any()
     nothing = draw(drop=1.0)
