@@ -8,8 +8,8 @@ from typing import Any
 from facemug_lib.evaluation import tables
 
 READING = """Scores are means over N faces; ± is the standard error over {seeds} seeds of masks and edits (jackknife over seeds).
-Bold is the best of a column among rows of about the largest N. FID at small N is biased upwards: compare it only at equal N and with
-the floor; of fewer than 10 pictures it is left out.
+Bold is the best of a column among rows of about the largest N. FID at small N is biased upwards: compare it only at equal N
+and with the floor; of fewer than 10 pictures it is left out.
 U-IDS and P-IDS "as computed in the literature" fit a linear SVM on the very features it then scores: with fewer than about
 2,000 pictures a side the two kinds can nearly always be separated and both fall to 0 whatever the quality. "Held out" scores
 each fifth of the faces by an SVM fitted on the others: 50 % is indistinguishable. The floor compares different real faces with

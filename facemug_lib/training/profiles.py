@@ -86,8 +86,9 @@ class EncoderSettings(GuidedSettings):
     network: Literal["compact", "paper"] = knob("compact", "widths: the shipped ones or the paper's")
     trunk_start: Literal["expert", "imagenet"] = knob(
         "expert", "what a fresh compact trunk starts from: the face parser's trunk as far as it goes, or ImageNet weights alone")
-    input_size: int = knob(256, "side at which the encoder looks at the conditions; 128 takes a quarter of the time",
-                           ge=128, le=256, multiple_of=128)
+    input_size: int | None = knob(
+        None, "side at which the encoder looks at its input, 128 or 256; none = that of the weights it starts from, else 256",
+        ge=128, le=256, multiple_of=128)
     lr: float = knob(1e-3, "Adam's learning rate (e4e: Ranger, 1e-4)", gt=0)
     clip_norm: float | None = knob(5.0, "largest gradient norm per optimizer", gt=0)
     scheme: Literal["algorithm1", "dominant"] = knob(
@@ -184,8 +185,8 @@ _PROFILES: dict[str, dict[str, dict[str, Any]]] = {
     "laptop": {
         "head": _LAPTOP_TICKS | {"images": 2_000, "batch": 4},
         "expert": _LAPTOP_TICKS | {"images": 40_000, "batch": 16},
-        "encoder": _LAPTOP_TICKS | {"images": 40_000, "batch": 16, "warmup": 2_000, "decay": 8_000, "image_loss_every": 4,
-                                    "image_loss_faces": 4, "ema_halflife": 2_000},
+        "encoder": _LAPTOP_TICKS | {"images": 40_000, "batch": 8, "input_size": 128, "warmup": 500, "decay": 10_000,
+                                    "image_loss_every": 4, "image_loss_faces": 4, "image_loss_size": 64, "ema_halflife": 1_000},
         "warping": _LAPTOP_TICKS | {"images": 10_000, "batch": 8, "decay": 2_000, "ema_halflife": 1_000},
         "generator": _LAPTOP_TICKS | {"images": 20_000, "batch": 8, "lpips_net": "alex", "expert_loss_every": 2,
                                       "ema_halflife": 2_000},

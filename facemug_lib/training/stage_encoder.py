@@ -27,7 +27,7 @@ from facemug_lib.training.grids import picture_grid
 from facemug_lib.training.guidance import labels_from, sample_conditions, whole_conditions
 from facemug_lib.training.profiles import EncoderSettings
 from facemug_lib.training.stage import StepContext
-from facemug_lib.training.start import start
+from facemug_lib.training.start import start, start_path
 
 TEST_MASK_SEED = 1
 CHUNK = 8  # faces of one evaluation pass
@@ -57,10 +57,15 @@ class EncoderStage:
         from facemug_lib.experts.perceptual import Lpips
         from facemug_lib.experts.student import ExpertStudent
         from facemug_lib.faces.prior import FacePrior
-        from facemug_lib.weights import weights_path
+        from facemug_lib.weights import read_weights, weights_path
 
         prior = FacePrior.load(device)
-        config = replace(getattr(StyleEncoderConfig, settings.network)(prior.num_codes), input_size=settings.input_size)
+        config = getattr(StyleEncoderConfig, settings.network)(prior.num_codes)
+        if settings.input_size is not None:
+            config = replace(config, input_size=settings.input_size)
+        elif init != "scratch":
+            _, header, _ = read_weights(start_path("style_encoder", init))
+            config = replace(config, input_size=header.get("input_size", config.input_size))
         encoder = StyleEncoder(config, mean_w=prior.mean_w.cpu())
         expert = ExpertStudent.load(device) if weights_path("expert").is_file() else None
         if init == "scratch" and config.trunk == "compact":

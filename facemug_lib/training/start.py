@@ -23,7 +23,7 @@ def start(module: nn.Module, name: str, init: str = "scratch", optional: bool = 
     """
     if init == "scratch":
         return
-    path = weights_path(name) if init == "shipped" else _in_folder(Path(init), name)
+    path = start_path(name, init)
     if optional and not path.is_file():
         return
     tensors, _, _ = read_weights(path)
@@ -32,6 +32,11 @@ def start(module: nn.Module, name: str, init: str = "scratch", optional: bool = 
     except RuntimeError as error:
         raise FacemugError(f"{path} does not fit the network that these settings describe: use the settings it was trained with, "
                            "or --init scratch") from error
+
+
+def start_path(name: str, init: str) -> Path:
+    """The weights file that ``init`` (not ``"scratch"``) means for the network called ``name``."""
+    return weights_path(name) if init == "shipped" else _in_folder(Path(init), name)
 
 
 def frozen(name: str, source: str, build: Callable[[dict[str, Any]], Module], device: torch.device | str) -> Module:

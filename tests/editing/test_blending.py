@@ -66,7 +66,7 @@ def test_nothing_known_leaves_the_picture(face) -> None:
 
 
 def test_the_correction_fades_by_the_distance_to_the_edge() -> None:
-    """A wide slit, too long for its ends to matter: the correction is about exp(−s²/(2·reach²)), and twice cosh-like if narrow."""
+    """A slit across the picture, too long for its ends to matter: nothing arrives in the middle of a wide one."""
     known, raw = torch.zeros(1, 3, 256, 256), torch.zeros(1, 3, 256, 256)
     raw[..., :128] = -0.5  # one half of the picture is too dark: differences, whose median is no offset of the other half
     raw[..., 128:] = 0.5
