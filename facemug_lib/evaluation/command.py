@@ -6,24 +6,29 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import psutil
+import torch
 
 from facemug_lib.devices import resolve_device
 from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation.protocols import FAMILIES, Progress, TestSet
 
+EVERY_PART = "all"
+
 
 def evaluate_command(count: int, out: Path, photos: Sequence[Path] = (), no_prior: bool = False, aligned: bool = False,
                      families: Sequence[str] = (), parts: Sequence[str] = (), images: Sequence[Path] = (),
                      export: Path | None = None, weights: Path | None = None, limits: dict[str, str] | None = None,
-                     refine: int = 0, workers: int = 1, device: str = "auto") -> None:
-    """Build the test sets, measure, and write all results to ``out``."""
+                     refine: int = 0, workers: int | None = None, device: str = "auto") -> None:
+    """Build the test sets, measure, and write all results to ``out``. ``workers=None`` uses the CPU's cores, as memory allows."""
     from facemug_lib.editing.editor import Editor
     from facemug_lib.evaluation.evaluate import PARTS, evaluate, write
     from facemug_lib.evaluation.store import Store
 
     plan = _plan(count, limits or {})
     _check_names("mask family", families, FAMILIES)
-    _check_names("part", parts, PARTS)
+    _check_names("part", parts, [*PARTS, EVERY_PART])
+    parts = PARTS if EVERY_PART in parts else tuple(parts) or ("completion",)
     if no_prior and not photos:
         raise FacemugError("nothing to evaluate: leave out --no-prior, or name a folder with --photos")
     target = resolve_device(device)
@@ -36,14 +41,23 @@ def evaluate_command(count: int, out: Path, photos: Sequence[Path] = (), no_prio
         return
     methods = _methods(editor, images, refine)
     out.mkdir(parents=True, exist_ok=True)
-    if workers > 1 and "completion" in (parts or PARTS):
+    workers = _usual_workers(target) if workers is None else workers
+    if workers > 1 and "completion" in parts:
         _fill_in_parallel(workers, editor, test_sets, images, out, plan, families or FAMILIES, weights, refine)
     evaluation = evaluate(editor, test_sets, methods, store, plan,
-                          families or FAMILIES, parts or PARTS, [] if aligned else _photographs(photos), _say)
+                          families or FAMILIES, parts, [] if aligned else _photographs(photos), _say)
     written = write(evaluation, out)
     print((out / "tables.md").read_text(encoding="utf-8"))
     for path in written:
         print(path)
+
+
+def _usual_workers(device: torch.device) -> int:
+    """One process for each core that has 4 GiB of free memory; a GPU is not shared out."""
+    if device.type != "cpu":
+        return 1
+    return max(1, min(len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else psutil.cpu_count(),
+                      psutil.virtual_memory().available // (4 << 30)))
 
 
 def _fill_in_parallel(workers: int, editor, test_sets: Sequence[TestSet], images: Sequence[Path], out: Path, plan,
@@ -71,7 +85,6 @@ def _fill_in_parallel(workers: int, editor, test_sets: Sequence[TestSet], images
 def _work(share: tuple[int, int], test_sets: Sequence[TestSet], images: Sequence[Path], out: Path, plan, families: Sequence[str],
           weights: Path | None, refine: int) -> None:
     import cv2
-    import torch
 
     from facemug_lib.editing.editor import Editor
     from facemug_lib.evaluation.evaluate import fill

@@ -192,7 +192,9 @@ def test_sampled_conditions_obey_their_shares() -> None:
     moved = [((getattr(drawn, name) != exact) & getattr(drawn, name).any(1, keepdim=True)).flatten(1).any(1)
              for name, exact in (("semantics", one_hot(labels)), ("colour", region_mean(images, labels)))]
     assert (moved[0] == moved[1]).sum() > 20 and all(4 < one.sum() < 20 for one in moved)
+    images = images + 0.3 * torch.randn(images.shape, generator=torch.Generator().manual_seed(1))  # lines both strong and faint
     assert draw(drop=0.0, regions_share=1.0, sketch_detail=0.9).sketch.sum() != draw(drop=0.0, regions_share=1.0).sketch.sum()
+    images = PriorFaces(prior).faces(range(24)).images
     labels = torch.ones(24, 64, 64, dtype=torch.long)
     exemplars = draw(exemplar_share=1.0)
     assert torch.equal(exemplars.image, images) and not exemplars.present[:, 1:].any() and not exemplars.mask.any()
