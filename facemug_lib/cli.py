@@ -59,11 +59,11 @@ def _pairs(items: list[str], option: str) -> dict[str, str]:
     return pairs
 
 
-def _influences(items: list[str]) -> dict[str, float] | None:
+def _numbers(items: list[str], option: str, example: str) -> dict[str, float] | None:
     try:
-        return {name: float(value) for name, value in _pairs(items, "--influence").items()} or None
+        return {name: float(value) for name, value in _pairs(items, option).items()} or None
     except ValueError as error:
-        raise FacemugError(f"--influence wants a number: {str(error).partition(': ')[2]} is none (try sketch=0.5)") from error
+        raise FacemugError(f"{option} wants a number: {str(error).partition(': ')[2]} is none (try {example})") from error
 
 
 def _shown(path: Path | str) -> str:
@@ -178,11 +178,16 @@ def edit(
     semantics: Annotated[Path | None, typer.Option(help="Label map: indices 0-18 or palette colours.", **INPUT)] = None,
     colour: Annotated[Path | None, typer.Option("--colour", "--color", help="Colours wanted inside the mask.", **INPUT)] = None,
     exemplar: Annotated[Path | None, typer.Option(help="Another photograph whose features are wanted.", **INPUT)] = None,
+    attribute: Annotated[list[str] | None, typer.Option(
+        metavar="NAME=STRENGTH", help="Change an attribute, by standard deviations; repeatable. `facemug directions list` names "
+        "them.")] = None,
     refine: Annotated[int, typer.Option(min=0, help="Steps of latent optimisation; 0 is feed-forward only.")] = 0,
     seed: Seed = 0,
     face: Face = None,
     guidance_frame: Annotated[Frame, typer.Option(help="Coordinates of mask and guidance images.")] = Frame.photo,
     influence: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Weight of a modality; repeatable.")] = None,
+    script_out: Annotated[Path | None, typer.Option(help="Record the edit in this .json file; the steps that are in it already "
+                                                    "are made first.")] = None,
     weights: Annotated[Path | None, typer.Option(help="Folder of other weights.", exists=True, file_okay=False)] = None,
     device: Device = "auto",
 ) -> None:
@@ -191,12 +196,42 @@ def edit(
     Every pixel outside the mask stays as it was, bit for bit.
 
     Example: facemug edit photo.jpg --mask mask.png --sketch strokes.png --refine 100 --out edited.png
+    Example: facemug edit photo.jpg --mask mask.png --attribute smile=2 --attribute age=-1 --refine 40 --out edited.png
     """
     from facemug_lib.editing.commands import edit_command
 
     edit_command(photo=photo, mask=mask, out=out, sketch=sketch, semantics=semantics, colour=colour, exemplar=exemplar,
                  refine=refine, seed=seed, face=face, guidance_frame=guidance_frame.value,
-                 influence=_influences(influence or []), weights=weights, device=device)
+                 attributes=_numbers(attribute or [], "--attribute", "smile=1.5"),
+                 influence=_numbers(influence or [], "--influence", "sketch=0.5"), weights=weights, device=device,
+                 script_out=script_out)
+
+
+@app.command()
+def replay(
+    script: Annotated[Path, typer.Argument(metavar="SCRIPT", help="A .json file that `edit --script-out` wrote.", **INPUT)],
+    photo: Annotated[list[Path], typer.Option(help="The photograph to edit, or others, or a folder; repeatable.", exists=True)],
+    out: Annotated[Path, typer.Option(help="The picture to write, or a folder.")],
+    upto: Annotated[int | None, typer.Option(min=1, help="Only the steps up to this one, counted from 1.")] = None,
+    without: Annotated[list[int] | None, typer.Option(min=1, help="Leave this step out; repeatable.")] = None,
+    attribute: Annotated[list[str] | None, typer.Option(
+        metavar="NAME=STRENGTH", help="Another strength for an attribute that the script changes; repeatable.")] = None,
+    face: Face = None,
+    aligned: Annotated[bool, typer.Option("--aligned", help="The photographs are aligned faces already.")] = False,
+    weights: Annotated[Path | None, typer.Option(help="Folder of other weights.", exists=True, file_okay=False)] = None,
+    device: Device = "auto",
+) -> None:
+    """Make the edits of a script again.
+
+    On the script's own photograph, with the same weights and device, every pixel is the same. On another one, what was drawn
+    is carried over by the alignment of the two faces.
+
+    Example: facemug replay edit.json --photo photo.jpg --out again.png
+    """
+    from facemug_lib.editing.script_commands import photos_in, replay_command
+
+    replay_command(script, photos_in(photo), out, upto, without or (), _numbers(attribute or [], "--attribute", "smile=1.5"),
+                   face, aligned, weights, device)
 
 
 @app.command()
@@ -273,7 +308,7 @@ def evaluate(
     workers: Annotated[int | None, typer.Option(min=1, max=64, help="Processes that share the CPU, 3 GB each; one for each "
                                                 "core.")] = None,
     limit: Annotated[list[str] | None, typer.Option(metavar="NAME=FACES|all", help="Faces that a slow judge, method or part "
-                                                    "gets: vgg, facenet, optimisation, paper, guidance, subsets, warping, "
+                                                    "gets: vgg, facenet, optimisation, saved, paper, guidance, subsets, warping, "
                                                     "incremental; repeatable.")] = None,
     device: Device = "auto",
 ) -> None:
@@ -326,6 +361,78 @@ def bench(
     from facemug_lib.bench import bench_command
 
     bench_command(out=out, quick=quick)
+
+
+directions = typer.Typer(no_args_is_help=True, help="List, fit and measure attributes.\n\nThey are latent directions: what "
+                         "`facemug edit --attribute` moves codes by.\n\nExample: facemug directions list")
+app.add_typer(directions, name="directions")
+
+
+@directions.command("list")
+def directions_list(
+    file: Annotated[Path | None, typer.Argument(help="A file of directions instead of the shipped one.", **INPUT)] = None,
+) -> None:
+    """Show the attributes that can be edited, and what one unit of each is.
+
+    Example: facemug directions list
+    """
+    from facemug_lib.editing.direction_commands import list_command
+
+    list_command(file)
+
+
+@directions.command("fit")
+def directions_fit(
+    data: Annotated[Path, typer.Option(help="Faces with codes, from `facemug synthesize`.", exists=True, file_okay=False)],
+    out: Annotated[Path, typer.Option(help="The .safetensors file to write.")],
+    faces: Annotated[int | None, typer.Option(min=100, help="Only so many of the faces.")] = None,
+    device: Device = "auto",
+) -> None:
+    """Fit and calibrate a direction for everything that the expert reads from faces.
+
+    Example: facemug directions fit --data data/runs/faces --out data/weights/directions.safetensors
+    """
+    from facemug_lib.editing.direction_commands import fit_command
+
+    fit_command(data=data, out=out, faces=faces, device=device)
+
+
+@directions.command("new")
+def directions_new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the attribute is to be called.")],
+    out: Annotated[Path, typer.Option(help="The .safetensors file to write, or to add the direction to.")],
+    positive: Annotated[Path | None, typer.Option(help="Photographs that have it.", exists=True, file_okay=False)] = None,
+    negative: Annotated[Path | None, typer.Option(help="Photographs that lack it.", exists=True, file_okay=False)] = None,
+    labels: Annotated[Path | None, typer.Option(help="Or a CSV file with the columns file and label.", **INPUT)] = None,
+    aligned: Annotated[bool, typer.Option("--aligned", help="The photographs are aligned faces already.")] = False,
+    device: Device = "auto",
+) -> None:
+    """Fit a new direction to two folders of photographs, or to a table of labels.
+
+    Example: facemug directions new freckles --positive with --negative without --out freckles.safetensors
+    """
+    from facemug_lib.editing.direction_commands import new_command
+
+    new_command(name, out, positive, negative, labels, aligned, device)
+
+
+@directions.command("measure")
+def directions_measure(
+    out: Annotated[Path, typer.Option(help="Folder of the tables and pictures.")],
+    file: Annotated[Path | None, typer.Option(help="A file of directions instead of the shipped one.", **INPUT)] = None,
+    count: Annotated[int, typer.Option(min=2, help="Unseen faces.")] = 500,
+    masked: Annotated[int, typer.Option(min=0, help="Faces edited under a mask by smile, age and gender; 0 for none.")] = 0,
+    device: Device = "auto",
+) -> None:
+    """Measure what one unit of each direction does to every attribute, and to who the person is.
+
+    Everything measured is kept: the same command goes on where it was stopped.
+
+    Example: facemug directions measure --count 100 --out data/runs/directions
+    """
+    from facemug_lib.evaluation.attributes import measure_command
+
+    measure_command(out=out, file=file, count=count, masked=masked, device=device)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -89,3 +90,12 @@ def load_module(
     except RuntimeError as error:
         raise FacemugError(f"{path} does not fit the network its header describes: {str(error).splitlines()[0]}") from error
     return module.to(device).eval().requires_grad_(False)
+
+
+def weights_hash(module: nn.Module) -> str:
+    """SHA-256 of all parameters and buffers by name, as they are in memory: whichever file they came from."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted((*module.named_parameters(), *module.named_buffers()), key=lambda item: item[0]):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()

@@ -15,7 +15,8 @@ from facemug_lib import cli, doctor
 from facemug_lib.cli import main
 from facemug_lib.errors import FacemugError
 
-COMMANDS = ["doctor", "assets", "run", "train", "edit", "sample", "align", "synthesize", "evaluate", "gallery", "bench"]
+COMMANDS = ["doctor", "assets", "run", "train", "edit", "replay", "directions", "sample", "align", "synthesize", "evaluate",
+            "gallery", "bench"]
 
 
 def stub(monkeypatch: pytest.MonkeyPatch, module: str, **functions: object) -> None:
@@ -76,9 +77,10 @@ def test_bad_input_gets_one_line_and_status_2(arguments: list[str], words: str, 
     assert words in one_line(capsys)
 
 
-def test_an_influence_must_be_a_number(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("option", ["--influence", "--attribute"])
+def test_weights_must_be_numbers(option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     stub(monkeypatch, "facemug_lib.editing.commands", edit_command=lambda **_: None)
-    assert main(["edit", __file__, "--mask", __file__, "--out", "o.png", "--influence", "sketch=much"]) == 2
+    assert main(["edit", __file__, "--mask", __file__, "--out", "o.png", option, "sketch=much"]) == 2
     assert "'much'" in one_line(capsys)
 
 
@@ -109,10 +111,12 @@ def test_options_reach_the_implementations(monkeypatch: pytest.MonkeyPatch) -> N
     stub(monkeypatch, "facemug_lib.training.command", train_command=lambda **given: seen.update(given))
     photo = str(Path(__file__))
     assert main(["edit", photo, "--mask", photo, "--color", photo, "--out", "o.png", "--refine", "5", "--influence", "sketch=0.5",
-                 "--guidance-frame", "aligned"]) == 0
+                 "--guidance-frame", "aligned", "--attribute", "smile=1.5", "--attribute", "age=-1",
+                 "--script-out", "s.json"]) == 0
     assert seen == {"photo": Path(photo), "mask": Path(photo), "out": Path("o.png"), "sketch": None, "semantics": None,
                     "colour": Path(photo), "exemplar": None, "refine": 5, "seed": 0, "face": None, "guidance_frame": "aligned",
-                    "influence": {"sketch": 0.5}, "weights": None, "device": "auto"}
+                    "influence": {"sketch": 0.5}, "attributes": {"smile": 1.5, "age": -1.0}, "script_out": Path("s.json"),
+                    "weights": None, "device": "auto"}
     seen.clear()
     assert main(["train", "encoder", "--minutes", "0.5", "--set", "lr=1e-3", "--dry-run"]) == 0
     assert seen == {"stage": "encoder", "profile": "smoke", "images": None, "minutes": 0.5, "out": None, "data": "prior",

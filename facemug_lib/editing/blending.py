@@ -17,6 +17,8 @@ TRUST = 0.2  # up to about this size (of a range of 2) a colour offset is taken 
 REACH = 18.0  # pixels over which a local colour difference at the edge fades out inside the hole
 RING = 24  # width in pixels of the known band in which sharpness is compared
 MAX_GAIN = 1.4  # the fill's fine detail is never amplified more than this: beyond, it looks sharp and wrong
+CHANGE = 0.25  # change of a picture (of a range of 2) above which it no longer shows the same thing …
+CHANGE_SIGMA = 4.0  # … on average over about so many pixels
 DETAIL_SIGMA = 1.2  # pixels; detail is what a Gaussian of this width removes
 
 
@@ -38,6 +40,17 @@ def blend(raw: Tensor, known: Tensor, mask: Tensor, *, reach: float = REACH, mat
         raw = sharpen(raw, detail_gain(raw, known, mask))
     blended = [_blend_one(*sample, reach) for sample in zip(raw, known, mask, strict=True)]
     return torch.where(mask > 0.5, torch.stack(blended).clamp(-1, 1).to(known.dtype), known)
+
+
+def altered(photo: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    """The photo as it looks after a change of codes that turned the picture ``before`` into ``after``; all [b,3,h,w].
+
+    ``before`` is the prior's likeness of the photo. What it misses, photo − before, is put back wherever the change left the
+    likeness about as it was, and fades out where the change is larger than :data:`CHANGE` (the mouth of a new smile must not
+    carry the shadows of the old one).
+    """
+    change = _low_pass((after - before).abs().amax(dim=1, keepdim=True), CHANGE_SIGMA)
+    return after + (photo - before) * torch.exp(-(change / CHANGE).square())
 
 
 def _blend_one(raw: Tensor, known: Tensor, mask: Tensor, reach: float) -> Tensor:

@@ -24,11 +24,12 @@ CHUNK = 8  # faces made at a time
 
 def edit_command(photo: Path, mask: Path, out: Path, sketch: Path | None = None, semantics: Path | None = None,
                  colour: Path | None = None, exemplar: Path | None = None, refine: int = 0, seed: int = 0,
-                 face: int | None = None, guidance_frame: str = "photo",
+                 face: int | None = None, guidance_frame: str = "photo", attributes: Mapping[str, float] | None = None,
                  influence: Mapping[str, float] | None = None, weights: Path | None = None,
-                 device: str = "auto") -> None:
-    """Edit one photo and write it at its full size."""
+                 device: str = "auto", script_out: Path | None = None) -> None:
+    """Edit one photo and write it at its full size; ``script_out`` records the edit, after the steps that are there already."""
     from facemug_lib.editing.editor import Editor
+    from facemug_lib.editing.script_commands import Recording
     from facemug_lib.faces.alignment import open_face
 
     _check_image_target(out)
@@ -36,19 +37,27 @@ def edit_command(photo: Path, mask: Path, out: Path, sketch: Path | None = None,
         raise FacemugError(f"--out {out} would overwrite an input: write elsewhere")
     aligned = open_face(photo, face=face)
     editor = Editor.load(device, weights)
-    result = editor.edit(aligned, mask, sketch=sketch, semantics=semantics, colour=colour, exemplar=exemplar, influence=influence,
-                         refine=refine, seed=seed, guidance_frame=guidance_frame)
+    recording = Recording.start(script_out, editor, aligned) if script_out is not None else None
+    aligned = aligned if recording is None else recording.replayed.face
+    result = editor.edit(aligned, mask, sketch=sketch, semantics=semantics, colour=colour, exemplar=exemplar,
+                         attributes=attributes, influence=influence, refine=refine, seed=seed, guidance_frame=guidance_frame)
     edited = result.paste_back()
     changed = edited != aligned.original
     changed = int((changed if changed.ndim == 2 else changed.any(axis=2)).sum())
     write_image(out, edited, icc_profile=aligned.photo.icc_profile)
     drawn = {"sketch": sketch, "semantics": semantics, "colour": colour, "exemplar": exemplar}
+    if recording is not None:
+        recording.keep({"mask": mask} | drawn, attributes=dict(attributes or {}), influence=dict(influence or {}), refine=refine,
+                       seed=seed, guidance_frame=guidance_frame)
     guidance = [name for name, path in drawn.items() if path is not None]
+    guidance += [f"{name} {strength:+g}" for name, strength in (attributes or {}).items()]
     steps = f", {refine} refinement steps" if refine else ""
     parts = ", ".join(f"{part} {seconds:.2f}" for part, seconds in result.timings.items())
     print(f"edited {photo.name} with {' and '.join(guidance) if guidance else 'no guidance'}{steps}, seed {seed}")
     print(f"{result.seconds:.1f} s on {editor.device} ({parts})")
     print(f"{changed:,} of {aligned.photo.width * aligned.photo.height:,} pixels changed, all inside the mask: {out}")
+    if recording is not None:
+        print(f"step {len(recording.script.steps)} of the script: {script_out}")
 
 
 def sample_command(out: Path, seed: int = 0, count: int = 1, psi: float = 0.7, size: int = 256, device: str = "auto") -> None:

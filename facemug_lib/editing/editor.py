@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from facemug_lib.devices import resolve_device
-from facemug_lib.editing.blending import blend
+from facemug_lib.editing.blending import altered, blend
+from facemug_lib.editing.directions import Direction, checked_strengths, load_directions, moved
 from facemug_lib.editing.guidance import Drawing, FaceLike, Picture, read_exemplar, read_face
 from facemug_lib.editing.refine import Experts, Progress, Refined, RefineSettings, refine
 from facemug_lib.errors import FacemugError
@@ -43,7 +44,9 @@ class Edit:
     """What one edit is made from; every guidance is optional.
 
     Pictures are paths, PIL images, arrays or tensors (:mod:`facemug_lib.editing.guidance` says what each means), in the
-    coordinates of ``guidance_frame``. ``seed`` decides what neither the photo nor the guidance does.
+    coordinates of ``guidance_frame``. ``seed`` decides what neither the photo nor the guidance does. ``attributes``: name →
+    strength, 1 = one standard deviation of it over faces (:mod:`facemug_lib.editing.directions`); given alone, the person stays
+    who they are, and what lies under the mask is altered instead of made anew.
     """
 
     face: FaceLike
@@ -54,6 +57,7 @@ class Edit:
     exemplar: FaceLike | None = None
     seed: int = 0
     guidance_frame: Frame = "photo"
+    attributes: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,11 +101,21 @@ class Editor:
     """
 
     def __init__(self, prior: nn.Module, encoder: nn.Module, warping: nn.Module, generator: nn.Module, *,
-                 device: torch.device | str = "cpu", experts: Callable[[bool, bool], Experts] | None = None) -> None:
-        """Networks frozen, in evaluation mode and on ``device``. ``experts(parser, identity)`` gives the judges for refining."""
+                 device: torch.device | str = "cpu", experts: Callable[[bool, bool], Experts] | None = None,
+                 directions: Mapping[str, Direction] | None = None) -> None:
+        """Networks frozen, in evaluation mode and on ``device``. ``experts(parser, identity)`` gives the judges for refining;
+        ``directions`` are what attributes can be named, the shipped ones by default."""
         self.prior, self.encoder, self.warping, self.generator = prior, encoder, warping, generator
         self.device = torch.device(device)
         self._experts = experts
+        self._directions = directions
+
+    @property
+    def directions(self) -> Mapping[str, Direction]:
+        """The attributes that an edit can name; read when they are first asked for."""
+        if self._directions is None:
+            self._directions = load_directions()
+        return self._directions
 
     @classmethod
     def load(cls, device: str | torch.device = "auto", weights: Path | str | None = None) -> Editor:
@@ -119,15 +133,16 @@ class Editor:
 
     @torch.no_grad()
     def edit(self, face: FaceLike, mask: Picture, sketch: Picture | None = None, semantics: Picture | None = None,
-             colour: Picture | None = None, exemplar: FaceLike | None = None, influence: Mapping[str, float] | None = None,
-             refine: int = 0, seed: int = 0, guidance_frame: Frame = "photo", progress: Progress | None = None) -> EditResult:
+             colour: Picture | None = None, exemplar: FaceLike | None = None, attributes: Mapping[str, float] | None = None,
+             influence: Mapping[str, float] | None = None, refine: int = 0, seed: int = 0, guidance_frame: Frame = "photo",
+             progress: Progress | None = None) -> EditResult:
         """Edit ``face`` (a photo, an :class:`AlignedFace`, or a tensor [1,3,256,256] of an aligned one) where ``mask`` is white.
 
         ``influence``: modality (image, sketch, semantics, colour, exemplar) → weight from 0 (ignored) over 1 to 2. ``refine``:
         steps of latent optimisation on top of the feed-forward pass. ``progress`` is called with (step, steps). The other
         arguments are those of :class:`Edit`. Raises :class:`FacemugError` for anything that does not fit.
         """
-        only = Edit(face, mask, sketch, semantics, colour, exemplar, seed, guidance_frame)
+        only = Edit(face, mask, sketch, semantics, colour, exemplar, seed, guidance_frame, attributes)
         return self.edit_many([only], influence=influence, refine=refine, progress=progress)[0]
 
     @torch.no_grad()
@@ -142,21 +157,33 @@ class Editor:
         clock = _Clock(self.device)
         with clock("read"):
             inputs = [_read(edit, influence) for edit in edits]
+            strengths = [checked_strengths(edit.attributes, self.directions) if edit.attributes else {} for edit in edits]
             photo = torch.cat([one.face.image for one in inputs]).to(self.device)
             conditions = _stack([one.conditions for one in inputs]).to(self.device)
             exemplars = _stack_exemplars([one.exemplar for one in inputs], self.device)
+            # Where attributes are all that is asked for, the face under the mask is known, and stays whose it is.
+            is_altered = torch.tensor([bool(wanted) and one.is_unguided for wanted, one in zip(strengths, inputs, strict=True)])
+            is_altered = is_altered.to(self.device)
+            shown = _unmasked(conditions, photo, is_altered)
         with clock("encode"):
             draws = [torch.Generator().manual_seed(edit.seed) for edit in edits]
             w_z = torch.cat([self.prior.sample_w(1, draw, PSI) for draw in draws]).float()
-            codes, source, certainty = self._codes(conditions, exemplars, w_z, influence)
-        with clock("paint"):
-            raw, contributions = self._paint(conditions, codes, influence)
+            codes, source, certainty = self._codes(shown, exemplars, w_z, influence)
         refined: Refined | None = None
         if refine:
             with clock("refine"):
-                refined = self._refine(conditions, photo, codes, source, w_z, certainty, exemplars, influence, refine, settings,
+                refined = self._refine(shown, photo, codes, source, w_z, certainty, exemplars, influence, refine, settings,
                                        progress)
-                codes, raw = refined.codes, refined.image
+                codes = refined.codes
+        with clock("paint"):
+            unmoved, codes = codes, torch.cat([moved(one, wanted, self.directions) if wanted else one
+                                               for one, wanted in zip(codes.split(1), strengths, strict=True)])
+            raw, contributions = self._paint(conditions, codes, influence)
+            if refined is not None:  # the codes were fitted to the prior's own picture
+                raw = self.prior.synthesize(codes).float() if any(strengths) else refined.image
+            if bool(is_altered.any()):
+                before = self._paint(conditions, unmoved, influence)[0] if refined is None else refined.image
+                raw = torch.where(is_altered[:, None, None, None], altered(photo, before, raw), raw)
         with clock("blend"):
             image = blend(raw.clamp(-1, 1), photo, conditions.mask)
             image = conditions.composite(image, photo)
@@ -234,6 +261,10 @@ class _Inputs:
     exemplar: Tensor | None
     photo_mask: Picture | None
 
+    @property
+    def is_unguided(self) -> bool:
+        return self.exemplar is None and not bool(self.conditions.present[0, 1:].any())
+
 
 def _read(edit: Edit, influence: Mapping[str, float]) -> _Inputs:
     face = read_face(edit.face)
@@ -267,6 +298,14 @@ def _checked_influence(influence: Mapping[str, float] | None) -> dict[str, float
 
 def _stack(conditions: Sequence[Conditions]) -> Conditions:
     return Conditions(**{name: torch.cat([getattr(one, name) for one in conditions]) for name in vars(conditions[0])})
+
+
+def _unmasked(conditions: Conditions, photo: Tensor, which: Tensor) -> Conditions:
+    """The conditions with nothing hidden from those samples that ``which`` [b] names."""
+    if not bool(which.any()):
+        return conditions
+    where = which[:, None, None, None]
+    return replace(conditions, mask=torch.where(where, 0.0, conditions.mask), image=torch.where(where, photo, conditions.image))
 
 
 def _one(conditions: Conditions, index: int) -> Conditions:

@@ -50,7 +50,8 @@ def shown_faces(family: str) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Depth:
-    """How many faces the slow judges look at (LPIPS-VGG costs twenty times LPIPS-Alex), and the slow methods edit.
+    """How many faces the slow judges look at (LPIPS-VGG costs twenty times LPIPS-Alex), the slow methods edit, and the faces
+    saved once more stand for: their scores hardly vary.
 
     ``None`` is all of them. Every number is printed with its own N.
     """
@@ -58,6 +59,7 @@ class Depth:
     vgg: int | None = None
     facenet: int | None = None
     optimisation: int | None = None
+    saved: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -251,7 +253,7 @@ class SavedAgain:
 
 def method_limit(method: Method, depth: Depth) -> int | None:
     """Faces of each family that a method is run on."""
-    return depth.optimisation if isinstance(method, Optimisation) else None
+    return depth.optimisation if isinstance(method, Optimisation) else depth.saved if isinstance(method, SavedAgain) else None
 
 
 def regrouped(measured: Sequence[Measured]) -> Iterator[Measured]:

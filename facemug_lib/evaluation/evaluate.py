@@ -52,14 +52,15 @@ class Plan:
     """How much is measured; ``None`` is everything. Faces are always the first ones of each set.
 
     count: faces of the completion table, for each set and mask family. vgg, facenet: faces of each family that LPIPS-VGG and
-    FaceNet look at. optimisation: faces of each family that latent optimisation edits. paper, guidance, subsets, warping,
-    incremental: faces of those parts.
+    FaceNet look at. optimisation: faces of each family that latent optimisation edits. saved: faces of each family that are saved
+    once more. paper, guidance, subsets, warping, incremental: faces of those parts.
     """
 
     count: int
-    vgg: int | None = 20
-    facenet: int | None = 20
+    vgg: int | None = 10
+    facenet: int | None = 10
     optimisation: int | None = 2
+    saved: int | None = 50
     paper: int | None = 20
     guidance: int | None = 16
     subsets: int | None = 4
@@ -103,7 +104,7 @@ def evaluate(editor: Editor, test_sets: Sequence[TestSet], methods: Sequence[Met
             raise FacemugError(f"unknown mask family {family!r}: choose from {', '.join(FAMILIES)}")
     judges = judges or Judges(editor.device)
     fingerprint = Facemug(editor).describe()  # weights and code: what every edit depends on
-    runner = Runner(judges, store, Depth(plan.vgg, plan.facenet, plan.optimisation), tell)
+    runner = Runner(judges, store, Depth(plan.vgg, plan.facenet, plan.optimisation, plan.saved), tell)
     watch = _Stopwatch(store)
     results: dict[str, Any] = {
         "machine": machine(editor.device), "weights": fingerprint["weights"], "plan": asdict(plan), "resizing": RESIZING,
@@ -129,7 +130,7 @@ def evaluate(editor: Editor, test_sets: Sequence[TestSet], methods: Sequence[Met
 def fill(editor: Editor, test_sets: Sequence[TestSet], methods: Sequence[Method], store: Store, plan: Plan,
          families: Sequence[str], share: tuple[int, int], tell: Progress = lambda line: None) -> None:
     """Measure one worker's ``share`` (k, n) of the completion part into ``store``, for :func:`evaluate` to find."""
-    runner = Runner(Judges(editor.device), store, Depth(plan.vgg, plan.facenet, plan.optimisation), tell, share)
+    runner = Runner(Judges(editor.device), store, Depth(plan.vgg, plan.facenet, plan.optimisation, plan.saved), tell, share)
     for test_set in test_sets:
         runner.run(test_set, families, [*methods, SavedAgain()], plan.count)
 

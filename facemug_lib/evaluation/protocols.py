@@ -21,11 +21,12 @@ import torch
 from torch import Tensor, nn
 
 from facemug_lib.errors import FacemugError
-from facemug_lib.evaluation.store import Arrays, code_hash, digest, weights_hash
+from facemug_lib.evaluation.store import Arrays, code_hash, digest
 from facemug_lib.faces import prior as prior_module
 from facemug_lib.faces.alignment import align_folder
 from facemug_lib.faces.dataset import IMAGE_SUFFIXES, TEST_SEEDS, PriorFaces, read_square
 from facemug_lib.modalities import masks
+from facemug_lib.weights import weights_hash
 
 SIZE = 256
 PSI = 0.7  # truncation of the prior's test faces: what users sample

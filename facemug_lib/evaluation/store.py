@@ -14,8 +14,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from facemug_lib.files import replacing
 
@@ -63,15 +62,6 @@ def digest(*tensors: Tensor) -> str:
     for tensor in tensors:
         found.update(tensor.contiguous().numpy().tobytes())
     return found.hexdigest()
-
-
-def weights_hash(module: nn.Module) -> str:
-    """SHA-256 of all parameters and buffers by name, as they are in memory: whichever file they came from."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted((*module.named_parameters(), *module.named_buffers()), key=lambda item: item[0]):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def code_hash(*parts: ModuleType | type | Any) -> str:

@@ -94,6 +94,14 @@ def read_photo(source: PhotoLike) -> Photo:
     return photo
 
 
+def pictures_in(folder: Path) -> list[Path]:
+    """The pictures that lie in a folder itself, by name."""
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in READABLE)
+    if not found:
+        raise FacemugError(f"no picture in {folder}: it should hold {', '.join(READABLE)} files")
+    return found
+
+
 def _read_file(path: Path) -> Photo:
     if path.is_dir():
         raise FacemugError(f"{path} is a folder: name one image file in it")

@@ -6,8 +6,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from facemug_lib.editing import commands
+from facemug_lib.editing import commands, direction_commands
+from facemug_lib.editing.directions import load_directions
 from facemug_lib.editing.editor import Editor
+from facemug_lib.editing.script_commands import photos_in, replay_command
 from facemug_lib.errors import FacemugError
 from facemug_lib.experts.student import ExpertStudent
 from facemug_lib.faces.dataset import FaceFolder
@@ -141,3 +143,94 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch) -> None:
     with pytest.raises(OSError, match="No space"):
         commands.synthesize_command(1, tmp_path / "faces", size=64, device="cpu")
     assert [path.name for path in (tmp_path / "faces").rglob("*") if path.is_file()] == ["dataset.json"]
+
+
+# -- scripts --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_recorded_script_replays_to_the_same_pixels(inputs, tmp_path, astronaut, capsys) -> None:
+    photo, mask = inputs
+    script = tmp_path / "edit.json"
+    for number, seed in ((1, 3), (2, 4)):
+        commands.edit_command(photo, mask, tmp_path / f"out{number}.png", seed=seed, device="cpu", script_out=script)
+        assert f"step {number} of the script" in capsys.readouterr().out
+    assert (tmp_path / "edit_step2_mask.png").read_bytes() == mask.read_bytes()
+    replay_command(script, [photo], tmp_path / "again.png")
+    assert np.array_equal(pixels(tmp_path / "again.png"), pixels(tmp_path / "out2.png"))
+    replay_command(script, [photo], tmp_path / "first.png", without=[2])
+    assert np.array_equal(pixels(tmp_path / "first.png"), pixels(tmp_path / "out1.png"))
+    assert "1 of 2 steps" in capsys.readouterr().out
+    other = tmp_path / "others"
+    other.mkdir()
+    PIL.Image.fromarray(astronaut[:, ::-1].copy()).save(other / "mirrored.png")
+    replay_command(script, photos_in([other, photo]), tmp_path / "several")
+    assert {path.name for path in (tmp_path / "several").iterdir()} == {"mirrored.png", "photo.png"}
+    assert "note: another photo" in capsys.readouterr().out
+
+
+def test_scripts_are_not_mixed_up(inputs, tmp_path, astronaut) -> None:
+    photo, mask = inputs
+    commands.edit_command(photo, mask, tmp_path / "out.png", script_out=tmp_path / "edit.json")
+    before = (tmp_path / "edit.json").read_text()
+    PIL.Image.fromarray(astronaut[:, ::-1].copy()).save(tmp_path / "other.png")
+    with pytest.raises(FacemugError, match="belongs to another photo"):
+        commands.edit_command(tmp_path / "other.png", mask, tmp_path / "no.png", script_out=tmp_path / "edit.json")
+    assert (tmp_path / "edit.json").read_text() == before and not (tmp_path / "no.png").exists()
+    with pytest.raises(FacemugError, match="must end in .json"):
+        commands.edit_command(photo, mask, tmp_path / "no.png", script_out=tmp_path / "edit.txt")
+    for photos, out, options, message in (
+        ([photo], photo, {}, "would overwrite"), ([photo, tmp_path / "other.png"], tmp_path / "one.png", {}, "name a folder"),
+        ([photo], tmp_path / "no.png", {"without": [7]}, "there is no step 7"),
+        ([photo], tmp_path / "no.png", {"strengths": {"smile": 1.0}}, "no step of the script changes smile"),
+    ):
+        with pytest.raises(FacemugError, match=message):
+            replay_command(tmp_path / "edit.json", photos, out, **options)
+    assert not (tmp_path / "no.png").exists()
+
+
+# -- directions -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_direction_from_folders_and_from_a_table(tmp_path, editor, capsys) -> None:
+    draw = torch.Generator().manual_seed(0)
+    for name, light in (("bright", 40), ("dark", -40)):
+        (tmp_path / name).mkdir()
+        for number in range(6):
+            coarse = torch.rand(9, 9, 3, generator=draw).numpy() * 120 + 68 + light
+            PIL.Image.fromarray(coarse.astype(np.uint8)).resize((256, 256)).save(tmp_path / name / f"{number}.png")
+    bright, dark, out = tmp_path / "bright", tmp_path / "dark", tmp_path / "light.safetensors"
+    direction_commands.new_command("light", out, bright, dark, aligned=True)
+    table = tmp_path / "labels.csv"
+    rows = [f"{folder.name}/{path.name},{int(folder is bright)}"
+            for folder in (bright, dark) for path in sorted(folder.iterdir())]
+    table.write_text("\n".join(["file,label", *rows]))
+    direction_commands.new_command("same", out, labels=table, aligned=True)
+    found = load_directions(out)
+    assert list(found) == ["light", "same"] and torch.equal(found["light"].vector, found["same"].vector)
+    direction_commands.list_command(out)
+    said = capsys.readouterr().out
+    assert "12 photographs" in said and "same" in said.splitlines()[-1]
+    codes, kept = direction_commands.codes_of_photos(editor, sorted(bright.iterdir()), aligned=True)
+    assert codes.shape == (6, 17, 512) and kept == list(range(6))
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("name,label\na.png,1", "columns name, label: name them file and label"), ("file,label\nnone.png,1", "line 2: no file"),
+    ("file,label\n", "has no rows"), ("file,label\nlabels.csv,yes", "line 2: label 'yes' is not a number"),
+])
+def test_tables_of_labels_are_checked(text, message, tmp_path) -> None:
+    (tmp_path / "labels.csv").write_text(text)
+    with pytest.raises(FacemugError, match=message):
+        direction_commands.new_command("x", tmp_path / "x.safetensors", labels=tmp_path / "labels.csv")
+    assert not (tmp_path / "x.safetensors").exists()
+
+
+def test_directions_want_two_folders_or_a_table(tmp_path) -> None:
+    out = tmp_path / "x.safetensors"
+    for arguments, message in (((), "name two folders"), ((tmp_path,), "name two folders"),
+                               ((tmp_path, tmp_path, tmp_path / "t.csv"), "name two folders"),
+                               ((tmp_path, tmp_path), "no picture in")):
+        with pytest.raises(FacemugError, match=message):
+            direction_commands.new_command("x", out, *arguments)
+    with pytest.raises(FacemugError, match=r"must end in \.safetensors"):
+        direction_commands.new_command("x", tmp_path / "x.pt", tmp_path, tmp_path)

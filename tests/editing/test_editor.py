@@ -5,7 +5,8 @@ import PIL.Image
 import pytest
 import torch
 
-from facemug_lib.editing.editor import Edit, Editor
+from facemug_lib.editing.directions import constant
+from facemug_lib.editing.editor import Edit, Editor, EditResult
 from facemug_lib.editing.guidance import Drawing, read_face
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import open_face
@@ -215,3 +216,49 @@ def test_missing_weights_name_the_command(tmp_path, monkeypatch) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(FacemugError, match="holds none of prior_heads.safetensors"):
         Editor.load("cpu", weights=tmp_path / "empty")
+
+
+# -- attributes -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def smiling(editor, monkeypatch) -> Editor:
+    """The editor with one direction that every picture follows."""
+    light = constant("light", -editor.prior.paint.mean(1).view(17, 512).sum(0), "factor")
+    monkeypatch.setattr(editor, "_directions", {"light": light.scaled(0.05 / float(light.vector[0].norm()), "tests")})
+    return editor
+
+
+@pytest.mark.parametrize("refine", [0, 2])
+def test_attributes_alter_what_is_under_the_mask(smiling, face, mask, refine) -> None:
+    def edit(strength: float) -> EditResult:
+        return smiling.edit(face, mask, attributes={"light": strength}, refine=refine, progress=lambda done, total: None)
+
+    dark, light = edit(4.0), edit(-4.0)
+    assert torch.equal(outside(mask, dark.image), outside(mask, face))
+    assert (light.raw - dark.raw).mean() > 0.01 and (light.image != dark.image).any()
+    assert torch.equal(light.conditions.mask, mask)
+    # Without a change of codes nothing changes: the person under the mask is known.
+    assert (edit(0.0).image - face).abs().max() < 1e-4
+
+
+def test_attributes_with_guidance_start_from_the_hole(smiling, face, mask) -> None:
+    sketch = torch.zeros(1, 1, 256, 256)
+    sketch[..., 120:124, 100:150] = 1
+    plain, moved = (smiling.edit(face, mask, sketch=sketch, attributes=wanted) for wanted in (None, {"light": -2.0}))
+    step = smiling.directions["light"].vector * -2
+    assert torch.allclose(moved.codes - plain.codes, step[None], atol=1e-5)
+
+
+def test_batches_may_mix_attributes(smiling, face, mask) -> None:
+    edits = [Edit(face, mask), Edit(face, mask, attributes={"light": 2.0}), Edit(face, mask, seed=1)]
+    together = smiling.edit_many(edits)
+    for one, edit in zip(together, edits, strict=True):
+        assert torch.allclose(one.image, smiling.edit_many([edit])[0].image, atol=2e-4)
+
+
+def test_unknown_attributes_are_refused(smiling, face, mask) -> None:
+    with pytest.raises(FacemugError, match="no attribute is called 'joy': choose from light"):
+        smiling.edit(face, mask, attributes={"joy": 1.0})
+    with pytest.raises(FacemugError, match="use a number from -10 to 10"):
+        smiling.edit(face, mask, attributes={"light": float("inf")})

@@ -27,8 +27,9 @@ from facemug_lib.evaluation.methods import (
     default_methods,
 )
 from facemug_lib.evaluation.protocols import Cases, as_8_bit, subset
-from facemug_lib.evaluation.store import code_hash, weights_hash
+from facemug_lib.evaluation.store import code_hash
 from facemug_lib.modalities.conditions import Conditions
+from facemug_lib.weights import weights_hash
 
 spec = importlib.util.spec_from_file_location("tiny", Path(__file__).parent.parent / "editing" / "tiny.py")
 tiny = importlib.util.module_from_spec(spec)

@@ -1,0 +1,257 @@
+"""What latent directions do: to their own attribute, to every other one, and to who the person is.
+
+Taught in `notebooks/06_latent_directions.ipynb`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from facemug_lib.editing.directions import Direction, moved
+from facemug_lib.editing.editor import Edit, Editor
+from facemug_lib.evaluation.metrics import Score, average, cosine
+from facemug_lib.evaluation.protocols import EDIT_SEEDS, Keep, Progress, TestSet, as_8_bit
+from facemug_lib.evaluation.store import Arrays, digest
+from facemug_lib.weights import weights_hash
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SEED = 12_000_000  # of the faces that directions are measured on; no training and no other test draws them
+PSI = 0.7
+CHUNK = 20
+
+Read = Callable[[Tensor], Mapping[str, Tensor]]
+"""Faces [b,3,256,256] → trait → [b]."""
+
+
+def _just_make(description: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
+    return make()
+
+
+@dataclass(frozen=True, eq=False)
+class Effect:
+    """What one unit of a direction does to ``n`` faces.
+
+    change: trait → mean change in standard deviations of that trait; identity: cosine of the face before and after, by a judge
+    that no training has seen; moved: share of the faces whose own trait grew by at least half a standard deviation.
+    """
+
+    direction: Direction
+    n: int
+    change: dict[str, Score]
+    identity: Score
+    moved: float
+
+    @property
+    def own(self) -> Score:
+        return self.change[self.direction.about["trait"]]
+
+    def row(self) -> dict[str, Any]:
+        """As plain data."""
+        return {"direction": self.direction.name, "family": self.direction.family, "n": self.n, "identity": self.identity.value,
+                "moved": self.moved, **{name: score.value for name, score in self.change.items()}}
+
+
+def effects(prior: nn.Module, directions: Sequence[Direction], read: Read, identity: Callable[[Tensor], Tensor], count: int = 500,
+            strength: float = 1.0, deviations: Mapping[str, float] | None = None, keep: Keep = _just_make,
+            version: Mapping[str, Any] | None = None, tell: Progress = lambda line: None) -> list[Effect]:
+    """Move ``count`` unseen faces by ``strength`` along each direction and read everything before and after; rows per unit.
+
+    ``deviations``: trait → one standard deviation; those that the directions were calibrated with by default, and those of the
+    faces themselves for traits that no direction is about. ``keep`` is a cache; ``version`` says what else it depends on.
+    """
+    def described(unit: str, start: int, codes: Tensor) -> dict[str, Any]:
+        return {"protocol": "directions", "unit": unit, "first": start, "codes": digest(codes.cpu()), "prior": hashed,
+                "strength": strength, **(version or {})}
+
+    hashed = weights_hash(prior)
+    before: list[Arrays] = []
+    after: dict[str, list[Arrays]] = {one.name: [] for one in directions}
+    for start in range(0, count, CHUNK):
+        seeds = range(SEED + start, SEED + min(start + CHUNK, count))
+        codes = prior.broadcast(torch.cat([prior.sample_w(1, torch.Generator().manual_seed(seed), PSI) for seed in seeds]))
+        before.append(keep(described("faces", start, codes), lambda codes=codes: _measured(prior, codes, read, identity)))
+        for one in directions:
+            there = moved(codes, {one.name: strength}, {one.name: one})
+            found = keep(described("moved", start, there), lambda there=there: _measured(prior, there, read, identity))
+            after[one.name].append(found)
+        tell(f"directions: {min(start + CHUNK, count)} of {count} faces")
+    faces = _together(before)
+    known = {name: float(np.nanstd(values)) for name, values in faces.items() if name != "identity"}
+    known |= {one.about["trait"]: one.about["deviation"] for one in directions if "deviation" in one.about}
+    known |= dict(deviations or {})
+    return [_effect(one, faces, _together(after[one.name]), known, strength) for one in directions]
+
+
+@torch.no_grad()
+def _measured(prior: nn.Module, codes: Tensor, read: Read, identity: Callable[[Tensor], Tensor]) -> Arrays:
+    found: list[Arrays] = []
+    for piece in codes.split(4):
+        pictures = as_8_bit(prior.synthesize(piece, 256))
+        found.append({name: values.float().cpu().numpy() for name, values in read(pictures).items()}
+                     | {"identity": identity(pictures).float().cpu().numpy()})
+    return _together(found)
+
+
+def _together(pieces: Sequence[Arrays]) -> Arrays:
+    return {name: np.concatenate([one[name] for one in pieces]) for name in pieces[0]}
+
+
+def _effect(direction: Direction, before: Arrays, after: Arrays, deviations: Mapping[str, float], strength: float) -> Effect:
+    groups = np.arange(len(before["identity"])) % EDIT_SEEDS
+    change = {name: (after[name] - before[name]) / (deviation * strength) for name, deviation in deviations.items()}
+    alike = cosine(torch.from_numpy(after["identity"]), torch.from_numpy(before["identity"])).numpy()
+    own = change.get(direction.about.get("trait", ""), np.full(len(groups), np.nan))
+    known = own[np.isfinite(own)]
+    return Effect(direction, len(groups), {name: average(values, groups) for name, values in change.items()},
+                  average(alike, groups), float((known >= 0.5).mean()) if len(known) else math.nan)
+
+
+def matrix_figure(effects: Sequence[Effect], traits: Sequence[str]) -> Figure:
+    """The entanglement matrix: a row per direction, a column per trait, in standard deviations per unit; identity last."""
+    from matplotlib import pyplot
+
+    values = np.array([[one.change[name].value for name in traits] for one in effects])
+    figure, (left, right) = pyplot.subplots(
+        1, 2, figsize=(0.62 * len(traits) + 3, 0.36 * len(effects) + 1.6), width_ratios=(len(traits), 1), layout="constrained")
+    image = left.imshow(values, cmap="RdBu_r", vmin=-1.2, vmax=1.2, aspect="auto")
+    for (row, column), value in np.ndenumerate(values):
+        left.text(column, row, f"{value:+.2f}", ha="center", va="center", fontsize=7,
+                  color="white" if abs(value) > 0.8 else "black")
+    left.set_xticks(range(len(traits)), [name.replace("_", " ") for name in traits], rotation=40, ha="right", fontsize=8)
+    left.set_yticks(range(len(effects)), [one.direction.name.replace("_", " ") for one in effects], fontsize=8)
+    left.set_title("change per unit, in standard deviations", fontsize=9)
+    identities = np.array([[one.identity.value] for one in effects])
+    right.imshow(identities, cmap="Greys_r", vmin=0, vmax=1, aspect="auto")
+    for row, (value,) in enumerate(identities):
+        right.text(0, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color="black" if value > 0.5 else "white")
+    right.set_xticks([0], ["identity kept"], rotation=40, ha="right", fontsize=8)
+    right.set_yticks([])
+    figure.colorbar(image, ax=right, fraction=0.5, pad=0.3)
+    return figure
+
+
+# -- under a mask ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class MaskedEffect:
+    """One attribute edit of ``n`` faces under a mask.
+
+    change: in standard deviations of the trait; reached: share of the faces on which it is at least ``wanted``; changed_outside:
+    values outside the masks that differ from the photo's; identity: cosine with the face before.
+    """
+
+    name: str
+    strength: float
+    n: int
+    change: Score
+    reached: float
+    wanted: float
+    changed_outside: int
+    identity: Score
+    values: np.ndarray = field(repr=False)
+
+    def row(self) -> dict[str, Any]:
+        """As plain data."""
+        return {"attribute": self.name, "strength": self.strength, "n": self.n, "change": self.change.value,
+                f"reached {self.wanted:g}": self.reached, "identity": self.identity.value,
+                "changed outside": self.changed_outside}
+
+
+def masked_effect(editor: Editor, test_set: TestSet, name: str, strength: float, read: Read, identity: Callable[[Tensor], Tensor],
+                  count: int = 100, family: str = "face", wanted: float = 1.0, refine: int = 0,
+                  tell: Progress = lambda line: None) -> MaskedEffect:
+    """Edit the first ``count`` faces of a set by one attribute inside the masks of ``family`` and read it before and after."""
+    trait, deviation = (editor.directions[name].about[key] for key in ("trait", "deviation"))
+    changes, alike, outside = [], [], 0
+    for start in range(0, min(count, len(test_set)), 4):
+        cases = test_set.cases(family, range(start, min(start + 4, count, len(test_set))))
+        plan = [Edit(image[None], mask[None], attributes={name: strength}, seed=seed)
+                for image, mask, seed in zip(cases.images, cases.masks, cases.seeds, strict=True)]
+        made = torch.cat([one.image for one in editor.edit_many(plan, refine=refine, progress=lambda done, total: None)]).cpu()
+        outside += int(((made != cases.images) & (cases.masks < 0.5)).sum())
+        pictures = as_8_bit(made)
+        changes.append((read(pictures)[trait] - read(cases.images)[trait]).cpu() / deviation * math.copysign(1, strength))
+        alike.append(cosine(identity(pictures), identity(cases.images)).cpu())
+        tell(f"{name} {strength:+g} under the {family} mask: {start + len(made)} of {count} faces")
+    values = torch.cat(changes).float().numpy()
+    groups = np.arange(len(values)) % EDIT_SEEDS
+    return MaskedEffect(name, strength, len(values), average(values, groups), float((values >= wanted).mean()), wanted, outside,
+                        average(torch.cat(alike).float().numpy(), groups), values)
+
+
+# -- the command ----------------------------------------------------------------------------------------------------------
+
+SWEEP = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
+MASKED = {"smile": 2.0, "age": 2.0, "gender": 2.0}
+"""Attributes and strengths of the masked edits."""
+
+
+@torch.no_grad()
+def sweeps(prior: nn.Module, directions: Sequence[Direction], codes: Tensor,
+           strengths: Sequence[float] = SWEEP) -> dict[str, Tensor]:
+    """Name → pictures [n,3,256,256] of one face, codes [1,t,512], at each strength."""
+    return {one.name.replace("_", " "): torch.cat([prior.synthesize(codes + strength * one.vector.to(codes), 256).clamp(-1, 1)
+                                                   for strength in strengths]) for one in directions}
+
+
+def measure_command(out: Path, file: Path | None = None, count: int = 500, masked: int = 0, device: str = "auto") -> None:
+    """Write effects.csv, entanglement.png, sweeps.png and, with ``masked`` faces, masked.csv to ``out``."""
+    import pandas
+    from matplotlib import pyplot
+
+    from facemug_lib.devices import resolve_device
+    from facemug_lib.editing.directions import load_directions
+    from facemug_lib.evaluation.judges import Judges
+    from facemug_lib.evaluation.protocols import prior_set
+    from facemug_lib.evaluation.store import Store, code_hash
+    from facemug_lib.experts import student
+    from facemug_lib.experts import traits as traits_module
+    from facemug_lib.experts.student import ExpertStudent
+    from facemug_lib.files import replacing
+    from facemug_lib.plotting import show_rows
+
+    target = resolve_device(device)
+    known = list(load_directions(file).values())
+    editor = Editor.load(target)
+    expert, judges, store = ExpertStudent.load(target), Judges(target), Store(out / "cache")
+    version = {"expert": weights_hash(expert), "code": code_hash(student, traits_module)}
+
+    def read(images: Tensor) -> dict[str, Tensor]:
+        return traits_module.traits(expert, images.to(target))
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+
+    found = effects(editor.prior, known, read, judges.facenet, count, keep=store.get, version=version, tell=say)
+    names = list(dict.fromkeys([one.direction.about["trait"] for one in found if "trait" in one.direction.about]))
+    out.mkdir(parents=True, exist_ok=True)
+    face = editor.prior.broadcast(editor.prior.sample_w(1, torch.Generator().manual_seed(SEED), PSI))
+    pictures = {"entanglement.png": matrix_figure(found, names),
+                "sweeps.png": show_rows(sweeps(editor.prior, known, face), [f"{one:+g}" for one in SWEEP], inches=1.1)}
+    for name, figure in pictures.items():
+        with replacing(out / name) as temporary:
+            figure.savefig(temporary, dpi=100, format="png")
+        pyplot.close(figure)
+    tables = {"effects.csv": pandas.DataFrame([one.row() for one in found])}
+    if masked:
+        faces = prior_set(editor.prior, expert, masked + masked % 2, keep=store.get, tell=say)
+        tables["masked.csv"] = pandas.DataFrame([
+            one.row() for name, strength in MASKED.items()
+            for one in [masked_effect(editor, faces, name, strength, read, judges.facenet, masked, tell=say)]])
+    for name, table in tables.items():
+        with replacing(out / name) as temporary:
+            table.to_csv(temporary, index=False)
+        print(table.round(2).to_string(index=False))
+    for name in (*pictures, *tables):
+        print(out / name)
