@@ -17,7 +17,7 @@ from facemug_lib.errors import FacemugError
 from facemug_lib.faces.photos import pictures_in
 
 CALIBRATION_SEED = 13_000_000
-CALIBRATION_FACES = 48
+CALIBRATION_FACES = 24
 CHUNK = 8
 
 
@@ -25,7 +25,7 @@ def fit_command(data: Path, out: Path, faces: int | None = None, device: str = "
     """Fit, calibrate and write a direction for every trait, from the faces and codes of a `facemug synthesize` folder."""
     from facemug_lib.experts.student import ExpertStudent
     from facemug_lib.experts.traits import traits
-    from facemug_lib.faces.dataset import FaceFolder
+    from facemug_lib.faces.dataset import FaceFolder, read_square
     from facemug_lib.faces.prior import FacePrior
 
     _check_target(out)
@@ -37,9 +37,9 @@ def fit_command(data: Path, out: Path, faces: int | None = None, device: str = "
     count = len(source) if faces is None else min(faces, len(source))
     pieces, codes = [], []
     for start in range(0, count, CHUNK):
-        batch = source.draw(range(start, min(start + CHUNK, count)), 0)
-        pieces.append(traits(expert, batch.images))
-        codes.append(batch.codes.mean(1))
+        files = source.files[start : min(start + CHUNK, count)]  # in their own order: that of their seeds
+        pieces.append(traits(expert, torch.stack([read_square(path, 256) for path in files]).to(target) / 127.5 - 1))
+        codes.append(source.codes[start : start + len(files)].mean(1))
         if start // CHUNK % 40 == 39:
             print(f"{start + CHUNK} of {count} faces read", flush=True)
     samples = direction_fit.Samples(torch.cat(codes).cpu(), {name: torch.cat([one[name] for one in pieces]).cpu()

@@ -54,6 +54,19 @@ def multimodal_generator(metrics: dict[str, Any]) -> None:
     assert metrics["mean_shares"]["sketch × 0"]["sketch"] == 0
 
 
+def latent_directions(metrics: dict[str, Any]) -> None:
+    assert metrics["smile_accuracy"] > 0.9
+    for name, moved in metrics["own"].items():
+        assert 0.4 < moved < 1.8, f"{name} moves by {moved} standard deviations a unit"
+    assert min(metrics["identity"].values()) > 0.2
+    assert metrics["cosine_with_shipped"] > 0
+
+
+def incremental_editing(metrics: dict[str, Any]) -> None:
+    assert metrics["steps"] == 4 and metrics["changed_outside"] == 0
+    assert 0.05 < metrics["touched_share"] < 0.9
+
+
 def evaluation(metrics: dict[str, Any]) -> None:
     for scores in metrics["lpips"].values():
         assert scores["saved again"] < min(value for name, value in scores.items() if name != "saved again")
@@ -74,6 +87,8 @@ CHECKS: dict[str, tuple[Callable[[dict[str, Any]], None], str | None]] = {
     "03_style_encoder": (style_encoder, "encoder"),
     "04_latent_warping": (latent_warping, "warping"),
     "05_multimodal_generator": (multimodal_generator, "generator"),
+    "06_latent_directions": (latent_directions, None),
+    "08_incremental_editing": (incremental_editing, None),
     "09_evaluation": (evaluation, None),
     "90_expert_distillation": (expert_distillation, None),
 }
