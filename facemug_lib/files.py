@@ -9,6 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from facemug_lib.errors import FacemugError
+
+
+def require_folder(path: Path) -> None:
+    """Raise :class:`FacemugError` where the folder that ``path`` is to be written to does not exist."""
+    if not path.parent.is_dir():
+        raise FacemugError(f"no folder {path.parent}: make it first or write elsewhere")
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from facemug_lib.errors import FacemugError
+from facemug_lib.files import replacing
 
 if TYPE_CHECKING:
     import pandas
@@ -101,6 +102,15 @@ def _grid(pictures: Sequence[Sequence[Tensor]], row_names: Sequence[str], column
     for axis, title in zip(axes[0], column_names, strict=False):
         axis.set_title(title, fontsize=9)
     return figure
+
+
+def save_figure(figure: Figure, path: Path, dpi: float) -> None:
+    """Write a figure as PNG, whole or not at all, and let go of it."""
+    from matplotlib import pyplot
+
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=dpi, format="png")
+    pyplot.close(figure)
 
 
 def show_photo(photos: Mapping[str, np.ndarray], inches: float = 4.0) -> Figure:

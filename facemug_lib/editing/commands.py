@@ -17,7 +17,7 @@ from torch import Tensor
 from facemug_lib.devices import resolve_device
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.photos import WRITABLE, write_image
-from facemug_lib.files import replacing
+from facemug_lib.files import replacing, require_folder
 
 CHUNK = 8  # faces made at a time
 
@@ -142,7 +142,7 @@ def synthesize_command(count: int, out: Path, seed: int = 0, psi: float = 0.7, s
         seeds = [seed + number for number in numbers]
         paths = {name: [folder / f"{number:06d}.png" for number in numbers] for name, folder in folders.items()}
         if all(path.is_file() for files in paths.values() for path in files):
-            codes.append(prior.broadcast(_w_of_seeds(prior, seeds, psi)).cpu())
+            codes.append(prior.broadcast(prior.w_of_seeds(seeds, psi)).cpu())
             continue
         code, images = _faces_of_seeds(prior, seeds, psi, size)
         labels = expert.parse(images)
@@ -166,16 +166,10 @@ def synthesize_command(count: int, out: Path, seed: int = 0, psi: float = 0.7, s
 # -- helpers --------------------------------------------------------------------------------------------------------------
 
 
-def _w_of_seeds(prior: torch.nn.Module, seeds: Sequence[int], psi: float) -> Tensor:
-    """w [b,512]; a face depends on its own seed alone, whatever it is made together with."""
-    with torch.no_grad():
-        return torch.cat([prior.sample_w(1, torch.Generator().manual_seed(seed), psi) for seed in seeds])
-
-
 @torch.no_grad()
 def _faces_of_seeds(prior: torch.nn.Module, seeds: Sequence[int], psi: float, size: int) -> tuple[Tensor, Tensor]:
     """(codes [b,t,512], faces [b,3,size,size])."""
-    codes = prior.broadcast(_w_of_seeds(prior, seeds, psi))
+    codes = prior.broadcast(prior.w_of_seeds(seeds, psi))
     return codes, prior.synthesize(codes, size).float().clamp(-1, 1)
 
 
@@ -192,8 +186,7 @@ def _check_image_target(out: Path) -> None:
     """Fail before the work, not after it."""
     if out.suffix.lower() not in WRITABLE:
         raise FacemugError(f"cannot write {out.name or out}: the name must end in .png, .tif or .jpg")
-    if not out.parent.is_dir():
-        raise FacemugError(f"no folder {out.parent}: make it first or write elsewhere")
+    require_folder(out)
 
 
 def _unique_name(photo: Path, photos: Sequence[Path]) -> str:

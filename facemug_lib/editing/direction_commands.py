@@ -15,6 +15,7 @@ from facemug_lib.editing import direction_fit
 from facemug_lib.editing.directions import ReadTraits, load_directions, save_directions
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.photos import pictures_in
+from facemug_lib.files import require_folder
 
 CALIBRATION_SEED = 13_000_000
 CALIBRATION_FACES = 24
@@ -45,7 +46,7 @@ def fit_command(data: Path, out: Path, faces: int | None = None, device: str = "
     samples = direction_fit.Samples(torch.cat(codes).cpu(), {name: torch.cat([one[name] for one in pieces]).cpu()
                                                              for name in pieces[0]})
     seeds = range(CALIBRATION_SEED, CALIBRATION_SEED + CALIBRATION_FACES)
-    base = prior.broadcast(torch.cat([prior.sample_w(1, torch.Generator().manual_seed(seed)) for seed in seeds]))
+    base = prior.broadcast(prior.w_of_seeds(seeds))
     found = direction_fit.supervised(prior, samples, base, lambda images: traits(expert, images),
                                      lambda line: print(line, flush=True))
     made_with = data / "dataset.json"
@@ -137,5 +138,4 @@ def _labelled(table: Path) -> tuple[list[Path], list[float]]:
 def _check_target(out: Path) -> None:
     if out.suffix != ".safetensors":
         raise FacemugError(f"--out {out}: the name must end in .safetensors")
-    if not out.parent.is_dir():
-        raise FacemugError(f"no folder {out.parent}: make it first or write elsewhere")
+    require_folder(out)

@@ -136,9 +136,7 @@ class ReadTraits:
     def codes(self, prior: Any) -> Tensor:
         """w [n,512] of those faces."""
         n = len(next(iter(self.traits.values())))
-        z = torch.cat([torch.randn(1, CODE_DIM, generator=torch.Generator().manual_seed(self.seed + i)) for i in range(n)])
-        with torch.no_grad():
-            return prior.truncate(prior.map(z.to(prior.mean_w.device)), self.psi).cpu()
+        return prior.w_of_seeds(range(self.seed, self.seed + n), self.psi).cpu()
 
 
 def save_directions(path: Path | str, directions: Sequence[Direction], card: Mapping[str, Any],

@@ -27,9 +27,8 @@ from facemug_lib.editing.editor import Edit, Editor, EditResult
 from facemug_lib.editing.guidance import SIZE, Drawing, read_face
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import AlignedFace, crop_photo
-from facemug_lib.faces.photos import Photo, PhotoLike, read_photo, write_image
+from facemug_lib.faces.photos import Photo, PhotoLike, write_image
 from facemug_lib.files import replacing
-from facemug_lib.weights import weights_hash
 
 FORMAT: Literal["facemug edit script"] = "facemug edit script"
 VERSION = 1
@@ -258,7 +257,7 @@ class Replayer:
         """Make the enabled steps of a script, or the first ``upto`` of all its steps."""
         is_same = pixels_hash(self.face.photo) == script.photo.sha256
         notes = [] if is_same else ["another photo than the script's: what was drawn on that one is carried over by alignment"]
-        mine = weights_of(self.editor)
+        mine = self.editor.hashes()
         notes += [f"the weights of {name} are not those that the script was made with" for name, known in script.weights.items()
                   if name in mine and mine[name] != known]
         face, results, key = self.face, [], f"{script.photo.sha256} {script.photo.matrix}"
@@ -285,9 +284,7 @@ class Replayer:
             pictures, frame = pictures | _carried_over(pictures, record), "aligned"
         edit = Edit(face, seed=step.seed, guidance_frame=frame, attributes=step.attributes or None, **pictures)
         result = self.editor.edit_many([edit], influence=step.influence or None, refine=step.refine)[0]
-        photo = read_photo(result.paste_back())
-        photo = replace(photo, name=face.photo.name, icc_profile=face.photo.icc_profile)
-        return replace(face, photo=photo, image=crop_photo(photo, face.matrix, SIZE)), result
+        return face.repainted(result.paste_back()), result
 
 
 def _carried_over(pictures: Mapping[str, Any], record: PhotoRecord) -> dict[str, Any]:
@@ -296,11 +293,6 @@ def _carried_over(pictures: Mapping[str, Any], record: PhotoRecord) -> dict[str,
     matrix = np.array(record.matrix)
     drawing = Drawing(AlignedFace(crop_photo(blank, matrix, SIZE), blank, matrix), "photo")
     return {name: getattr(drawing, name)(picture) for name, picture in pictures.items() if name != "exemplar"}
-
-
-def weights_of(editor: Editor) -> dict[str, str]:
-    """SHA-256 of the networks of an editor, by name, as they are in memory."""
-    return {name: weights_hash(getattr(editor, name)) for name in ("prior", "encoder", "warping", "generator")}
 
 
 class History:

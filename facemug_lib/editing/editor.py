@@ -30,7 +30,7 @@ from facemug_lib.modalities.conditions import MODALITIES, Conditions, exemplar_i
 from facemug_lib.models.generator import RefinementGenerator
 from facemug_lib.models.latent_warping import LatentWarping
 from facemug_lib.models.style_encoder import StyleEncoder
-from facemug_lib.weights import load_module, weights_path
+from facemug_lib.weights import load_module, weights_hash, weights_path
 
 STAGES = {"prior_heads": "head", "style_encoder": "encoder", "latent_warping": "warping", "generator": "generator",
           "expert": "expert"}
@@ -117,6 +117,10 @@ class Editor:
             self._directions = load_directions()
         return self._directions
 
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of each network that an edit goes through, as it is in memory."""
+        return {name: weights_hash(getattr(self, name)) for name in ("prior", "encoder", "warping", "generator")}
+
     @classmethod
     def load(cls, device: str | torch.device = "auto", weights: Path | str | None = None) -> Editor:
         """The shipped networks. ``weights`` is a folder (a run's, say) whose files are taken instead where it has them."""
@@ -178,9 +182,9 @@ class Editor:
         with clock("paint"):
             unmoved, codes = codes, torch.cat([moved(one, wanted, self.directions) if wanted else one
                                                for one, wanted in zip(codes.split(1), strengths, strict=True)])
-            raw, contributions = self._paint(conditions, codes, influence)
+            raw, contributions, prior_image = self._paint(conditions, codes, influence)
             if refined is not None:  # the codes were fitted to the prior's own picture
-                raw = self.prior.synthesize(codes).float() if any(strengths) else refined.image
+                raw = prior_image
             if bool(is_altered.any()):
                 before = self._paint(conditions, unmoved, influence)[0] if refined is None else refined.image
                 raw = torch.where(is_altered[:, None, None, None], altered(photo, before, raw), raw)
@@ -214,12 +218,12 @@ class Editor:
         source = torch.lerp(self.prior.broadcast(w_z), w_e, share[:, None, None])
         return source + self.warping(source, w_x).float(), source, certainty
 
-    def _paint(self, conditions: Conditions, codes: Tensor, influence: Mapping[str, float]) -> tuple[Tensor, Tensor]:
-        """(I_out before compositing, contributions) from steps 6 to 8: bank, aggregation, refinement."""
+    def _paint(self, conditions: Conditions, codes: Tensor, influence: Mapping[str, float]) -> tuple[Tensor, Tensor, Tensor]:
+        """(I_out before compositing, contributions, the prior's picture) from steps 6 to 8: bank, aggregation, refinement."""
         prior_image, features = self.prior(codes)
         output = self.generator(conditions, codes, features, prior_image.float(),
                                 {name: weight for name, weight in influence.items() if name in MODALITIES} or None)
-        return output.image.float(), output.contributions
+        return output.image.float(), output.contributions, prior_image.float()
 
     def _refine(self, conditions: Conditions, photo: Tensor, codes: Tensor, source: Tensor, w_z: Tensor, certainty: Tensor,
                 exemplars: Exemplars | None, influence: Mapping[str, float], steps: int, settings: RefineSettings | None,

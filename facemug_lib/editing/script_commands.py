@@ -16,13 +16,12 @@ from facemug_lib.editing.edit_script import (
     Step,
     photo_record,
     pixels_hash,
-    weights_of,
 )
 from facemug_lib.editing.editor import Editor
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import AlignedFace, open_face
 from facemug_lib.faces.photos import pictures_in, write_image
-from facemug_lib.files import replacing
+from facemug_lib.files import replacing, require_folder
 
 
 @dataclass(eq=False)
@@ -38,10 +37,9 @@ class Recording:
         """A new script, or an existing one for the same photo, whose steps are made first."""
         if path.suffix != ".json":
             raise FacemugError(f"--script-out {path}: the name must end in .json")
-        if not path.parent.is_dir():
-            raise FacemugError(f"no folder {path.parent}: make it first or write elsewhere")
+        require_folder(path)
         if not path.is_file():
-            fresh = EditScript(photo=photo_record(face), weights=weights_of(editor), device=machine(editor.device)["device"])
+            fresh = EditScript(photo=photo_record(face), weights=editor.hashes(), device=machine(editor.device)["device"])
             return cls(path, fresh, Replayed(face, [], []))
         script = EditScript.read(path)
         if script.photo.sha256 != pixels_hash(face.photo):

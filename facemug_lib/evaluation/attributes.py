@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from facemug_lib.editing.directions import Direction, moved
 from facemug_lib.editing.editor import Edit, Editor
 from facemug_lib.evaluation.metrics import Score, average, cosine
-from facemug_lib.evaluation.protocols import EDIT_SEEDS, Keep, Progress, TestSet, as_8_bit
+from facemug_lib.evaluation.protocols import EDIT_SEEDS, Keep, Progress, TestSet, as_8_bit, keep_nothing
 from facemug_lib.evaluation.store import Arrays, digest
 from facemug_lib.weights import weights_hash
 
@@ -31,10 +31,6 @@ CHUNK = 20
 
 Read = Callable[[Tensor], Mapping[str, Tensor]]
 """Faces [b,3,256,256] → trait → [b]."""
-
-
-def _just_make(description: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
-    return make()
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +58,7 @@ class Effect:
 
 
 def effects(prior: nn.Module, directions: Sequence[Direction], read: Read, identity: Callable[[Tensor], Tensor], count: int = 500,
-            strength: float = 1.0, deviations: Mapping[str, float] | None = None, keep: Keep = _just_make,
+            strength: float = 1.0, deviations: Mapping[str, float] | None = None, keep: Keep = keep_nothing,
             version: Mapping[str, Any] | None = None, tell: Progress = lambda line: None) -> list[Effect]:
     """Move ``count`` unseen faces by ``strength`` along each direction and read everything before and after; rows per unit.
 
@@ -78,7 +74,7 @@ def effects(prior: nn.Module, directions: Sequence[Direction], read: Read, ident
     after: dict[str, list[Arrays]] = {one.name: [] for one in directions}
     for start in range(0, count, CHUNK):
         seeds = range(SEED + start, SEED + min(start + CHUNK, count))
-        codes = prior.broadcast(torch.cat([prior.sample_w(1, torch.Generator().manual_seed(seed), PSI) for seed in seeds]))
+        codes = prior.broadcast(prior.w_of_seeds(seeds, PSI))
         before.append(keep(described("faces", start, codes), lambda codes=codes: _measured(prior, codes, read, identity)))
         for one in directions:
             there = moved(codes, {one.name: strength}, {one.name: one})
@@ -208,7 +204,6 @@ def sweeps(prior: nn.Module, directions: Sequence[Direction], codes: Tensor,
 def measure_command(out: Path, file: Path | None = None, count: int = 500, masked: int = 0, device: str = "auto") -> None:
     """Write effects.csv, entanglement.png, sweeps.png and, with ``masked`` faces, masked.csv to ``out``."""
     import pandas
-    from matplotlib import pyplot
 
     from facemug_lib.devices import resolve_device
     from facemug_lib.editing.directions import load_directions
@@ -219,7 +214,7 @@ def measure_command(out: Path, file: Path | None = None, count: int = 500, maske
     from facemug_lib.experts import traits as traits_module
     from facemug_lib.experts.student import ExpertStudent
     from facemug_lib.files import replacing
-    from facemug_lib.plotting import show_rows
+    from facemug_lib.plotting import save_figure, show_rows
 
     target = resolve_device(device)
     known = list(load_directions(file).values())
@@ -236,13 +231,11 @@ def measure_command(out: Path, file: Path | None = None, count: int = 500, maske
     found = effects(editor.prior, known, read, judges.facenet, count, keep=store.get, version=version, tell=say)
     names = list(dict.fromkeys([one.direction.about["trait"] for one in found if "trait" in one.direction.about]))
     out.mkdir(parents=True, exist_ok=True)
-    face = editor.prior.broadcast(editor.prior.sample_w(1, torch.Generator().manual_seed(SEED), PSI))
+    face = editor.prior.broadcast(editor.prior.w_of_seeds([SEED], PSI))
     pictures = {"entanglement.png": matrix_figure(found, names),
                 "sweeps.png": show_rows(sweeps(editor.prior, known, face), [f"{one:+g}" for one in SWEEP], inches=1.1)}
     for name, figure in pictures.items():
-        with replacing(out / name) as temporary:
-            figure.savefig(temporary, dpi=100, format="png")
-        pyplot.close(figure)
+        save_figure(figure, out / name, 100)
     tables = {"effects.csv": pandas.DataFrame([one.row() for one in found])}
     if masked:
         faces = prior_set(editor.prior, expert, masked + masked % 2, keep=store.get, tell=say)

@@ -33,6 +33,7 @@ from facemug_lib.evaluation.report import report
 from facemug_lib.evaluation.settings import PAPER_TABLES, TABLE_NOTES, Guided
 from facemug_lib.evaluation.store import Store, code_hash
 from facemug_lib.files import replacing
+from facemug_lib.plotting import save_figure
 
 PARTS = ("completion", "paper", "guidance", "subsets", "warping", "incremental")
 """What an evaluation consists of; :func:`evaluate` takes any of them."""
@@ -224,8 +225,6 @@ def _follow(runner: Runner, fingerprint: dict[str, Any], protocols: Sequence[tup
 
 def write(evaluation: Evaluation, out: Path) -> list[Path]:
     """results.json, tables.md, scores.csv and contact_sheet.png in ``out``; the files written."""
-    from matplotlib import pyplot
-
     out.mkdir(parents=True, exist_ok=True)
     files = {"results.json": json.dumps(_plain(evaluation.results), indent=1) + "\n", "tables.md": report(evaluation.results)}
     all_rows = [row for part in ("compared", *PARTS) for row in evaluation.results.get(part, [])]
@@ -236,10 +235,7 @@ def write(evaluation: Evaluation, out: Path) -> list[Path]:
             temporary.write_text(text, encoding="utf-8")
         written.append(out / name)
     if any("pictures" in one.arrays for one in evaluation.measured):
-        figure = tables.contact_sheet(evaluation.test_sets, evaluation.measured)
-        with replacing(out / "contact_sheet.png") as temporary:
-            figure.savefig(temporary, dpi=130, format="png")
-        pyplot.close(figure)
+        save_figure(tables.contact_sheet(evaluation.test_sets, evaluation.measured), out / "contact_sheet.png", 130)
         written.append(out / "contact_sheet.png")
     return written
 

@@ -17,7 +17,7 @@ from facemug_lib.editing.editor import Editor
 from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation.guided import maps_of, planned
 from facemug_lib.evaluation.protocols import EDIT_SEEDS, Progress, TestSet
-from facemug_lib.plotting import guidance_picture, show_rows
+from facemug_lib.plotting import guidance_picture, save_figure, show_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -117,12 +117,9 @@ def sheet(edits: Sequence[GalleryEdit]) -> Figure:
 def gallery_command(count: int, out: Path, photos: Path | None = None, refine: int = 0, weights: Path | None = None,
                     device: str = "auto") -> None:
     """Write the sheet of ``count`` edits of sampled faces, or of the faces in the folder ``photos``, to ``out``."""
-    from matplotlib import pyplot
-
     from facemug_lib.devices import resolve_device
     from facemug_lib.evaluation.protocols import folder_set, prior_set
     from facemug_lib.experts.student import ExpertStudent
-    from facemug_lib.files import replacing
 
     target = resolve_device(device)
     editor, expert = Editor.load(target, weights), ExpertStudent.load(target)
@@ -131,7 +128,5 @@ def gallery_command(count: int, out: Path, photos: Path | None = None, refine: i
                 else folder_set(photos, expert, faces, device=target, tell=print))
     figure = sheet(gallery(editor, test_set, count, refine, print))
     out.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(out) as temporary:
-        figure.savefig(temporary, dpi=90, format="png")
-    pyplot.close(figure)
+    save_figure(figure, out, 90)
     print(out)

@@ -21,7 +21,7 @@ from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation import metrics
 from facemug_lib.evaluation.judges import Judges
 from facemug_lib.evaluation.metrics import Score
-from facemug_lib.evaluation.protocols import Cases, Keep, Progress, TestSet, as_8_bit, edit_groups
+from facemug_lib.evaluation.protocols import Cases, Keep, Progress, TestSet, as_8_bit, edit_groups, keep_nothing
 from facemug_lib.evaluation.store import Arrays, digest
 from facemug_lib.modalities.colour import region_mean
 from facemug_lib.modalities.sketch import pencil_sketch
@@ -46,7 +46,7 @@ class GuidedProtocol(Protocol):
     def rows(self, measured: Mapping[str, Arrays], indices: Sequence[int]) -> list[Row]: ...
 
 
-def run(protocol: GuidedProtocol, count: int, keep: Keep = lambda description, make: make(),
+def run(protocol: GuidedProtocol, count: int, keep: Keep = keep_nothing,
         tell: Progress = lambda line: None) -> list[Row]:
     """The rows of ``protocol`` over faces 0 … ``count`` − 1, in chunks at fixed places: a larger count reuses what is kept."""
     if count < 1:

@@ -18,8 +18,7 @@ from facemug_lib.evaluation.guided import Row, arrays, averages, maps_of, planne
 from facemug_lib.evaluation.judges import Judges
 from facemug_lib.evaluation.protocols import EDIT_SEEDS, SIZE, TestSet, as_8_bit, edit_groups, to_pixels
 from facemug_lib.evaluation.store import Arrays, digest
-from facemug_lib.faces.alignment import crop_photo, open_face
-from facemug_lib.faces.photos import read_photo
+from facemug_lib.faces.alignment import open_face
 from facemug_lib.modalities import masks
 
 
@@ -157,8 +156,7 @@ class PhotoProtocol:
             plan, holes = script.edits(step, face.image)
             made.append(self.editor.edit_many([replace(plan[0], face=face)])[0].paste_back())
             unions.append(unions[-1] | face.mask_to_photo(holes))
-            photo = read_photo(made[-1])
-            face = replace(face, photo=photo, image=crop_photo(photo, face.matrix, SIZE))
+            face = face.repainted(made[-1])
         return made[1:], unions[1:]
 
     def measure(self, unit: str, indices: Sequence[int]) -> Arrays:

@@ -64,9 +64,8 @@ class Facemug:
         self.names = ("FACEMUG", f"FACEMUG + {refine} steps") if refine else ("FACEMUG",)
 
     def describe(self) -> dict[str, Any]:
-        networks = {name: weights_hash(getattr(self.editor, name)) for name in ("prior", "encoder", "warping", "generator")}
         code = code_hash(Facemug, editor_module, blending, prior_module, style_encoder, latent_warping, generator)
-        description = {"method": "FACEMUG", "weights": networks, "code": code, "psi": editor_module.PSI}
+        description = {"method": "FACEMUG", "weights": self.editor.hashes(), "code": code, "psi": editor_module.PSI}
         if self.refine:
             description["refine"] = {"steps": self.refine} | _refining(self.editor, refine.RefineSettings())
         return description

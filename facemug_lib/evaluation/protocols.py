@@ -46,6 +46,11 @@ Keep = Callable[[Mapping[str, Any], Callable[[], Arrays]], Arrays]
 """``keep(description, make)``: the arrays of a description, from wherever they are kept, or made: as ``Store.get``."""
 
 
+def keep_nothing(description: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
+    """The :data:`Keep` of who has nowhere to keep anything."""
+    return make()
+
+
 def as_8_bit(images: Tensor) -> Tensor:
     """Round pictures in [-1,1] to what an 8-bit file keeps: what is judged is what could be saved."""
     return (images.float().clamp(-1, 1) * 127.5 + 127.5).round() / 127.5 - 1
@@ -163,7 +168,7 @@ def rows_of(family: str, index: int) -> tuple[str, ...]:
 
 
 def prior_set(prior: nn.Module, expert: nn.Module, count: int, spare: int = 0,
-              keep: Keep = lambda description, make: make(), tell: Progress = lambda line: None) -> TestSet:
+              keep: Keep = keep_nothing, tell: Progress = lambda line: None) -> TestSet:
     """The prior's first ``count`` test faces (seeds 0, 1, …; never trained on), and ``spare`` others from seed 500,000 on.
 
     ``keep`` finds what was sampled before, as :meth:`facemug_lib.evaluation.store.Store.get` does.

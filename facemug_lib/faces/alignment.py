@@ -7,7 +7,7 @@ that puts eyes and mouth at fixed places. FFHQ reads them off 68 points; here th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -56,6 +56,11 @@ class AlignedFace:
     def crop_landmarks(self) -> np.ndarray | None:
         """The landmarks [106, 2] in crop coordinates."""
         return None if self.landmarks is None else transform_points(self.matrix, self.landmarks)
+
+    def repainted(self, pixels: np.ndarray) -> AlignedFace:
+        """The same face, under the same alignment, in an edited photo given as pixels like :attr:`original`."""
+        photo = replace(self.photo, pixels=pixels)
+        return replace(self, photo=photo, image=crop_photo(photo, self.matrix, self.size))
 
     def to_crop(self, guidance: PhotoLike, interpolation: Interpolation = "area") -> np.ndarray:
         """Bring a guidance image drawn on the photo into the crop: [size, size] or [size, size, c], the input's dtype.

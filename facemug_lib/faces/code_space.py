@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -58,6 +60,11 @@ class CodeSpace(nn.Module):
         """Draw ``count`` codes w [count, 512] on the prior's device, from a CPU ``generator``: the same faces anywhere."""
         z = torch.randn(count, CODE_DIM, generator=generator)
         return self.truncate(self.map(z.to(self.mean_w.device)), psi)
+
+    @torch.no_grad()
+    def w_of_seeds(self, seeds: Iterable[int], psi: float = 0.7) -> Tensor:
+        """w [n, 512] of the faces with these seeds; one depends on its own seed alone, whatever it is made together with."""
+        return torch.cat([self.sample_w(1, torch.Generator().manual_seed(seed), psi) for seed in seeds])
 
     def broadcast(self, w: Tensor) -> Tensor:
         """Repeat w [b, 512] for every layer: codes [b, num_codes, 512]."""

@@ -16,7 +16,7 @@ import PIL.Image
 import torch
 
 from facemug_lib.errors import FacemugError
-from facemug_lib.files import replacing
+from facemug_lib.files import replacing, require_folder
 
 MIN_SIDE = 32
 READABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
@@ -216,8 +216,7 @@ def write_image(path: str | os.PathLike[str], image: PhotoLike, *, icc_profile: 
     kind = WRITABLE.get(path.suffix.lower())
     if kind is None:
         raise FacemugError(f"cannot write {path.name}: the name must end in .png, .tif or .jpg")
-    if not path.parent.is_dir():
-        raise FacemugError(f"no folder {path.parent}: make it first or write elsewhere")
+    require_folder(path)
     pixels, profile = _plain_pixels(image)
     data = _encode(pixels, kind, icc_profile or profile, path.name)
     try:
