@@ -144,7 +144,7 @@ def run(
 
 @app.command()
 def train(
-    stage: Annotated[str, typer.Argument(metavar="STAGE", help="head, expert, encoder, warping or generator.")],
+    stage: Annotated[str, typer.Argument(metavar="STAGE", help="head, expert, encoder, warping, generator or text.")],
     profile: Annotated[Profile, typer.Option(help="Preset of sizes, durations and loss weights.")] = Profile.smoke,
     images: Annotated[int | None, typer.Option(min=1, help="Stop when this many images have been seen.")] = None,
     minutes: Annotated[float | None, typer.Option(min=0.0, help="Stop, with a checkpoint, after this many minutes.")] = None,
@@ -181,6 +181,11 @@ def edit(
     attribute: Annotated[list[str] | None, typer.Option(
         metavar="NAME=STRENGTH", help="Change an attribute, by standard deviations; repeatable. `facemug directions list` names "
         "them.")] = None,
+    text: Annotated[str | None, typer.Option(help="How the face shall look: \"an old man\", \"blond hair\".")] = None,
+    text_source: Annotated[str, typer.Option("--text-from", help="What it is now, as far as the text changes it.")] = "a person",
+    text_steps: Annotated[int, typer.Option(min=1, help="Most steps in which the text is followed.")] = 40,
+    text_model: Annotated[str, typer.Option(metavar="small|ARCHITECTURE:WEIGHTS", help="The shipped text–image model, or one of "
+                                            "open_clip's with a published name or a file of weights.")] = "small",
     refine: Annotated[int, typer.Option(min=0, help="Steps of latent optimisation; 0 is feed-forward only.")] = 0,
     seed: Seed = 0,
     face: Face = None,
@@ -197,6 +202,7 @@ def edit(
 
     Example: facemug edit photo.jpg --mask mask.png --sketch strokes.png --refine 100 --out edited.png
     Example: facemug edit photo.jpg --mask mask.png --attribute smile=2 --attribute age=-1 --refine 40 --out edited.png
+    Example: facemug edit photo.jpg --mask hair.png --text "blond hair" --text-from "black hair" --refine 40 --out edited.png
     """
     from facemug_lib.editing.commands import edit_command
 
@@ -204,7 +210,7 @@ def edit(
                  refine=refine, seed=seed, face=face, guidance_frame=guidance_frame.value,
                  attributes=_numbers(attribute or [], "--attribute", "smile=1.5"),
                  influence=_numbers(influence or [], "--influence", "sketch=0.5"), weights=weights, device=device,
-                 script_out=script_out)
+                 script_out=script_out, text=text, text_source=text_source, text_steps=text_steps, text_model=text_model)
 
 
 @app.command()

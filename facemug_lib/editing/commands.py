@@ -26,7 +26,8 @@ def edit_command(photo: Path, mask: Path, out: Path, sketch: Path | None = None,
                  colour: Path | None = None, exemplar: Path | None = None, refine: int = 0, seed: int = 0,
                  face: int | None = None, guidance_frame: str = "photo", attributes: Mapping[str, float] | None = None,
                  influence: Mapping[str, float] | None = None, weights: Path | None = None,
-                 device: str = "auto", script_out: Path | None = None) -> None:
+                 device: str = "auto", script_out: Path | None = None, text: str | None = None, text_source: str = "a person",
+                 text_steps: int = 40, text_model: str = "small") -> None:
     """Edit one photo and write it at its full size; ``script_out`` records the edit, after the steps that are there already."""
     from facemug_lib.editing.editor import Editor
     from facemug_lib.editing.script_commands import Recording
@@ -40,7 +41,8 @@ def edit_command(photo: Path, mask: Path, out: Path, sketch: Path | None = None,
     recording = Recording.start(script_out, editor, aligned) if script_out is not None else None
     aligned = aligned if recording is None else recording.replayed.face
     result = editor.edit(aligned, mask, sketch=sketch, semantics=semantics, colour=colour, exemplar=exemplar,
-                         attributes=attributes, influence=influence, refine=refine, seed=seed, guidance_frame=guidance_frame)
+                         attributes=attributes, influence=influence, refine=refine, seed=seed, guidance_frame=guidance_frame,
+                         text=text, text_source=text_source, text_steps=text_steps, text_model=text_model)
     edited = result.paste_back()
     changed = edited != aligned.original
     changed = int((changed if changed.ndim == 2 else changed.any(axis=2)).sum())
@@ -48,12 +50,16 @@ def edit_command(photo: Path, mask: Path, out: Path, sketch: Path | None = None,
     drawn = {"sketch": sketch, "semantics": semantics, "colour": colour, "exemplar": exemplar}
     if recording is not None:
         recording.keep({"mask": mask} | drawn, attributes=dict(attributes or {}), influence=dict(influence or {}), refine=refine,
-                       seed=seed, guidance_frame=guidance_frame)
+                       seed=seed, guidance_frame=guidance_frame, text=text or "", text_source=text_source,
+                       text_steps=text_steps, text_model=text_model)
     guidance = [name for name, path in drawn.items() if path is not None]
     guidance += [f"{name} {strength:+g}" for name, strength in (attributes or {}).items()]
+    guidance += [repr(text)] if text else []
     steps = f", {refine} refinement steps" if refine else ""
     parts = ", ".join(f"{part} {seconds:.2f}" for part, seconds in result.timings.items())
     print(f"edited {photo.name} with {' and '.join(guidance) if guidance else 'no guidance'}{steps}, seed {seed}")
+    if result.followed is not None:
+        print(f"text followed for {len(result.followed.losses) - 1} steps, agreement {result.followed.agreement:.2f} (1 is all)")
     print(f"{result.seconds:.1f} s on {editor.device} ({parts})")
     print(f"{changed:,} of {aligned.photo.width * aligned.photo.height:,} pixels changed, all inside the mask: {out}")
     if recording is not None:

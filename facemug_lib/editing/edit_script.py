@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from facemug_lib.editing.editor import Edit, Editor, EditResult
 from facemug_lib.editing.guidance import SIZE, Drawing, read_face
+from facemug_lib.editing.text import SOURCE
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import AlignedFace, crop_photo
 from facemug_lib.faces.photos import Photo, PhotoLike, write_image
@@ -57,6 +58,10 @@ class Step(_Model):
     colour: Reference | None = None
     exemplar: Reference | None = None
     attributes: dict[str, Strength] = {}
+    text: Annotated[str, StringConstraints(max_length=1000)] = ""
+    text_source: Annotated[str, StringConstraints(min_length=1, max_length=1000)] = SOURCE
+    text_steps: Annotated[int, Field(ge=1, le=10_000)] = 40
+    text_model: Annotated[str, StringConstraints(pattern=r"^[\w.-]+(:[\w-]+)?$")] = "small"  # never a file
     influence: dict[str, Influence] = {}
     refine: Annotated[int, Field(ge=0, le=10_000)] = 0
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
@@ -282,8 +287,10 @@ class Replayer:
         frame = step.guidance_frame
         if frame == "photo" and not is_same:
             pictures, frame = pictures | _carried_over(pictures, record), "aligned"
-        edit = Edit(face, seed=step.seed, guidance_frame=frame, attributes=step.attributes or None, **pictures)
-        result = self.editor.edit_many([edit], influence=step.influence or None, refine=step.refine)[0]
+        edit = Edit(face, seed=step.seed, guidance_frame=frame, attributes=step.attributes or None, text=step.text or None,
+                    text_source=step.text_source, **pictures)
+        result = self.editor.edit_many([edit], influence=step.influence or None, refine=step.refine, text_steps=step.text_steps,
+                                       text_model=step.text_model)[0]
         return face.repainted(result.paste_back()), result
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,9 @@ from facemug_lib.editing.blending import altered, blend
 from facemug_lib.editing.directions import Direction, checked_strengths, load_directions, moved
 from facemug_lib.editing.guidance import Drawing, FaceLike, Picture, read_exemplar, read_face
 from facemug_lib.editing.refine import Experts, Progress, Refined, RefineSettings, refine
+from facemug_lib.editing.text import SOURCE, Followed, TextEditSettings, follow
 from facemug_lib.errors import FacemugError
+from facemug_lib.experts.text_image import TextImage, load_text_image
 from facemug_lib.faces.alignment import AlignedFace, Frame
 from facemug_lib.faces.prior import FacePrior, PictureHeads
 from facemug_lib.modalities.conditions import MODALITIES, Conditions, exemplar_input
@@ -33,7 +35,7 @@ from facemug_lib.models.style_encoder import StyleEncoder
 from facemug_lib.weights import load_module, weights_hash, weights_path
 
 STAGES = {"prior_heads": "head", "style_encoder": "encoder", "latent_warping": "warping", "generator": "generator",
-          "expert": "expert"}
+          "expert": "expert", "text_image": "text"}
 """Which training stage makes which weights."""
 PSI = 0.7  # truncation of the random code
 INFLUENCES = (*MODALITIES, "exemplar")
@@ -45,8 +47,9 @@ class Edit:
 
     Pictures are paths, PIL images, arrays or tensors (:mod:`facemug_lib.editing.guidance` says what each means), in the
     coordinates of ``guidance_frame``. ``seed`` decides what neither the photo nor the guidance does. ``attributes``: name →
-    strength, 1 = one standard deviation of it over faces (:mod:`facemug_lib.editing.directions`); given alone, the person stays
-    who they are, and what lies under the mask is altered instead of made anew.
+    strength, 1 = one standard deviation of it over faces (:mod:`facemug_lib.editing.directions`). ``text`` says how the face
+    shall look and ``text_source`` what it is now, as far as that matters (:mod:`facemug_lib.editing.text`). Given alone or
+    together, these two leave the person who they are: what lies under the mask is altered instead of made anew.
     """
 
     face: FaceLike
@@ -58,6 +61,8 @@ class Edit:
     seed: int = 0
     guidance_frame: Frame = "photo"
     attributes: Mapping[str, float] | None = None
+    text: str | None = None
+    text_source: str = SOURCE
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +72,8 @@ class EditResult:
     image [1,3,256,256] in [-1,1]: the aligned face with the edit; outside the mask it is the photo's crop bit for bit.
     raw [1,3,256,256]: the whole picture as painted. codes [1,t,512]: what it was painted from. contributions
     [1,4,256,256]: each modality's share of every point (Eq. 16). known_loss [steps+1]: the refinement's error on the known
-    pixels. seconds, timings: the wall time, in all and by part; of edits made together, that of all of them.
+    pixels. followed: how a text was followed. seconds, timings: the wall time, in all and by part; of edits made together, that
+    of all of them.
     """
 
     image: Tensor
@@ -78,6 +84,7 @@ class EditResult:
     face: AlignedFace
     photo_mask: Picture | None  # as given, where it was drawn on the photo
     known_loss: Tensor | None = None
+    followed: Followed | None = None
     timings: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -102,13 +109,16 @@ class Editor:
 
     def __init__(self, prior: nn.Module, encoder: nn.Module, warping: nn.Module, generator: nn.Module, *,
                  device: torch.device | str = "cpu", experts: Callable[[bool, bool], Experts] | None = None,
-                 directions: Mapping[str, Direction] | None = None) -> None:
+                 directions: Mapping[str, Direction] | None = None,
+                 text_models: Mapping[str, TextImage] | None = None) -> None:
         """Networks frozen, in evaluation mode and on ``device``. ``experts(parser, identity)`` gives the judges for refining;
-        ``directions`` are what attributes can be named, the shipped ones by default."""
+        ``directions`` are what attributes can be named, the shipped ones by default; ``text_models`` are text–image models
+        that are at hand already, by name."""
         self.prior, self.encoder, self.warping, self.generator = prior, encoder, warping, generator
         self.device = torch.device(device)
         self._experts = experts
         self._directions = directions
+        self._text_models = dict(text_models or {})
 
     @property
     def directions(self) -> Mapping[str, Direction]:
@@ -139,25 +149,32 @@ class Editor:
     def edit(self, face: FaceLike, mask: Picture, sketch: Picture | None = None, semantics: Picture | None = None,
              colour: Picture | None = None, exemplar: FaceLike | None = None, attributes: Mapping[str, float] | None = None,
              influence: Mapping[str, float] | None = None, refine: int = 0, seed: int = 0, guidance_frame: Frame = "photo",
+             text: str | None = None, text_source: str = SOURCE, text_steps: int = 40, text_model: str = "small",
              progress: Progress | None = None) -> EditResult:
         """Edit ``face`` (a photo, an :class:`AlignedFace`, or a tensor [1,3,256,256] of an aligned one) where ``mask`` is white.
 
         ``influence``: modality (image, sketch, semantics, colour, exemplar) → weight from 0 (ignored) over 1 to 2. ``refine``:
-        steps of latent optimisation on top of the feed-forward pass. ``progress`` is called with (step, steps). The other
-        arguments are those of :class:`Edit`. Raises :class:`FacemugError` for anything that does not fit.
+        steps of latent optimisation on top of the feed-forward pass. ``text_steps``: most steps in which a text is followed, as
+        the text–image model called ``text_model`` understands it (``"small"``, or open_clip's ``ARCHITECTURE:WEIGHTS``).
+        ``progress`` is called with (step, steps). The other arguments are those of :class:`Edit`. Raises :class:`FacemugError`
+        for anything that does not fit.
         """
-        only = Edit(face, mask, sketch, semantics, colour, exemplar, seed, guidance_frame, attributes)
-        return self.edit_many([only], influence=influence, refine=refine, progress=progress)[0]
+        only = Edit(face, mask, sketch, semantics, colour, exemplar, seed, guidance_frame, attributes, text, text_source)
+        return self.edit_many([only], influence=influence, refine=refine, text_steps=text_steps, text_model=text_model,
+                              progress=progress)[0]
 
     @torch.no_grad()
     def edit_many(self, edits: Sequence[Edit], *, influence: Mapping[str, float] | None = None, refine: int = 0,
-                  settings: RefineSettings | None = None, progress: Progress | None = None) -> list[EditResult]:
-        """Make several edits in one batch, of one face or of many: much cheaper than one by one when refining."""
+                  settings: RefineSettings | None = None, text_steps: int = 40, text_model: str = "small",
+                  text_settings: TextEditSettings | None = None, progress: Progress | None = None) -> list[EditResult]:
+        """Make several edits in one batch, of one face or of many: much cheaper than one by one when refining. Texts are
+        followed one after the other."""
         if not edits:
             raise FacemugError("no edit was given: pass at least one")
         if refine < 0:
             raise FacemugError(f"{refine} refinement steps: use 0 or more")
         influence = _checked_influence(influence)
+        words = self._checked_texts(edits, text_model)
         clock = _Clock(self.device)
         with clock("read"):
             inputs = [_read(edit, influence) for edit in edits]
@@ -166,8 +183,8 @@ class Editor:
             conditions = _stack([one.conditions for one in inputs]).to(self.device)
             exemplars = _stack_exemplars([one.exemplar for one in inputs], self.device)
             # Where attributes are all that is asked for, the face under the mask is known, and stays whose it is.
-            is_altered = torch.tensor([bool(wanted) and one.is_unguided for wanted, one in zip(strengths, inputs, strict=True)])
-            is_altered = is_altered.to(self.device)
+            is_altered = torch.tensor([one.is_unguided and bool(wanted or edit.text)
+                                       for wanted, one, edit in zip(strengths, inputs, edits, strict=True)], device=self.device)
             shown = _unmasked(conditions, photo, is_altered)
         with clock("encode"):
             draws = [torch.Generator().manual_seed(edit.seed) for edit in edits]
@@ -179,21 +196,43 @@ class Editor:
                 refined = self._refine(shown, photo, codes, source, w_z, certainty, exemplars, influence, refine, settings,
                                        progress)
                 codes = refined.codes
+        followed: list[Followed | None] = [None] * len(edits)
         with clock("paint"):
             unmoved, codes = codes, torch.cat([moved(one, wanted, self.directions) if wanted else one
                                                for one, wanted in zip(codes.split(1), strengths, strict=True)])
-            raw, contributions, prior_image = self._paint(conditions, codes, influence)
-            if refined is not None:  # the codes were fitted to the prior's own picture
-                raw = prior_image
+            before = None
             if bool(is_altered.any()):
                 before = self._paint(conditions, unmoved, influence)[0] if refined is None else refined.image
-                raw = torch.where(is_altered[:, None, None, None], altered(photo, before, raw), raw)
+
+            def shown_as(raw: Tensor, first: int = 0) -> Tensor:
+                """What is painted under the mask of edits ``first`` …: the raw picture, or the face altered by it."""
+                which = slice(first, first + len(raw))
+                if before is None:
+                    return raw
+                return torch.where(is_altered[which, None, None, None], altered(photo[which], before[which], raw), raw)
+
+            def painted(place: int, codes: Tensor) -> Tensor:
+                """Edit ``place`` as it would look with these codes, but for the seam."""
+                one = _one(conditions, place)
+                raw = self.prior.synthesize(codes, 256).float() if refined else self._paint(one, codes, influence)[0]
+                return one.composite(shown_as(raw, place).clamp(-1, 1), photo[place : place + 1])
+
+        if words is not None:
+            with clock("text"):
+                followed = [self._follow(partial(painted, place), codes[place : place + 1], edit, words, text_steps,
+                                         text_settings, progress) if edit.text else None for place, edit in enumerate(edits)]
+                codes = torch.cat([one if how is None else how.codes for one, how in zip(codes.split(1), followed, strict=True)])
+        with clock("paint"):
+            raw, contributions, prior_image = self._paint(conditions, codes, influence)
+            # Refined codes were fitted to the prior's own picture.
+            raw = shown_as(raw if refined is None else prior_image)
         with clock("blend"):
             image = blend(raw.clamp(-1, 1), photo, conditions.mask)
             image = conditions.composite(image, photo)
         return [
             EditResult(image[i : i + 1], raw[i : i + 1], codes[i : i + 1], _one(conditions, i), contributions[i : i + 1],
-                       one.face, one.photo_mask, None if refined is None else refined.known_loss[:, i], dict(clock.seconds))
+                       one.face, one.photo_mask, None if refined is None else refined.known_loss[:, i], followed[i],
+                       dict(clock.seconds))
             for i, one in enumerate(inputs)
         ]
 
@@ -239,6 +278,23 @@ class Editor:
                           anchor=anchor, exemplar=None if exemplars is None else exemplars.images,
                           has_exemplar=None if exemplars is None else exemplars.given, influence=influence,
                           settings=settings, progress=progress, show=progress is None)
+
+    def _checked_texts(self, edits: Sequence[Edit], name: str) -> TextImage | None:
+        """The text–image model if any edit has a text; all texts are tried on it before anything else is done."""
+        texts = [text for edit in edits if edit.text for text in (edit.text, edit.text_source)]
+        if not texts:
+            return None
+        if name not in self._text_models:
+            self._text_models[name] = load_text_image(name, self.device)
+        self._text_models[name].embed_texts(texts)
+        return self._text_models[name]
+
+    def _follow(self, paint: Callable[[Tensor], Tensor], codes: Tensor, edit: Edit, words: TextImage, steps: int,
+                settings: TextEditSettings | None, progress: Progress | None) -> Followed:
+        settings = settings or TextEditSettings()
+        identity = self.experts(parser=False, identity=True).identity if settings.identity else None
+        return follow(paint, codes, words, edit.text, edit.text_source, steps=steps, seed=edit.seed, identity=identity,
+                      settings=settings, progress=progress)
 
     def experts(self, parser: bool, identity: bool) -> Experts:
         """The judges for refining: LPIPS-VGG, and the parser and the identity network if asked for; loaded once."""
@@ -388,4 +444,4 @@ class _Clock:
         yield
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-        self.seconds[part] = time.perf_counter() - started
+        self.seconds[part] = self.seconds.get(part, 0.0) + time.perf_counter() - started

@@ -31,6 +31,14 @@ def traits(expert: ExpertStudent, images: Tensor) -> dict[str, Tensor]:
     return dict(output.attributes) | skin_traits(images, output.semantics.argmax(1))
 
 
+@torch.no_grad()
+def all_traits(expert: ExpertStudent, images: Tensor) -> dict[str, Tensor]:
+    """:func:`traits` and the colours of :func:`colour_traits`: all that captions speak of."""
+    output = expert(images)
+    labels = output.semantics.argmax(1)
+    return dict(output.attributes) | skin_traits(images, labels) | colour_traits(images, labels)
+
+
 def skin_traits(images: Tensor, labels: Tensor) -> dict[str, Tensor]:
     """Beard, skin lightness and light, name → [b], of faces [b,3,h,w] in [-1,1] with label maps [b,h,w]."""
     h, w = labels.shape[-2:]
@@ -49,3 +57,27 @@ def skin_traits(images: Tensor, labels: Tensor) -> dict[str, Tensor]:
 
     return {"beard": 100 * (mean(band(CHEEKS)) - mean(band(BEARD))), "skin_lightness": mean(rows >= 0),
             "light": mean(columns >= MIDDLE) - mean(columns < MIDDLE)}
+
+
+def colour_traits(images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """Colours of regions, name → [b], of faces [b,3,h,w] in [-1,1] with label maps [b,h,w]; NaN where a region is missing.
+
+    Of mean colours in 0 … 1: chroma and warmth are red minus blue, redness is red minus green (of the lips, as a share of red),
+    ``background_green`` is green minus the mean of the other two.
+    """
+    def mean(name: str) -> tuple[Tensor, Tensor, Tensor]:
+        where = (labels == SEMANTIC_CLASSES.index(name))[:, None].to(images.dtype)
+        total = where.sum((2, 3))
+        colour = ((images + 1) / 2 * where).sum((2, 3)) / total.clamp(min=1)
+        return colour.masked_fill(total < LEAST * labels[0].numel(), torch.nan).unbind(1)
+
+    def lightness(colour: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        return 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]
+
+    hair, lips, clothes, background = mean("hair"), mean("l_lip"), mean("cloth"), mean("background")
+    return {
+        "hair_chroma": hair[0] - hair[2], "lip_redness": (lips[0] - lips[1]) / lips[0].clamp(min=0.05),
+        "clothes_lightness": lightness(clothes), "clothes_redness": clothes[0] - clothes[1],
+        "background_lightness": lightness(background), "background_warmth": background[0] - background[2],
+        "background_green": background[1] - (background[0] + background[2]) / 2,
+    }

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from facemug_lib.errors import FacemugError
 
 PROFILES = ("smoke", "laptop", "paper")
-STAGES = ("head", "expert", "encoder", "warping", "generator")
+STAGES = ("head", "expert", "encoder", "warping", "generator", "text")
 
 
 def knob(default: Any, meaning: str, basis: str = "ours", **limits: Any) -> Any:
@@ -63,6 +63,17 @@ class GuidedSettings(StageSettings):
     real_every: int = knob(8, "every so many steps see photographs", ge=2)
 
 
+class RebuildingSettings(StageSettings):
+    """Settings common to the stages whose codes the prior turns into pictures for image losses."""
+
+    code_weight: float = knob(1.0, "weight of the regression on exactly known codes, in units of std(w)²", ge=0)
+    image_loss_every: int = knob(1, "steps between image losses, which need the prior", ge=1)
+    image_loss_faces: int | None = knob(None, "faces of a batch that get image losses; none = all", ge=1)
+    image_loss_size: int | None = knob(
+        None, "side of the pictures that image losses compare, none = full; 64 is the fastest and does not see the finest codes",
+        ge=64, le=256)
+
+
 class HeadSettings(StageSettings):
     """Stage 0: the prior's picture heads for 64, 128 and 256 px."""
 
@@ -80,7 +91,7 @@ class ExpertSettings(StageSettings):
     psi_low: float = knob(0.5, "smallest truncation of sampled faces", ge=0, le=1)
 
 
-class EncoderSettings(GuidedSettings):
+class EncoderSettings(GuidedSettings, RebuildingSettings):
     """Stage 1: the style encoder E_s (Algorithm 1)."""
 
     network: Literal["compact", "paper"] = knob("compact", "widths: the shipped ones or the paper's")
@@ -97,7 +108,6 @@ class EncoderSettings(GuidedSettings):
     exemplar_share: float = knob(0.15, "share of faces shown whole, as exemplars are", ge=0, le=1)
     regions_share: float = knob(0.5, "share of present guidance that shows the hole or the whole face, not a random region",
                                 ge=0, le=1)
-    code_weight: float = knob(1.0, "weight of the regression on exactly known codes, in units of std(w)²", ge=0)
     l2_weight: float = knob(1.0, "weight of the squared pixel error", "e4e", ge=0)
     lpips_weight: float = knob(0.8, "weight of LPIPS", "e4e", ge=0)
     lpips_net: Literal["alex", "vgg"] = knob("alex", "network of LPIPS", "e4e")
@@ -109,14 +119,9 @@ class EncoderSettings(GuidedSettings):
     progressive_every: int = knob(0, "images between unlocked offsets; 0 = all at once (e4e: 16,000)", ge=0)
     r1_gamma: float = knob(10.0, "R1 weight of the latent discriminator", "e4e", ge=0)
     r1_every: int = knob(16, "steps between R1 penalties", "e4e", ge=1)
-    image_loss_every: int = knob(1, "steps between image losses, which need the prior", ge=1)
-    image_loss_faces: int | None = knob(None, "faces of a batch that get image losses; none = all", ge=1)
-    image_loss_size: int | None = knob(
-        None, "side of the pictures that image losses compare, none = full; 64 is the fastest and does not see the finest codes",
-        ge=64, le=256)
 
 
-class WarpingSettings(StageSettings):
+class WarpingSettings(RebuildingSettings):
     """Stage 2: the latent warping network T (Algorithm 2)."""
 
     network: Literal["compact", "paper"] = knob("compact", "widths: the shipped ones or the paper's")
@@ -126,6 +131,7 @@ class WarpingSettings(StageSettings):
     identity_weight: float = knob(1.0, "weight of the identity loss", "paper", ge=0)
     lpips_weight: float = knob(1.0, "weight of LPIPS-VGG", "paper", ge=0)
     attribute_weight: float = knob(0.1, "weight of the attribute loss", "paper", ge=0)
+    code_weight: float = knob(0.0, "weight of the regression on exactly known codes, in units of std(w)²", ge=0)
     lpips_net: Literal["alex", "vgg"] = knob("vgg", "network of LPIPS", "paper")
     scale_range: float = knob(0.25, "bilinear scaling by 2^±this", ge=0, le=2)
     translation: float = knob(0.125, "largest shift, as a share of the side", "DiffAugment", ge=0, le=0.5)
@@ -163,9 +169,18 @@ class GeneratorSettings(GuidedSettings):
     expert_loss_every: int = knob(1, "steps between identity, LPIPS and attribute losses", ge=1)
 
 
+class TextSettings(StageSettings):
+    """The small text–image model."""
+
+    batch: int = knob(32, "images of one step, over all processes", ge=2)
+    weight_decay: float = knob(0.05, "AdamW's weight decay", ge=0)
+    claims: int = knob(5, "most statements of a training caption", ge=1)
+    photography: bool = knob(True, "vary exposure, colour, softness and noise of the faces")
+
+
 _SETTINGS: dict[str, type[StageSettings]] = {
     "head": HeadSettings, "expert": ExpertSettings, "encoder": EncoderSettings, "warping": WarpingSettings,
-    "generator": GeneratorSettings,
+    "generator": GeneratorSettings, "text": TextSettings,
 }
 
 _TICKS = {"stats_every": 8, "checkpoint_every": 256, "grid_every": 256, "evaluate_count": 2}
@@ -181,15 +196,18 @@ _PROFILES: dict[str, dict[str, dict[str, Any]]] = {
                             "image_loss_faces": 2, "ema_halflife": 100},
         "warping": _TICKS | {"images": 8, "batch": 4, "lpips_net": "alex", "ema_halflife": 50},
         "generator": _TICKS | {"images": 8, "batch": 4, "lpips_net": "alex", "expert_loss_every": 2, "ema_halflife": 50},
+        "text": _TICKS | {"images": 32, "batch": 8, "ema_halflife": 50, "evaluate_count": 8},
     },
     "laptop": {
         "head": _LAPTOP_TICKS | {"images": 2_000, "batch": 4},
         "expert": _LAPTOP_TICKS | {"images": 40_000, "batch": 16},
         "encoder": _LAPTOP_TICKS | {"images": 40_000, "batch": 8, "input_size": 128, "warmup": 500, "decay": 10_000,
                                     "image_loss_every": 4, "image_loss_faces": 4, "image_loss_size": 64, "ema_halflife": 1_000},
-        "warping": _LAPTOP_TICKS | {"images": 10_000, "batch": 8, "decay": 2_000, "ema_halflife": 1_000},
+        "warping": _LAPTOP_TICKS | {"images": 10_000, "batch": 8, "decay": 4_000, "ema_halflife": 1_000, "lpips_net": "alex",
+                                    "code_weight": 1.0, "image_loss_every": 4, "image_loss_faces": 4, "image_loss_size": 64},
         "generator": _LAPTOP_TICKS | {"images": 20_000, "batch": 8, "lpips_net": "alex", "expert_loss_every": 2,
                                       "ema_halflife": 2_000},
+        "text": _LAPTOP_TICKS | {"images": 30_000, "warmup": 500, "decay": 10_000, "ema_halflife": 1_000, "evaluate_count": 64},
     },
     "paper": {
         "head": _PAPER_TICKS | {"images": 200_000, "batch": 32, "decay": 50_000},
@@ -198,6 +216,7 @@ _PROFILES: dict[str, dict[str, dict[str, Any]]] = {
                                    "image_loss_every": 2, "image_loss_faces": 32},
         "warping": _PAPER_TICKS | {"images": 400_000, "batch": 32, "decay": 100_000},
         "generator": _PAPER_TICKS | {"images": 6_400_000, "batch": 32, "lr": 2e-3},
+        "text": _PAPER_TICKS | {"images": 2_000_000, "batch": 256, "warmup": 20_000, "decay": 500_000},
     },
 }
 

@@ -26,6 +26,7 @@ from facemug_lib.training import losses
 from facemug_lib.training.grids import picture_grid
 from facemug_lib.training.guidance import labels_from, sample_conditions, whole_conditions
 from facemug_lib.training.profiles import EncoderSettings
+from facemug_lib.training.rebuilding import rebuilt_and_target
 from facemug_lib.training.stage import StepContext
 from facemug_lib.training.start import start, start_path
 
@@ -103,7 +104,7 @@ class EncoderStage:
             terms["latent"] = (s.latent_weight, losses.generator_loss(discriminator(codes.float())))
         if batch.codes is None or context.is_turn(s.image_loss_every):
             faces = slice(s.image_loss_faces)  # the first ones: faces come in random order
-            rebuilt, target = self._rebuilt_and_target(codes[faces], batch.images[faces], batch.codes)
+            rebuilt, target = rebuilt_and_target(self.prior, codes[faces], batch.images, batch.codes, s.image_loss_size)
             terms["l2"] = (s.l2_weight, F.mse_loss(rebuilt, target))
             terms["lpips"] = (s.lpips_weight, self.perceptual(rebuilt, target).mean())
             terms["identity"] = (s.identity_weight, losses.identity_loss(self.identity(rebuilt), self.identity(target)))
@@ -112,21 +113,6 @@ class EncoderStage:
         if s.latent_weight:
             logged |= self._step_discriminator(codes.detach().float(), context)
         return logged
-
-    def _rebuilt_and_target(self, codes: Tensor, images: Tensor, known: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The prior's pictures of ``codes`` and what image losses compare them with: the faces.
-
-        At a smaller size, where codes are ``known``, as the prior itself paints them: each size has a picture head of its own,
-        and two heads differ by more than good codes do.
-        """
-        size = self.settings.image_loss_size
-        if size is None:
-            return self.prior.synthesize(codes).float(), images
-        rebuilt = self.prior.synthesize(codes, size).float()
-        if known is None:
-            return rebuilt, F.interpolate(images, size=(size, size), mode="area")
-        with torch.no_grad():
-            return rebuilt, self.prior.synthesize(known[: len(codes)], size).float()
 
     def _step_discriminator(self, codes: Tensor, context: StepContext) -> dict[str, Tensor]:
         """D_w: real codes are mapped z; lazy R1 on them, scaled by its interval."""

@@ -21,6 +21,7 @@ from facemug_lib.training import losses
 from facemug_lib.training.augmentation import augment_faces
 from facemug_lib.training.grids import picture_grid
 from facemug_lib.training.profiles import WarpingSettings
+from facemug_lib.training.rebuilding import rebuilt_and_target
 from facemug_lib.training.stage import StepContext
 from facemug_lib.training.start import frozen, start
 
@@ -73,12 +74,13 @@ class WarpingStage:
         s, images = self.settings, batch.images
         w_0, source, target = self._codes(images, context.generator)
         warped = source + self.modules["latent_warping"](source, target).float()  # Eq. 2
-        made = self.prior.synthesize(warped).float()
-        terms = {
-            "identity": (s.identity_weight, losses.identity_loss(self.identity(made), self.identity(images))),
-            "lpips": (s.lpips_weight, self.perceptual(made, images).mean()),
-            "attribute": (s.attribute_weight, losses.attribute_loss(warped, w_0)),
-        }
+        terms = {"attribute": (s.attribute_weight, losses.attribute_loss(warped, w_0))}
+        if s.code_weight and batch.codes is not None:
+            terms["code"] = (s.code_weight, losses.code_regression_loss(warped, batch.codes, self.prior.std_w))
+        if context.is_turn(s.image_loss_every):
+            made, face = rebuilt_and_target(self.prior, warped[:s.image_loss_faces], images, batch.codes, s.image_loss_size)
+            terms["identity"] = (s.identity_weight, losses.identity_loss(self.identity(made), self.identity(face)))
+            terms["lpips"] = (s.lpips_weight, self.perceptual(made, face).mean())
         context.update("warping", sum(weight * value for weight, value in terms.values()))
         return {name: value.detach() for name, (_, value) in terms.items()}
 
@@ -92,13 +94,14 @@ class WarpingStage:
         faces = self._test_faces(count)
         generator = torch.Generator().manual_seed(TEST_SEED)
         sums: dict[str, float] = {}
-        for images in faces.images.split(CHUNK):
+        for images, known in zip(faces.images.split(CHUNK), faces.codes.split(CHUNK), strict=True):
             w_0, source, target = self._codes(images, generator)
             for name, codes in (("warped", source + modules["latent_warping"](source, target).float()), ("source", source)):
                 made = self.prior.synthesize(codes).float().clamp(-1, 1)
                 similarity = 1 - losses.identity_loss(self.identity(made), self.identity(images))
                 for score, value in (("lpips", self.perceptual(made, images).mean()), ("identity", similarity),
-                                     ("attribute", losses.attribute_loss(codes, w_0))):
+                                     ("attribute", losses.attribute_loss(codes, w_0)),
+                                     ("code_mse", losses.code_regression_loss(codes, known, self.prior.std_w))):
                     sums[f"{score}_{name}"] = sums.get(f"{score}_{name}", 0.0) + float(value) * len(images)
         return {name: total / count for name, total in sums.items()}
 

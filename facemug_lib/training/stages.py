@@ -34,6 +34,8 @@ def build_stage(name: str, settings: Any, device: torch.device | str, init: str 
             from facemug_lib.training.stage_warping import WarpingStage as Chosen
         case "generator":
             from facemug_lib.training.stage_generator import GeneratorStage as Chosen
+        case "text":
+            from facemug_lib.training.stage_text import TextStage as Chosen
         case _:
             raise FacemugError(f"unknown stage {name!r}: use one of {', '.join(STAGES)}")
     return Chosen.build(settings, device, init)

@@ -21,6 +21,7 @@ from facemug_lib.modalities.semantics import one_hot
 from facemug_lib.training.checkpoints import newest_checkpoint
 from facemug_lib.training.guidance import sample_conditions, whole_conditions
 from facemug_lib.training.loop import train
+from facemug_lib.training.rebuilding import rebuilt_and_target
 from facemug_lib.training.stage import StepContext
 
 QUIET = dict(report=lambda line: None, evaluate_count=4, grid_every=10**9, checkpoint_every=10**9, stats_every=4)
@@ -51,9 +52,9 @@ def test_encoder_learns_codes_and_pictures(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("are_known", [True, False])
 def test_image_losses_at_a_smaller_size(are_known: bool) -> None:
-    stage = encoder_stage(image_loss_size=64)
-    codes = PriorFaces(stage.prior).codes([1, 2])
-    rebuilt, target = stage._rebuilt_and_target(codes, stage.prior.synthesize(codes, 128), codes if are_known else None)
+    prior = FakePrior()
+    codes = PriorFaces(prior).codes([1, 2])
+    rebuilt, target = rebuilt_and_target(prior, codes, prior.synthesize(codes, 128), codes if are_known else None, 64)
     assert rebuilt.shape == target.shape == (2, 3, 64, 64)
     error = (rebuilt - target).abs().max()
     assert error == 0 if are_known else 0 < error < 0.1
@@ -124,6 +125,15 @@ def test_untrained_warping_leaves_the_source_and_learns(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
     assert lines[-2]["losses"]["lpips"] < 0.9 * lines[0]["losses"]["lpips"]
     assert lines[-1]["scores"]["lpips_source"] == pytest.approx(before["lpips_source"], rel=0.5)
+
+
+def test_warping_learns_from_codes_alone(tmp_path: Path) -> None:
+    stage = warping_stage(lr=3e-3, code_weight=1.0, attribute_weight=0.0, image_loss_every=1000)
+    result = train(stage, FourFaces(stage.prior), tmp_path, images=320, batch=4, **QUIET | {"stats_every": 40})
+    lines = [json.loads(line)["losses"] for line in (tmp_path / "stats.jsonl").read_text().splitlines()[:-1]]
+    assert "lpips" in lines[0] and "lpips" not in lines[-1]
+    assert lines[-1]["code"] < 0.8 * lines[0]["code"]
+    assert result.scores["code_mse_source"] > 0
 
 
 def test_untrained_generator_is_the_pasted_prior_and_learns(tmp_path: Path) -> None:

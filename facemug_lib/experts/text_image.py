@@ -1,0 +1,187 @@
+"""Text and pictures in one space: what :mod:`facemug_lib.editing.text` asks whether a face looks like a sentence.
+
+Two back-ends behind one interface. :class:`SmallTextImage` is this project's own: open_clip's architecture at a small width,
+taught on sampled faces whose captions are known to be true or false (:mod:`facemug_lib.modalities.captions`); it ships, works
+offline and knows about a hundred words. :class:`OpenClip` takes any pretrained model of open_clip, where its weights are at hand.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from facemug_lib.errors import FacemugError
+from facemug_lib.modalities import captions
+from facemug_lib.weights import load_module
+
+CONTEXT = 40  # tokens of a text, its two ends included
+PAD, FIRST = 0, 2  # ids: 0 pads, 1 begins, words follow, the largest ends (open_clip's text tower looks at the largest)
+FILLERS = frozenset((
+    *("make", "made", "let", "give", "turn", "change", "into", "have", "has", "having", "wearing", "wear", "wears", "be"),
+    *("is", "are", "look", "looks", "very", "more", "really", "please", "her", "his", "him", "them", "their", "she", "he"),
+    *("they", "it", "this", "that", "who", "which", "should", "would", "like", "as", "in", "on", "at", "for", "but"),
+))
+"""Words that an instruction is wrapped in: dropped where the vocabulary does not have them."""
+SYNONYMS = {
+    **dict.fromkeys(("girls", "daughter"), "girl"), **dict.fromkeys(("boys", "son"), "boy"), "men": "man", "women": "woman",
+    **dict.fromkeys(("baby", "toddler", "children", "kids"), "child"), **dict.fromkeys(("senior", "ancient"), "old"),
+    **dict.fromkeys(("teenager", "teenage", "teen"), "young"), **dict.fromkeys(("bespectacled", "sunglasses"), "glasses"),
+    **dict.fromkeys(("bearded", "moustache", "mustache"), "beard"), **dict.fromkeys(("smiles", "grin"), "smiling"),
+    **dict.fromkeys(("laugh", "laughs"), "laughing"), "cheerful": "happy", **dict.fromkeys(("angry", "frowning"), "serious"),
+    "brunet": "brunette", "yellow": "golden", "without": "no", "backdrop": "background", "makeup": "lipstick",
+    "eye": "eyes", "lip": "lips", "tooth": "teeth", "leftwards": "left", "rightwards": "right",
+}
+"""Words that are read as another one."""
+EMPTY = frozenset(("a", "an", "the", "of", "and", "with", "to", "photo", "portrait", "picture", "face"))
+
+
+class TextImage(Protocol):
+    """Embeds texts and faces so that they can be compared; gradients flow through the pictures."""
+
+    name: str
+
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        """Unit vectors [n,d]. Raises :class:`FacemugError` for a text that the model cannot understand."""
+        ...
+
+    def embed_images(self, images: Tensor) -> Tensor:
+        """Unit vectors [b,d] of images [b,3,h,w] in [-1,1]."""
+        ...
+
+
+@dataclass(frozen=True)
+class TextImageConfig:
+    """Shape of the small model; ``vocabulary`` are its words, in the order of their tokens."""
+
+    vocabulary: tuple[str, ...] = field(default_factory=lambda: tuple(captions.words()))
+    embed_dim: int = 128
+    image_size: int = 112
+    image_layers: tuple[int, ...] = (1, 1, 1, 1)
+    image_width: int = 16
+    text_width: int = 128
+    text_heads: int = 4
+    text_layers: int = 3
+
+
+class SmallTextImage(nn.Module):
+    """open_clip's CLIP (modified ResNet and causal transformer; sigmoid scores as in SigLIP) at 2 M parameters."""
+
+    name = "small"
+
+    def __init__(self, config: TextImageConfig | None = None) -> None:
+        from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
+
+        super().__init__()
+        self.config = c = config or TextImageConfig()
+        vision = CLIPVisionCfg(layers=list(c.image_layers), width=c.image_width, image_size=c.image_size, head_width=64)
+        text = CLIPTextCfg(context_length=CONTEXT, vocab_size=FIRST + len(c.vocabulary) + 1, width=c.text_width,
+                           heads=c.text_heads, layers=c.text_layers)
+        self.clip = CLIP(c.embed_dim, vision, text, init_logit_scale=2.3, init_logit_bias=0.0)
+        self._ids = {word: FIRST + place for place, word in enumerate(c.vocabulary)}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> SmallTextImage:
+        """Rebuild from the dictionary of a weights file's header."""
+        lists = {name: tuple(config[name]) for name in ("vocabulary", "image_layers")}
+        return cls(TextImageConfig(**{**config, **lists}))
+
+    @classmethod
+    def load(cls, device: torch.device | str = "cpu") -> SmallTextImage:
+        """The shipped model, frozen."""
+        return load_module("text_image", cls.from_config, device)
+
+    def config_dict(self) -> dict[str, Any]:
+        """The configuration as plain JSON values."""
+        return asdict(self.config)
+
+    def tokens(self, texts: Sequence[str]) -> Tensor:
+        """Token ids [n, CONTEXT] of texts. Raises :class:`FacemugError` for unknown words, with the nearest known ones."""
+        rows = torch.full((len(texts), CONTEXT), PAD, dtype=torch.long)
+        for row, text in zip(rows, texts, strict=True):
+            ids = [self._ids[word] for word in self.understood(text)]
+            if len(ids) > CONTEXT - 2:
+                raise FacemugError(f"{text!r} has {len(ids)} words: up to {CONTEXT - 2} are read, say it shorter")
+            row[:len(ids) + 2] = torch.tensor([1, *ids, FIRST + len(self._ids)])
+        return rows.to(self.clip.positional_embedding.device)
+
+    def understood(self, text: str) -> list[str]:
+        """The words of ``text`` as the model reads them: synonyms replaced, fillers dropped."""
+        found, unknown = [], []
+        for word in re.findall(r"[a-z]+(?:-[a-z]+)*", text.lower()):
+            word = word if word in self._ids else SYNONYMS.get(word, word)
+            if word in self._ids:
+                found.append(word)
+            elif word not in FILLERS:
+                unknown.append(word)
+        if unknown:
+            raise FacemugError(f"the small text model does not know {' or '.join(map(repr, unknown))}: {self._hint(unknown)}")
+        if not set(found) - EMPTY:
+            raise FacemugError(f"{text!r} says nothing that the small text model knows: try \"blond hair\" or \"an old man\"")
+        return found
+
+    def _hint(self, unknown: Sequence[str]) -> str:
+        known = [*self._ids, *SYNONYMS]
+        near = dict.fromkeys(near for word in unknown for near in difflib.get_close_matches(word, known, n=2, cutoff=0.7))
+        return f"did you mean {' or '.join(near)}?" if near else f"it has words for {', '.join(captions.ASPECTS)}"
+
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        return self.clip.encode_text(self.tokens(texts), normalize=True)
+
+    def embed_images(self, images: Tensor) -> Tensor:
+        size = (self.config.image_size, self.config.image_size)
+        if images.shape[-2:] != size:
+            images = F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)
+        return self.clip.encode_image(images, normalize=True)
+
+    def scores(self, images: Tensor, texts: Tensor) -> Tensor:
+        """Logits [b,n] that text n is true of image b, from unit vectors."""
+        return self.clip.logit_scale.exp() * images @ texts.t() + self.clip.logit_bias
+
+
+class OpenClip:
+    """A pretrained model of open_clip: ``"ViT-B-32:openai"``, or ``"ViT-B-32:/path/to/checkpoint.pt"``."""
+
+    def __init__(self, name: str, device: torch.device | str = "cpu") -> None:
+        import open_clip
+
+        architecture, _, weights = name.partition(":")
+        known = open_clip.list_models()
+        if architecture not in known:
+            near = difflib.get_close_matches(architecture, known, n=3) or ["ViT-B-32", "RN50"]
+            raise FacemugError(f"open_clip has no model {architecture!r}: try {', '.join(near)}")
+        if not weights:
+            raise FacemugError(f"text model {name!r} names no weights: write {architecture}:openai or {architecture}:FILE")
+        if ("/" in weights or "." in weights) and not Path(weights).is_file():
+            raise FacemugError(f"no checkpoint {weights}: give a file of {architecture}'s weights, or a published name")
+        try:
+            model = open_clip.create_model(architecture, pretrained=weights, device=device)
+        except Exception as error:  # downloads and checkpoints fail in many ways; the user can do one of two things
+            raise FacemugError(f"the weights {weights} of {architecture} cannot be had ({type(error).__name__}): give a file of "
+                               "them, or use the small model") from error
+        self.name, self.model = name, model.eval().requires_grad_(False)
+        self._tokenize, self._device = open_clip.get_tokenizer(architecture), device
+        mean, std = (getattr(model.visual, f"image_{what}", None) or default for what, default in (
+            ("mean", open_clip.OPENAI_DATASET_MEAN), ("std", open_clip.OPENAI_DATASET_STD)))
+        self._mean, self._std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (mean, std))
+        size = model.visual.image_size
+        self._size = tuple(size) if isinstance(size, tuple | list) else (size, size)
+
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        return self.model.encode_text(self._tokenize(list(texts)).to(self._device), normalize=True)
+
+    def embed_images(self, images: Tensor) -> Tensor:
+        images = F.interpolate(images, self._size, mode="bicubic", align_corners=False, antialias=True).clamp(-1, 1)
+        return self.model.encode_image(((images + 1) / 2 - self._mean) / self._std, normalize=True)
+
+
+def load_text_image(name: str = "small", device: torch.device | str = "cpu") -> TextImage:
+    """The back-end called ``name``: ``"small"``, or open_clip's ``ARCHITECTURE:WEIGHTS``."""
+    return SmallTextImage.load(device) if name == "small" else OpenClip(name, device)

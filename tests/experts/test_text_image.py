@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from facemug_lib.errors import FacemugError
+from facemug_lib.experts.text_image import SmallTextImage, TextImageConfig, load_text_image
+from facemug_lib.weights import load_module, save_weights
+
+
+@pytest.fixture(scope="module")
+def model() -> SmallTextImage:
+    torch.manual_seed(0)
+    return SmallTextImage(TextImageConfig(embed_dim=16, image_size=64, image_width=8, text_width=32, text_layers=1)).eval()
+
+
+def test_embeddings_are_unit_vectors_and_pictures_have_gradients(model: SmallTextImage) -> None:
+    images = torch.zeros(2, 3, 96, 96, requires_grad=True)
+    faces, texts = model.embed_images(images), model.embed_texts(["a smiling woman", "an old man", "blond hair"])
+    assert faces.shape == (2, 16) and texts.shape == (3, 16) and model.scores(faces, texts).shape == (2, 3)
+    assert torch.allclose(texts.norm(dim=1), torch.ones(3), atol=1e-5)
+    model.scores(faces, texts).sum().backward()
+    assert images.grad is not None and bool(images.grad.isfinite().all())
+
+
+def test_order_of_words_matters_and_case_does_not(model: SmallTextImage) -> None:
+    a, b, c = model.embed_texts(["black hair, blond woman", "Black hair; BLOND woman!", "blond hair, black woman"])
+    assert torch.equal(a, b) and not torch.allclose(a, c, atol=1e-4)
+
+
+def test_fillers_and_synonyms(model: SmallTextImage) -> None:
+    assert model.understood("Please make her look like an angry, bearded man") == ["an", "serious", "beard", "man"]
+    assert model.understood("without glasses") == ["no", "glasses"]
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("a womn", "does not know 'womn': did you mean women or woman?"), ("purple", "it has words for gender, age"),
+    ("the face", "says nothing"), ("", "says nothing"), (" ".join(["old"] * 60), "60 words: up to 38"),
+])
+def test_texts_that_cannot_be_read(model: SmallTextImage, text: str, message: str) -> None:
+    with pytest.raises(FacemugError, match=message):
+        model.embed_texts(["a man", text])
+
+
+def test_weights_carry_their_own_words(model: SmallTextImage, tmp_path: Path) -> None:
+    path = save_weights(tmp_path / "text_image.safetensors", model.state_dict(), config=model.config_dict(), card={},
+                        dtype=torch.float32)
+    again = load_module(path, SmallTextImage.from_config)
+    assert again.config == model.config
+    assert torch.allclose(again.embed_texts(["long hair"]), model.embed_texts(["long hair"]), atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "message"), [
+    ("ViT-B-31:openai", "no model 'ViT-B-31': try ViT-B-"), ("ViT-B-32", "names no weights"),
+    ("ViT-B-32:/nowhere/weights.pt", "no checkpoint /nowhere/weights.pt"),
+])
+def test_names_of_published_models(name: str, message: str) -> None:
+    with pytest.raises(FacemugError, match=message):
+        load_text_image(name)
+
+
+def test_a_checkpoint_of_open_clip(tmp_path: Path) -> None:
+    import open_clip
+
+    torch.manual_seed(0)
+    known = open_clip.create_model("ViT-S-32-alt")
+    path = tmp_path / "weights.pt"
+    torch.save(known.state_dict(), path)
+    model = load_text_image(f"ViT-S-32-alt:{path}")
+    images = torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    images.requires_grad_()
+    embedded = model.embed_images(images)
+    expected = known.eval().encode_image(((torch.nn.functional.interpolate(
+        images, (224, 224), mode="bicubic", antialias=True).clamp(-1, 1) + 1) / 2 - model._mean) / model._std, normalize=True)
+    assert torch.allclose(embedded, expected, atol=1e-5)
+    embedded.sum().backward()
+    assert float(images.grad.abs().max()) > 0
+    assert model.embed_texts(["anything at all"]).shape == (1, embedded.shape[1])
