@@ -181,6 +181,8 @@ def edit(
     attribute: Annotated[list[str] | None, typer.Option(
         metavar="NAME=STRENGTH", help="Change an attribute, by standard deviations; repeatable. `facemug directions list` names "
         "them.")] = None,
+    directions: Annotated[Path | None, typer.Option(help="A file of further attributes, from `facemug directions new` or `text`.",
+                                                    **INPUT)] = None,
     text: Annotated[str | None, typer.Option(help="How the face shall look: \"an old man\", \"blond hair\".")] = None,
     text_source: Annotated[str, typer.Option("--text-from", help="What it is now, as far as the text changes it.")] = "a person",
     text_steps: Annotated[int, typer.Option(min=1, help="Most steps in which the text is followed.")] = 40,
@@ -210,7 +212,8 @@ def edit(
                  refine=refine, seed=seed, face=face, guidance_frame=guidance_frame.value,
                  attributes=_numbers(attribute or [], "--attribute", "smile=1.5"),
                  influence=_numbers(influence or [], "--influence", "sketch=0.5"), weights=weights, device=device,
-                 script_out=script_out, text=text, text_source=text_source, text_steps=text_steps, text_model=text_model)
+                 script_out=script_out, text=text, text_source=text_source, text_steps=text_steps, text_model=text_model,
+                 directions=directions)
 
 
 @app.command()
@@ -224,6 +227,7 @@ def replay(
         metavar="NAME=STRENGTH", help="Another strength for an attribute that the script changes; repeatable.")] = None,
     face: Face = None,
     aligned: Annotated[bool, typer.Option("--aligned", help="The photographs are aligned faces already.")] = False,
+    directions: Annotated[Path | None, typer.Option(help="A file of further attributes that the script names.", **INPUT)] = None,
     weights: Annotated[Path | None, typer.Option(help="Folder of other weights.", exists=True, file_okay=False)] = None,
     device: Device = "auto",
 ) -> None:
@@ -237,7 +241,7 @@ def replay(
     from facemug_lib.editing.script_commands import photos_in, replay_command
 
     replay_command(script, photos_in(photo), out, upto, without or (), _numbers(attribute or [], "--attribute", "smile=1.5"),
-                   face, aligned, weights, device)
+                   face, aligned, weights, device, directions)
 
 
 @app.command()
@@ -356,6 +360,26 @@ def gallery(
 
 
 @app.command()
+def prompts(
+    out: Annotated[Path, typer.Option(help="Folder of the table and the pictures.")],
+    count: Annotated[int, typer.Option(min=1, help="Unseen faces that every prompt edits.")] = 2,
+    refine: Annotated[int, typer.Option(min=0, help="Steps of latent optimisation before the text is followed.")] = 0,
+    text_steps: Annotated[int, typer.Option(min=1, help="Most steps in which a text is followed.")] = 40,
+    text_model: Annotated[str, typer.Option(metavar="small|ARCHITECTURE:WEIGHTS", help="As for `facemug edit`.")] = "small",
+    device: Device = "auto",
+) -> None:
+    """Try 20 prompts on unseen faces and let the expert judge them.
+
+    Each is followed everywhere and under a mask.
+
+    Example: facemug prompts --count 4 --out data/runs/prompts
+    """
+    from facemug_lib.evaluation.prompts import prompts_command
+
+    prompts_command(out, count, refine, text_steps, text_model, device=device)
+
+
+@app.command()
 def bench(
     out: Annotated[Path | None, typer.Option(help="Also write the numbers to this JSON file.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer repetitions.")] = False,
@@ -420,6 +444,26 @@ def directions_new(
     from facemug_lib.editing.direction_commands import new_command
 
     new_command(name, out, positive, negative, labels, aligned, device)
+
+
+@directions.command("text")
+def directions_text(
+    target: Annotated[str, typer.Argument(metavar="TEXT", help="How faces shall look.")],
+    out: Annotated[Path, typer.Option(help="The .safetensors file to write, or to add the direction to.")],
+    source: Annotated[str, typer.Option("--text-from", help="What they are otherwise.")] = "a person",
+    name: Annotated[str | None, typer.Option(help="What the attribute is to be called; the text.")] = None,
+    faces: Annotated[int, typer.Option(min=100, help="Sampled faces that are compared with the text.")] = 600,
+    leave: Annotated[list[str] | None, typer.Option(help="A shipped attribute that it must not touch; repeatable.")] = None,
+    text_model: Annotated[str, typer.Option(metavar="small|ARCHITECTURE:WEIGHTS", help="As for `facemug edit`.")] = "small",
+    device: Device = "auto",
+) -> None:
+    """Find the direction in which faces come to look like a text.
+
+    Example: facemug directions text "blond hair" --text-from "black hair" --leave gender --out words.safetensors
+    """
+    from facemug_lib.editing.direction_commands import text_command
+
+    text_command(target, out, source, name, faces, leave or (), text_model, device)
 
 
 @directions.command("measure")

@@ -27,7 +27,7 @@ def edit_command(photo: Path, mask: Path, out: Path, sketch: Path | None = None,
                  face: int | None = None, guidance_frame: str = "photo", attributes: Mapping[str, float] | None = None,
                  influence: Mapping[str, float] | None = None, weights: Path | None = None,
                  device: str = "auto", script_out: Path | None = None, text: str | None = None, text_source: str = "a person",
-                 text_steps: int = 40, text_model: str = "small") -> None:
+                 text_steps: int = 40, text_model: str = "small", directions: Path | None = None) -> None:
     """Edit one photo and write it at its full size; ``script_out`` records the edit, after the steps that are there already."""
     from facemug_lib.editing.editor import Editor
     from facemug_lib.editing.script_commands import Recording
@@ -37,7 +37,7 @@ def edit_command(photo: Path, mask: Path, out: Path, sketch: Path | None = None,
     if out.resolve() in {path.resolve() for path in (photo, mask, sketch, semantics, colour, exemplar) if path is not None}:
         raise FacemugError(f"--out {out} would overwrite an input: write elsewhere")
     aligned = open_face(photo, face=face)
-    editor = Editor.load(device, weights)
+    editor = Editor.load(device, weights, directions)
     recording = Recording.start(script_out, editor, aligned) if script_out is not None else None
     aligned = aligned if recording is None else recording.replayed.face
     result = editor.edit(aligned, mask, sketch=sketch, semantics=semantics, colour=colour, exemplar=exemplar,

@@ -1,10 +1,10 @@
-"""What `facemug directions fit`, `new` and `list` do. The options are declared in :mod:`facemug_lib.cli`."""
+"""What `facemug directions fit`, `new`, `text` and `list` do. The options are declared in :mod:`facemug_lib.cli`."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -12,13 +12,14 @@ from torch import Tensor
 
 from facemug_lib.devices import resolve_device
 from facemug_lib.editing import direction_fit
-from facemug_lib.editing.directions import ReadTraits, load_directions, save_directions
+from facemug_lib.editing.directions import Direction, ReadTraits, load_directions, save_directions
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.photos import pictures_in
 from facemug_lib.files import require_folder
 
 CALIBRATION_SEED = 13_000_000
 CALIBRATION_FACES = 24
+TEXT_SEED, TEXT_PSI = 14_000_000, 0.8  # of the faces that text directions are fitted to
 CHUNK = 8
 
 
@@ -68,13 +69,41 @@ def new_command(name: str, out: Path, positive: Path | None = None, negative: Pa
     editor = Editor.load(resolve_device(device))
     codes, kept = codes_of_photos(editor, files, aligned)
     direction = direction_fit.from_codes(name, codes, torch.tensor([scores[place] for place in kept]))
-    previous = list(load_directions(out).values()) if out.is_file() else []
-    save_directions(out, [*(one for one in previous if one.name != name), direction], {"photographs": len(kept)})
+    _add(out, direction, {"photographs": len(kept)})
     for place, path in enumerate(files):
         if place not in kept:
             print(f"skipped: no face in {path.name}")
     print(f"{name}: {len(kept)} photographs, {direction.about['accuracy']:.0%} of held-out ones on the right side; 1 unit is "
           f"{direction.unit}: {out}")
+
+
+def text_command(target: str, out: Path, source: str, name: str | None = None, faces: int = 600, leave: Sequence[str] = (),
+                 model: str = "small", device: str = "auto") -> None:
+    """Fit one direction to a text and add it to a file."""
+    from facemug_lib.experts.text_image import load_text_image
+    from facemug_lib.faces.prior import FacePrior
+
+    _check_target(out)
+    shipped = load_directions()
+    unknown = [one for one in leave if one not in shipped]
+    if unknown:
+        raise FacemugError(f"--leave {unknown[0]}: choose from {', '.join(shipped)}")
+    where = resolve_device(device)
+    words = load_text_image(model, where)
+    words.embed_texts([target, source])  # says at once what it does not know
+    prior = FacePrior.load(where)
+    seeds = range(CALIBRATION_SEED, CALIBRATION_SEED + CALIBRATION_FACES)
+    fitted = prior.w_of_seeds(range(TEXT_SEED, TEXT_SEED + faces), TEXT_PSI)
+    direction = direction_fit.from_text(prior, words, target, source, fitted, prior.broadcast(prior.w_of_seeds(seeds)), name,
+                                        [shipped[one] for one in leave])
+    _add(out, direction, {"faces": faces})
+    print(f"{direction.name}: {faces} faces, {direction.about['accuracy']:.0%} of held-out ones on the right side: {out}")
+
+
+def _add(path: Path, direction: Direction, card: Mapping[str, int]) -> None:
+    """Write a direction into a file of others, instead of one of the same name."""
+    previous = list(load_directions(path).values()) if path.is_file() else []
+    save_directions(path, [*(one for one in previous if one.name != direction.name), direction], card)
 
 
 def list_command(path: Path | None = None) -> None:

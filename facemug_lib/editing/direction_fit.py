@@ -2,13 +2,14 @@
 
 Supervised boundaries (Shen et al., "InterFaceGAN"): a linear SVM between codes whose faces score high and low. Principal
 components of the codes (Härkönen et al., "GANSpace"). Closed-form factors of the style affines (Shen and Zhou, "SeFa").
-Text-derived directions (Patashnik et al., "StyleCLIP"): :mod:`facemug_lib.editing.text`. Whatever its origin, a direction is
-calibrated by what the expert reads from faces that are moved along it.
+Boundaries again, for text-derived directions, but between faces that a text–image model scores high and low (after the global
+directions of Patashnik et al., "StyleCLIP"). Whatever its origin, a direction is calibrated by what is read from faces that are
+moved along it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from facemug_lib.editing.directions import LAYERS, Direction, constant
 from facemug_lib.errors import FacemugError
+from facemug_lib.experts.text_image import TextImage
 from facemug_lib.experts.traits import TRAITS
 
 Read = Callable[[Tensor], Mapping[str, Tensor]]
@@ -204,17 +206,47 @@ def _signed(vector: Tensor) -> Tensor:
     return vector * vector[vector.abs().argmax()].sign()
 
 
+# -- from words -----------------------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def from_text(prior: nn.Module, model: TextImage, target: str, source: str, w: Tensor, codes: Tensor, name: str | None = None,
+              leave: Sequence[Direction] = (), size: int = 128) -> Direction:
+    """The direction in which faces come to look like ``target`` instead of ``source``, as a text–image model sees them.
+
+    StyleCLIP's global directions, found in W: ``w`` [n,512] are faces made at ``size`` px, each scored by E_I(face)·ΔT; a
+    boundary is fitted to the scores, made orthogonal to the directions ``leave``, and calibrated from codes [m,t,512] to one
+    standard deviation of the score.
+    """
+    wanted = model.embed_texts([target, source])
+    wanted = wanted[0] - wanted[1]
+    if float(wanted.norm()) < 1e-3:
+        raise FacemugError(f"{target!r} and {source!r} mean the same to the text model: name a change")
+
+    def read(images: Tensor) -> dict[str, Tensor]:
+        return {"text": model.embed_images(images) @ wanted / wanted.norm()}
+
+    samples = Samples(w.cpu(), {"text": rendered(prior, prior.broadcast(w), read, size)["text"].cpu()})
+    found = boundary(name or target, samples.w, samples.traits["text"]).without(leave)
+    found = calibrated(prior, found, "text", samples.deviation("text"), codes, read, size)
+    about = {key: value for key, value in found.about.items() if key not in ("trait", "deviation")}
+    return replace(found, family="text", unit="one standard deviation of how much faces look like it",
+                   about=about | {"text": target, "source": source, "leaves": [one.name for one in leave]})
+
+
 # -- calibration ----------------------------------------------------------------------------------------------------------
 
 
-def changes(prior: nn.Module, direction: Direction, codes: Tensor, read: Read, strength: float = 1.0) -> dict[str, Tensor]:
+def changes(prior: nn.Module, direction: Direction, codes: Tensor, read: Read, strength: float = 1.0,
+            size: int = 256) -> dict[str, Tensor]:
     """By how much each trait changes per unit: trait → [n], the central difference at ± ``strength`` from codes [n,t,512]."""
     step = strength * direction.vector.to(codes)
-    above, below = (rendered(prior, codes + sign * step, read) for sign in (1, -1))
+    above, below = (rendered(prior, codes + sign * step, read, size) for sign in (1, -1))
     return {name: (above[name] - below[name]) / (2 * strength) for name in above}
 
 
-def calibrated(prior: nn.Module, direction: Direction, trait: str, deviation: float, codes: Tensor, read: Read) -> Direction:
+def calibrated(prior: nn.Module, direction: Direction, trait: str, deviation: float, codes: Tensor, read: Read,
+               size: int = 256) -> Direction:
     """The direction in units of one standard deviation of its trait, pointing to where the trait grows.
 
     The slope is measured over faces twice: by a small step, and by the step of one unit that the first one predicts.
@@ -222,7 +254,7 @@ def calibrated(prior: nn.Module, direction: Direction, trait: str, deviation: fl
     length = PROBE * float(prior.std_w.norm()) * direction.vector.any(dim=1).sum() ** 0.5
     probe = direction.scaled(float(length / direction.vector.norm()), "probe")
     for _ in range(2):
-        slope = float(changes(prior, probe, codes, read)[trait].nanmean()) / deviation
+        slope = float(changes(prior, probe, codes, read, size=size)[trait].nanmean()) / deviation
         if abs(slope) < 1e-3:
             raise FacemugError(f"direction {direction.name!r} does not move {trait} ({slope:.4f} standard deviations by a step "
                                f"of {PROBE:g} of the codes' own): fit it on more faces, or on other codes")

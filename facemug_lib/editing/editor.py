@@ -132,8 +132,10 @@ class Editor:
         return {name: weights_hash(getattr(self, name)) for name in ("prior", "encoder", "warping", "generator")}
 
     @classmethod
-    def load(cls, device: str | torch.device = "auto", weights: Path | str | None = None) -> Editor:
-        """The shipped networks. ``weights`` is a folder (a run's, say) whose files are taken instead where it has them."""
+    def load(cls, device: str | torch.device = "auto", weights: Path | str | None = None,
+             directions: Path | str | None = None) -> Editor:
+        """The shipped networks. ``weights`` is a folder (a run's, say) whose files are taken instead where it has them;
+        ``directions`` is a file of further attributes, such as `facemug directions new` and `text` write."""
         device = resolve_device(device)
         files = _weights_files(weights)
         for name in ("prior_heads", "style_encoder", "latent_warping", "generator"):
@@ -143,7 +145,9 @@ class Editor:
         modules = [load_module(files[name], build, device) for name, build in (
             ("style_encoder", StyleEncoder.from_config), ("latent_warping", LatentWarping.from_config),
             ("generator", RefinementGenerator.from_config))]
-        return cls(prior.to(memory_format=torch.channels_last), *modules, device=device, experts=_Judges(files, device))
+        named = None if directions is None else load_directions() | load_directions(directions)
+        return cls(prior.to(memory_format=torch.channels_last), *modules, device=device, experts=_Judges(files, device),
+                   directions=named)
 
     @torch.no_grad()
     def edit(self, face: FaceLike, mask: Picture, sketch: Picture | None = None, semantics: Picture | None = None,

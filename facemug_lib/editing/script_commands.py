@@ -62,7 +62,7 @@ class Recording:
 
 def replay_command(script: Path, photos: Sequence[Path], out: Path, upto: int | None = None, without: Sequence[int] = (),
                    strengths: Mapping[str, float] | None = None, face: int | None = None, aligned: bool = False,
-                   weights: Path | None = None, device: str = "auto") -> None:
+                   weights: Path | None = None, device: str = "auto", directions: Path | None = None) -> None:
     """Make a script's edits again, on its own photo or on others."""
     steps = EditScript.read(script)
     for number in without:
@@ -77,7 +77,7 @@ def replay_command(script: Path, photos: Sequence[Path], out: Path, upto: int | 
     for photo, target in zip(photos, targets, strict=True):
         if target.resolve() == photo.resolve():
             raise FacemugError(f"replaying would overwrite {photo}: write elsewhere")
-    editor = Editor.load(resolve_device(device), weights)
+    editor = Editor.load(resolve_device(device), weights, directions)
     for photo, target in zip(photos, targets, strict=True):
         opened = open_face(photo, face=face, aligned=aligned)
         found = Replayer.of(editor, opened, script.parent).replay(steps, upto)

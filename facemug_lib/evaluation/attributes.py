@@ -143,7 +143,7 @@ def matrix_figure(effects: Sequence[Effect], traits: Sequence[str]) -> Figure:
 class MaskedEffect:
     """One attribute edit of ``n`` faces under a mask.
 
-    change: in standard deviations of the trait; reached: share of the faces on which it is at least ``wanted``; changed_outside:
+    change: in standard deviations of the trait, where the edit wanted it; reached: share of the faces on which it is at least ``wanted``; changed_outside:
     values outside the masks that differ from the photo's; identity: cosine with the face before.
     """
 
@@ -165,19 +165,24 @@ class MaskedEffect:
 
 
 def masked_effect(editor: Editor, test_set: TestSet, name: str, strength: float, read: Read, identity: Callable[[Tensor], Tensor],
-                  count: int = 100, family: str = "face", wanted: float = 1.0, refine: int = 0,
+                  count: int = 100, family: str = "face", wanted: float = 1.0, refine: int = 0, middle: float | None = None,
                   tell: Progress = lambda line: None) -> MaskedEffect:
-    """Edit the first ``count`` faces of a set by one attribute inside the masks of ``family`` and read it before and after."""
+    """Edit the first ``count`` faces of a set by one attribute inside the masks of ``family`` and read it before and after.
+
+    With ``middle``, faces whose trait lies above it are edited by −``strength``: who smiles already cannot smile much more.
+    """
     trait, deviation = (editor.directions[name].about[key] for key in ("trait", "deviation"))
     changes, alike, outside = [], [], 0
     for start in range(0, min(count, len(test_set)), 4):
         cases = test_set.cases(family, range(start, min(start + 4, count, len(test_set))))
-        plan = [Edit(image[None], mask[None], attributes={name: strength}, seed=seed)
-                for image, mask, seed in zip(cases.images, cases.masks, cases.seeds, strict=True)]
+        before = read(cases.images)[trait].cpu()
+        signs = torch.ones_like(before) if middle is None else torch.where(before > middle, -1.0, 1.0)
+        plan = [Edit(image[None], mask[None], attributes={name: strength * sign}, seed=seed) for image, mask, seed, sign
+                in zip(cases.images, cases.masks, cases.seeds, signs.tolist(), strict=True)]
         made = torch.cat([one.image for one in editor.edit_many(plan, refine=refine, progress=lambda done, total: None)]).cpu()
         outside += int(((made != cases.images) & (cases.masks < 0.5)).sum())
         pictures = as_8_bit(made)
-        changes.append((read(pictures)[trait] - read(cases.images)[trait]).cpu() / deviation * math.copysign(1, strength))
+        changes.append((read(pictures)[trait].cpu() - before) / deviation * signs * math.copysign(1, strength))
         alike.append(cosine(identity(pictures), identity(cases.images)).cpu())
         tell(f"{name} {strength:+g} under the {family} mask: {start + len(made)} of {count} faces")
     values = torch.cat(changes).float().numpy()
@@ -206,7 +211,7 @@ def measure_command(out: Path, file: Path | None = None, count: int = 500, maske
     import pandas
 
     from facemug_lib.devices import resolve_device
-    from facemug_lib.editing.directions import load_directions
+    from facemug_lib.editing.directions import load_directions, load_read_traits
     from facemug_lib.evaluation.judges import Judges
     from facemug_lib.evaluation.protocols import prior_set
     from facemug_lib.evaluation.store import Store, code_hash
@@ -239,9 +244,11 @@ def measure_command(out: Path, file: Path | None = None, count: int = 500, maske
     tables = {"effects.csv": pandas.DataFrame([one.row() for one in found])}
     if masked:
         faces = prior_set(editor.prior, expert, masked + masked % 2, keep=store.get, tell=say)
+        usual = load_read_traits(file).traits
         tables["masked.csv"] = pandas.DataFrame([
-            one.row() for name, strength in MASKED.items()
-            for one in [masked_effect(editor, faces, name, strength, read, judges.facenet, masked, tell=say)]])
+            masked_effect(editor, faces, name, strength, read, judges.facenet, masked, tell=say,
+                          middle=float(usual[editor.directions[name].about["trait"]].nanmedian())).row()
+            for name, strength in MASKED.items()])
     for name, table in tables.items():
         with replacing(out / name) as temporary:
             table.to_csv(temporary, index=False)

@@ -94,6 +94,38 @@ def test_factors_change_styles_most() -> None:
     assert torch.allclose(basis @ basis.T, torch.eye(4), atol=1e-4)
 
 
+class Reddish:
+    """A text–image model for which "red" is how much brighter red is than green."""
+
+    name = "reddish"
+
+    def embed_texts(self, texts: list[str]) -> torch.Tensor:
+        return torch.tensor([[1.0, 0.0] if text == "red" else [0.0, 1.0] for text in texts])
+
+    def embed_images(self, images: torch.Tensor) -> torch.Tensor:
+        red, green = (1 + images[:, channel].mean((1, 2)) for channel in (0, 1))
+        return torch.nn.functional.normalize(torch.stack((red, green), 1), dim=1)
+
+
+def test_a_direction_of_a_text(editor) -> None:
+    prior = editor.prior
+    w = prior.w_of_seeds(range(200), 1.0)
+    codes = prior.broadcast(prior.w_of_seeds(range(1000, 1008), 1.0))
+    found = fit.from_text(prior, Reddish(), "red", "green", w, codes, "redder")
+    assert found.name == "redder" and found.family == "text" and found.about["text"] == "red"
+
+    def red(codes: torch.Tensor) -> torch.Tensor:
+        image = prior.synthesize(codes, 128)
+        return (image[:, 0] - image[:, 1]).mean((1, 2))
+
+    assert bool((red(codes + found.vector) > red(codes)).all())
+    other = constant("other", w[0], "factor")
+    alone = fit.from_text(prior, Reddish(), "red", "green", w, codes, leave=[other])
+    assert abs(float(cosines([alone], [other])[0, 0])) < 1e-5 and alone.about["leaves"] == ["other"]
+    with pytest.raises(FacemugError, match="mean the same"):
+        fit.from_text(prior, Reddish(), "red", "red", w, codes)
+
+
 # -- handling them --------------------------------------------------------------------------------------------------------
 
 
