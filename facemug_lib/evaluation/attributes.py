@@ -143,8 +143,8 @@ def matrix_figure(effects: Sequence[Effect], traits: Sequence[str]) -> Figure:
 class MaskedEffect:
     """One attribute edit of ``n`` faces under a mask.
 
-    change: in standard deviations of the trait, where the edit wanted it; reached: share of the faces on which it is at least ``wanted``; changed_outside:
-    values outside the masks that differ from the photo's; identity: cosine with the face before.
+    change: in standard deviations of the trait, to where the edit wanted it; reached: share of the faces on which it is at
+    least ``wanted``; changed_outside: values outside the masks that differ from the photo's; identity: cosine with the face before.
     """
 
     name: str
@@ -244,7 +244,7 @@ def measure_command(out: Path, file: Path | None = None, count: int = 500, maske
     tables = {"effects.csv": pandas.DataFrame([one.row() for one in found])}
     if masked:
         faces = prior_set(editor.prior, expert, masked + masked % 2, keep=store.get, tell=say)
-        usual = load_read_traits(file).traits
+        usual = load_read_traits().traits
         tables["masked.csv"] = pandas.DataFrame([
             masked_effect(editor, faces, name, strength, read, judges.facenet, masked, tell=say,
                           middle=float(usual[editor.directions[name].about["trait"]].nanmedian())).row()

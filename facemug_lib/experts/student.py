@@ -150,9 +150,7 @@ class ExpertStudent(nn.Module):
             else:
                 x = here + F.interpolate(x, here.shape[-2:], mode="bilinear", align_corners=False)
             x = refine(x)
-        features = self.branch(coarse)
-        place = F.adaptive_avg_pool2d(self.place(features), 8).flatten(1)
-        return self.classify(x), self.read(torch.cat((features.mean((2, 3)), place), 1))
+        return self.classify(x), self.read(what_and_where(self.branch(coarse), self.place))
 
     def parse(self, image: Tensor) -> Tensor:
         """Label map, long [b,h,w], of images [b,3,h,w]; no gradients."""
@@ -162,6 +160,11 @@ class ExpertStudent(nn.Module):
     def attributes(self, image: Tensor) -> dict[str, Tensor]:
         """Attributes alone, name -> [b]; see :data:`ATTRIBUTES` for the units."""
         return self(image).attributes
+
+
+def what_and_where(features: Tensor, place: nn.Module) -> Tensor:
+    """The mean of ``features`` [b,c,h,w], and what ``place`` (16 channels) sees in each of 8×8 cells: [b, c + 16·64]."""
+    return torch.cat((features.mean((2, 3)), F.adaptive_avg_pool2d(place(features), 8).flatten(1)), 1)
 
 
 def hair_colour(image: Tensor, labels: Tensor) -> Tensor:

@@ -1,7 +1,6 @@
 """Text and pictures in one space: what :mod:`facemug_lib.editing.text` asks whether a face looks like a sentence.
 
-Two back-ends behind one interface. :class:`SmallTextImage` is this project's own: open_clip's architecture at a small width,
-taught on sampled faces whose captions are known to be true or false (:mod:`facemug_lib.modalities.captions`); it ships, works
+Two back-ends behind one interface. :class:`SmallTextImage` is this project's own: open_clip's CLIP at a small width, taught on sampled faces whose captions are known to be true or false (:mod:`facemug_lib.modalities.captions`); it ships, works
 offline and knows about a hundred words. :class:`OpenClip` takes any pretrained model of open_clip, where its weights are at hand.
 """
 
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facemug_lib.errors import FacemugError
+from facemug_lib.experts.student import ExpertConfig, ExpertStudent, what_and_where
 from facemug_lib.modalities import captions
 from facemug_lib.weights import load_module
 
@@ -63,16 +63,38 @@ class TextImageConfig:
 
     vocabulary: tuple[str, ...] = field(default_factory=lambda: tuple(captions.words()))
     embed_dim: int = 128
-    image_size: int = 112
-    image_layers: tuple[int, ...] = (1, 1, 1, 1)
-    image_width: int = 16
+    image_size: int = 128
+    head_width: int = 192  # of the image tower, as in the expert
+    hidden: int = 160
     text_width: int = 128
     text_heads: int = 4
     text_layers: int = 3
 
 
+class FaceTower(nn.Module):
+    """The image tower: the expert's trunk and attribute branch, and a projection [b,3,s,s] → [b,d]."""
+
+    def __init__(self, config: TextImageConfig) -> None:
+        super().__init__()
+        like = ExpertStudent(ExpertConfig(head_width=config.head_width, hidden=config.hidden))
+        self.trunk, self.branch, self.place = like.trunk, like.branch, like.place
+        self.read = like.read[:2]
+        self.project = nn.Linear(config.hidden, config.embed_dim)
+        self.image_size = config.image_size
+
+    def init_from_expert(self, expert: ExpertStudent) -> None:
+        """Start from what the expert sees, which its attributes are linear in, instead of from noise."""
+        for name in ("trunk", "branch", "place"):
+            getattr(self, name).load_state_dict(getattr(expert, name).state_dict())
+        self.read.load_state_dict(expert.read[:2].state_dict())
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.project(self.read(what_and_where(self.branch(self.trunk(images)[-1]), self.place)))
+
+
 class SmallTextImage(nn.Module):
-    """open_clip's CLIP (modified ResNet and causal transformer; sigmoid scores as in SigLIP) at 2 M parameters."""
+    """open_clip's CLIP at 1.6 M parameters: its causal text transformer and its contrastive head (sigmoid scores, as in SigLIP)
+    over the project's own image trunk."""
 
     name = "small"
 
@@ -81,17 +103,17 @@ class SmallTextImage(nn.Module):
 
         super().__init__()
         self.config = c = config or TextImageConfig()
-        vision = CLIPVisionCfg(layers=list(c.image_layers), width=c.image_width, image_size=c.image_size, head_width=64)
+        vision = CLIPVisionCfg(layers=1, width=64, image_size=32, patch_size=32)  # gives way to the tower
         text = CLIPTextCfg(context_length=CONTEXT, vocab_size=FIRST + len(c.vocabulary) + 1, width=c.text_width,
                            heads=c.text_heads, layers=c.text_layers)
         self.clip = CLIP(c.embed_dim, vision, text, init_logit_scale=2.3, init_logit_bias=0.0)
+        self.clip.visual = FaceTower(c)
         self._ids = {word: FIRST + place for place, word in enumerate(c.vocabulary)}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> SmallTextImage:
         """Rebuild from the dictionary of a weights file's header."""
-        lists = {name: tuple(config[name]) for name in ("vocabulary", "image_layers")}
-        return cls(TextImageConfig(**{**config, **lists}))
+        return cls(TextImageConfig(**{**config, "vocabulary": tuple(config["vocabulary"])}))
 
     @classmethod
     def load(cls, device: torch.device | str = "cpu") -> SmallTextImage:

@@ -30,6 +30,8 @@ from facemug_lib.training.start import start
 Said = Mapping[str, str]
 HELD_OUT = 10  # one in so many sets of claims is never trained on
 CHUNK = 8
+COLOURS = frozenset(("skin", "hair", "lips", "clothes", "background", "light"))
+"""Aspects of which nothing is known any more once a face's exposure and colours have been changed."""
 
 
 class TextStage:
@@ -52,13 +54,20 @@ class TextStage:
         """With the project's own expert and prior."""
         from facemug_lib.faces.prior import FacePrior
 
-        model = SmallTextImage()
+        model, expert = SmallTextImage(), ExpertStudent.load(device)
+        if init == "scratch":
+            model.clip.visual.init_from_expert(expert)
         start(model, "text_image", init)
-        return cls(settings, model.to(device), ExpertStudent.load(device), FacePrior.load(device))
+        return cls(settings, model.to(device), expert, FacePrior.load(device))
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        return {"text": torch.optim.AdamW(self.modules["text_image"].parameters(), lr=self.settings.lr, betas=(0.9, 0.99),
-                                          weight_decay=self.settings.weight_decay)}
+        model, rate = self.modules["text_image"], self.settings.lr
+        tower = model.clip.visual
+        seen = [parameter for part in (tower.trunk, tower.branch, tower.place, tower.read) for parameter in part.parameters()]
+        rest = [parameter for parameter in model.parameters() if all(parameter is not other for other in seen)]
+        # The image tower arrives trained; the rest is new.
+        groups = [{"params": seen, "lr": self.settings.trunk_rate * rate}, {"params": rest, "lr": rate}]
+        return {"text": torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.99), weight_decay=self.settings.weight_decay)}
 
     # -- what is true of a face -------------------------------------------------------------------------------------------
 
@@ -98,7 +107,12 @@ class TextStage:
         images = torch.where(is_flipped.to(batch.images.device).view(-1, 1, 1, 1), batch.images.flip(-1), batch.images)
         said = [mirrored(one) if flip else one for one, flip in zip(said, is_flipped.tolist(), strict=True)]
         side = model.config.image_size
-        images = photograph(F.interpolate(images, (side, side), mode="area"), draw) if s.photography else images
+        images = F.interpolate(images, (side, side), mode="area")
+        is_photographed = chance((len(said),), s.photographed_share, draw)
+        if bool(is_photographed.any()):
+            images = torch.where(is_photographed.to(images.device).view(-1, 1, 1, 1), photograph(images, draw), images)
+            said = [{name: word for name, word in one.items() if name not in COLOURS} if changed else one
+                    for one, changed in zip(said, is_photographed.tolist(), strict=True)]
         claims = [self.claims(one, draw) for one in said if one]
         claims += [self.rival(one, draw) for one in claims]
         truth = truths(said, claims).to(images.device)

@@ -62,6 +62,12 @@ def latent_directions(metrics: dict[str, Any]) -> None:
     assert metrics["cosine_with_shipped"] > 0
 
 
+def text_editing(metrics: dict[str, Any]) -> None:
+    assert metrics["recall_5"] > 2 * 5 * metrics["chance"] or metrics["recall_5"] > 0.7
+    assert metrics["loss_last"] < metrics["loss_first"] and metrics["changed_outside"] == 0
+    assert metrics["direction_accuracy"] > 0.7 and metrics["cosine_with_smile"] > 0.05
+
+
 def incremental_editing(metrics: dict[str, Any]) -> None:
     assert metrics["steps"] == 4 and metrics["changed_outside"] == 0
     assert 0.05 < metrics["touched_share"] < 0.9
@@ -88,6 +94,7 @@ CHECKS: dict[str, tuple[Callable[[dict[str, Any]], None], str | None]] = {
     "04_latent_warping": (latent_warping, "warping"),
     "05_multimodal_generator": (multimodal_generator, "generator"),
     "06_latent_directions": (latent_directions, None),
+    "07_text_editing": (text_editing, None),
     "08_incremental_editing": (incremental_editing, None),
     "09_evaluation": (evaluation, None),
     "90_expert_distillation": (expert_distillation, None),

@@ -30,8 +30,8 @@ def plain_traits(expert: object, images: Tensor) -> dict[str, Tensor]:
 def stage(monkeypatch: pytest.MonkeyPatch) -> TextStage:
     monkeypatch.setattr(stage_text, "all_traits", plain_traits)
     torch.manual_seed(0)
-    model = SmallTextImage(TextImageConfig(embed_dim=16, image_size=64, image_width=8, text_width=32, text_layers=1))
-    return TextStage(settings("text", "smoke", {"lr": 3e-3, "photography": False}), model, torch.nn.Identity(), FakePrior())
+    model = SmallTextImage(TextImageConfig(embed_dim=16, image_size=64, head_width=16, hidden=16, text_width=32, text_layers=1))
+    return TextStage(settings("text", "smoke", {"lr": 3e-3, "photographed_share": 0.0}), model, torch.nn.Identity(), FakePrior())
 
 
 def test_it_learns_what_is_true(stage: TextStage, tmp_path: Path) -> None:
