@@ -12,11 +12,13 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import cosine_similarity, pad
 
 from facemug_lib.editing.blending import blend
 from facemug_lib.editing.directions import Direction, moved
@@ -37,6 +39,11 @@ FARTHEST = {"yaw": 60.0, "pitch": 40.0}  # degrees that can be asked for; faces 
 TOLERANCE = 1.0  # degrees at which a pose is as wanted
 TRIES = 4  # pictures that a search may make; two or three are the rule
 LONGEST = 3.0  # units of strength at most, where faces still look like faces
+KEEP_SHARE = 0.25  # steps after the turn, as a share of those before it
+KEEP_CODES = 10  # the coarse and middle ones; the others would feign a likeness by shades of the skin
+KEEP_RATE = 0.02  # Adam's learning rate
+KEEP_DISTANCE = 0.02  # weight of the squared distance of the codes, in units of std(w)²
+KEEP_SIZE = 128  # picture size
 AIMS = "--like OTHER, --frontal, --mirror, or --yaw and --pitch"
 
 
@@ -60,6 +67,13 @@ class Aim:
             angle = getattr(self, name)
             if angle is not None and not (math.isfinite(angle) and abs(angle) <= most):
                 raise FacemugError(f"{name} {angle:g}: use -{most:g} to {most:g} degrees, 0 looks into the camera")
+
+    def __str__(self) -> str:
+        if self.like is not None:
+            return f"like {Path(self.like).name}" if isinstance(self.like, str | Path) else "like another face"
+        if self.is_angles:
+            return "to " + ", ".join(f"{name} {getattr(self, name):g}" for name in STEERED if getattr(self, name) is not None)
+        return "to the front" if self.frontal else "to its mirror image's pose"
 
     @property
     def is_angles(self) -> bool:
@@ -115,7 +129,8 @@ def turn(editor: Editor, face: FaceLike, aim: Aim, *, method: Method = "directio
     method : "warping" is the paper's: one pass of T towards the codes of the face with the wanted pose (to the front: the mean of
         the codes of the face and of its mirror image). "direction" moves the codes along the calibrated directions yaw and
         pitch until the measured angles are those wanted. "both" does one after the other.
-    refine : steps in which the codes are fitted to the photo before it is turned; without them the likeness is loose.
+    refine : steps in which the codes are fitted to the photo before it is turned, and a quarter as many that bring back the
+        identity after it; without them the likeness is loose.
     mask : where the photo may change; everywhere by default.
     judge : reads poses; the landmark network by default.
 
@@ -138,16 +153,21 @@ def turn(editor: Editor, face: FaceLike, aim: Aim, *, method: Method = "directio
     units = {} if method == "warping" else degrees_per_unit(editor.directions)
 
     shown = photo.to(editor.device)
-    codes = fitted = _fitted(editor, shown, refine, progress)
+    keep = round(KEEP_SHARE * refine)
+    codes = fitted = _fitted(editor, shown, refine, _part(progress, 0, refine + keep))
     if method != "direction":
         codes = fitted + editor.warping(fitted, _target_codes(editor, aim, shown, other)).float()  # Eq. 2
-    strengths: dict[str, float] = {}
-    if method != "warping":
-        strengths = _solved(editor, codes, wanted, units, judge)
-        codes = moved(codes, strengths, editor.directions)
+    strengths = dict.fromkeys(units, 0.0)
+    for is_last in ((False, True) if keep else (True,)):
+        if units:
+            more = _solved(editor, codes, wanted, units, judge)
+            strengths = {name: strengths[name] + more[name] for name in units}
+            codes = moved(codes, more, editor.directions)
+        if not is_last:  # what brings the person back turns the head a little, too
+            codes = _resembling(editor, codes, shown, keep, _part(progress, refine, refine + keep))
     likeness, raw = (editor.prior.synthesize(one, SIZE).float().clamp(-1, 1) for one in (fitted, codes))
     embedded = editor.experts(False, True).identity(torch.cat((shown, likeness, raw)))
-    identity = torch.nn.functional.cosine_similarity(embedded[1:], embedded[:1]).tolist()
+    identity = cosine_similarity(embedded[1:], embedded[:1]).tolist()
     likeness, raw = likeness.cpu(), raw.cpu()
     image = raw
     if hole is not None:
@@ -171,6 +191,11 @@ def degrees_per_unit(directions: Mapping[str, Direction]) -> dict[str, float]:
 
 
 # -- parts ----------------------------------------------------------------------------------------------------------------
+
+
+def _part(progress: Progress | None, first: int, steps: int) -> Progress | None:
+    """The callback of a part of the work that starts after ``first`` of ``steps`` steps."""
+    return None if progress is None else lambda done, _: progress(first + done, steps)
 
 
 def _other(like: FaceLike) -> Tensor:
@@ -206,6 +231,28 @@ def _fitted(editor: Editor, photo: Tensor, steps: int, progress: Progress | None
     with torch.enable_grad():
         return refine(editor.prior, conditions, photo, starts, steps, editor.experts(False, False), progress=progress,
                       show=progress is None).codes
+
+
+def _resembling(editor: Editor, codes: Tensor, photo: Tensor, steps: int, progress: Progress | None) -> Tensor:
+    """Codes near ``codes`` [1,t,512] whose picture shows the photo's person (ArcFace), and otherwise stays as it is (LPIPS)."""
+    experts, size = editor.experts(False, True), KEEP_SIZE
+    person = experts.identity(photo)
+    before = experts.perceptual.embed(editor.prior.synthesize(codes, size).float())
+    with torch.enable_grad():
+        offset = torch.zeros_like(codes[:, :KEEP_CODES], requires_grad=True)
+        optimizer = torch.optim.Adam([offset], lr=KEEP_RATE, betas=(0.9, 0.99))
+        for step in range(steps):
+            picture = editor.prior.synthesize(codes + pad(offset, (0, 0, 0, codes.shape[1] - KEEP_CODES)), size).float()
+            loss = 1 - cosine_similarity(experts.identity(picture), person).sum()
+            for now, then, head in zip(experts.perceptual.embed(picture), before, experts.perceptual.heads, strict=True):
+                loss = loss + ((now - then).square() * head).sum(1).mean()
+            loss = loss + KEEP_DISTANCE * (offset / editor.prior.std_w).square().mean()
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            if progress is not None:
+                progress(step + 1, steps)
+    return codes + pad(offset.detach(), (0, 0, 0, codes.shape[1] - KEEP_CODES))
 
 
 def _target_codes(editor: Editor, aim: Aim, photo: Tensor, other: Tensor | None) -> Tensor:
