@@ -150,7 +150,7 @@ def turn(editor: Editor, face: FaceLike, aim: Aim, *, method: Method = "directio
     before = _required(judge(photo), "the photo")
     other = None if aim.like is None else _other(aim.like)
     wanted = _wanted(aim, before, None if other is None else _required(judge(other), "the face to be like"))
-    units = {} if method == "warping" else degrees_per_unit(editor.directions)
+    units = {} if method == "warping" else _degrees_per_unit(editor.directions)
 
     shown = photo.to(editor.device)
     keep = round(KEEP_SHARE * refine)
@@ -181,7 +181,7 @@ def measured_pose(picture: Tensor) -> HeadPose | None:
     return shared_analyzer().pose(to_pixels(picture[0]))
 
 
-def degrees_per_unit(directions: Mapping[str, Direction]) -> dict[str, float]:
+def _degrees_per_unit(directions: Mapping[str, Direction]) -> dict[str, float]:
     """By how many degrees one unit of yaw and of pitch turns a face, as they were calibrated."""
     for name in STEERED:
         if name not in directions or not directions[name].about.get("deviation"):
