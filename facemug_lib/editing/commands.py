@@ -65,10 +65,11 @@ def pose_command(photo: Path, out: Path, like: Path | None = None, frontal: bool
                  refine: int = 0, face: int | None = None, weights: Path | None = None, device: str = "auto") -> None:
     """Turn a face, and write its aligned picture or, with a mask, the photo at its full size."""
     from facemug_lib.editing.editor import Editor
-    from facemug_lib.editing.pose import Aim, turn
+    from facemug_lib.editing.pose import Aim, check_method, turn
     from facemug_lib.faces.alignment import open_face
 
     aim = Aim(like, frontal, mirror, yaw, pitch)
+    check_method(method, aim)
     _check_image_target(out)
     if out.resolve() in {path.resolve() for path in (photo, like, mask) if path is not None}:
         raise FacemugError(f"--out {out} would overwrite an input: write elsewhere")

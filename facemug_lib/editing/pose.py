@@ -136,10 +136,7 @@ def turn(editor: Editor, face: FaceLike, aim: Aim, *, method: Method = "directio
 
     Raises :class:`FacemugError` for anything that does not fit, and where no pose can be read from the photo.
     """
-    if method not in get_args(Method):
-        raise FacemugError(f"no method is called {method!r}: choose from {', '.join(get_args(Method))}")
-    if method != "direction" and aim.is_angles:
-        raise FacemugError(f"method {method} takes the pose from a picture, not from angles: use method direction")
+    check_method(method, aim)
     if refine < 0:
         raise FacemugError(f"{refine} refinement steps: use 0 or more")
     judge = judge or measured_pose
@@ -174,6 +171,14 @@ def turn(editor: Editor, face: FaceLike, aim: Aim, *, method: Method = "directio
         image = Conditions.build(hole, photo).composite(blend(raw, photo, hole), photo)
     return PoseResult(image, raw, codes, likeness, opened, before, wanted, judge(raw), identity[1], identity[0], strengths, hole,
                       None if isinstance(mask, Tensor) else mask, time.perf_counter() - started)
+
+
+def check_method(method: str, aim: Aim) -> None:
+    """Raise :class:`FacemugError` for a method that does not exist, or cannot turn a face as ``aim`` says."""
+    if method not in get_args(Method):
+        raise FacemugError(f"no method is called {method!r}: choose from {', '.join(get_args(Method))}")
+    if method != "direction" and aim.is_angles:
+        raise FacemugError(f"method {method} takes the pose from a picture, not from angles: use method direction")
 
 
 def measured_pose(picture: Tensor) -> HeadPose | None:
