@@ -14,6 +14,7 @@ from facemug_lib.editing.pose import Aim, Method, PoseResult, turn
 from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation import metrics
 from facemug_lib.evaluation.judges import Judges
+from facemug_lib.experts.landmarks import HeadPose
 from facemug_lib.plotting import show_rows
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def rows(turned: Sequence[Turned], judges: Judges | None = None) -> list[dict[st
     return table
 
 
-def _off(pairs: Sequence[tuple]) -> dict[str, float]:
+def _off(pairs: Sequence[tuple[HeadPose, HeadPose]]) -> dict[str, float]:
     return {f"{name} off": sum(abs(getattr(wanted, name) - getattr(seen, name)) for wanted, seen in pairs) / max(len(pairs), 1)
             for name in ("yaw", "pitch")}
 
@@ -96,5 +97,5 @@ def sheet(turned: Sequence[Turned], inches: float = 1.5) -> Figure:
     return figure
 
 
-def _angles(pose: object) -> str:
-    return "no face seen" if pose is None else f"{pose.yaw:+.0f}°, {pose.pitch:+.0f}°"
+def _angles(pose: HeadPose | None) -> str:
+    return "no face seen" if pose is None else f"{round(pose.yaw):+d}°, {round(pose.pitch):+d}°"
