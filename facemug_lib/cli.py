@@ -25,6 +25,14 @@ class Profile(StrEnum):
     paper = "paper"
 
 
+class PoseMethod(StrEnum):
+    """How a face is turned."""
+
+    warping = "warping"
+    direction = "direction"
+    both = "both"
+
+
 class Frame(StrEnum):
     """The coordinates guidance images are drawn in."""
 
@@ -214,6 +222,37 @@ def edit(
                  influence=_numbers(influence or [], "--influence", "sketch=0.5"), weights=weights, device=device,
                  script_out=script_out, text=text, text_source=text_source, text_steps=text_steps, text_model=text_model,
                  directions=directions)
+
+
+@app.command()
+def pose(
+    photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="A photograph with a face.", **INPUT)],
+    out: Annotated[Path, typer.Option(help="The turned face, aligned, 256 px; with --mask the photograph, at full size.")],
+    like: Annotated[Path | None, typer.Option(help="Take the pose from this photograph's face.", **INPUT)] = None,
+    frontal: Annotated[bool, typer.Option("--frontal", help="Turn it to the front.")] = False,
+    mirror: Annotated[bool, typer.Option("--mirror", help="Turn it as its mirror image is.")] = False,
+    yaw: Annotated[float | None, typer.Option(metavar="DEGREES", help="Turn it to this yaw; above 0: to the picture's "
+                                              "right.")] = None,
+    pitch: Annotated[float | None, typer.Option(metavar="DEGREES", help="And to this pitch; above 0: up.")] = None,
+    method: Annotated[PoseMethod, typer.Option(help="warping: the paper's network. direction: along yaw and pitch until the "
+                                               "measured angles fit. both: one after the other.")] = PoseMethod.direction,
+    mask: Annotated[Path | None, typer.Option(help="White = may change; the rest of the photograph stays.", **INPUT)] = None,
+    refine: Annotated[int, typer.Option(min=0, help="Steps that fit the codes to the photograph before they are turned.")] = 0,
+    face: Face = None,
+    weights: Annotated[Path | None, typer.Option(help="Folder of other weights.", exists=True, file_okay=False)] = None,
+    device: Device = "auto",
+) -> None:
+    """Turn a face, and print how it looks before and after.
+
+    Exactly one of --like, --frontal, --mirror, or --yaw and --pitch says where to.
+
+    Example: facemug pose photo.jpg --like other.jpg --refine 40 --out turned.png
+    Example: facemug pose photo.jpg --yaw -20 --refine 40 --out turned.png
+    """
+    from facemug_lib.editing.commands import pose_command
+
+    pose_command(photo=photo, out=out, like=like, frontal=frontal, mirror=mirror, yaw=yaw, pitch=pitch, method=method.value,
+                 mask=mask, refine=refine, face=face, weights=weights, device=device)
 
 
 @app.command()

@@ -15,8 +15,8 @@ from facemug_lib import cli, doctor
 from facemug_lib.cli import main
 from facemug_lib.errors import FacemugError
 
-COMMANDS = ["doctor", "assets", "run", "train", "edit", "replay", "directions", "sample", "align", "synthesize", "evaluate",
-            "gallery", "prompts", "bench"]
+COMMANDS = ["doctor", "assets", "run", "train", "edit", "pose", "replay", "directions", "sample", "align", "synthesize",
+            "evaluate", "subsets", "influence", "gallery", "prompts", "bench"]
 
 
 def stub(monkeypatch: pytest.MonkeyPatch, module: str, **functions: object) -> None:
@@ -59,6 +59,11 @@ def test_help_imports_nothing_heavy() -> None:
     (["edit", __file__, "--mask", __file__], "--out"),
     (["edit", __file__, "--mask", __file__, "--out", "o.png", "--refine", "-3"], "--refine"),
     (["edit", __file__, "--mask", __file__, "--out", "o.png", "--guidance-frame", "sideways"], "--guidance-frame"),
+    (["pose", __file__, "--out", "o.png"], "no pose is asked for: give one of --like"),
+    (["pose", __file__, "--out", "o.png", "--frontal", "--yaw", "5"], "2 poses are asked for"),
+    (["pose", __file__, "--out", "o.png", "--yaw", "200"], "yaw 200: use -60 to 60"),
+    (["pose", __file__, "--out", "o.png", "--mirror", "--method", "magic"], "--method"),
+    (["pose", __file__, "--out", "o.png", "--like", "missing.jpg"], "missing.jpg"),
     (["sample", "--out", "o.png", "--count", "0"], "--count"),
     (["sample", "--out", "o.png", "--count", "ten"], "--count"),
     (["sample", "--out", "o.png", "--size", "32"], "--size"),

@@ -1,4 +1,4 @@
-"""What `facemug edit`, `sample`, `align` and `synthesize` do. The options are declared in :mod:`facemug_lib.cli`."""
+"""What `facemug edit`, `pose`, `sample`, `align` and `synthesize` do. The options are declared in :mod:`facemug_lib.cli`."""
 
 from __future__ import annotations
 
@@ -64,6 +64,37 @@ def edit_command(photo: Path, mask: Path, out: Path, sketch: Path | None = None,
     print(f"{changed:,} of {aligned.photo.width * aligned.photo.height:,} pixels changed, all inside the mask: {out}")
     if recording is not None:
         print(f"step {len(recording.script.steps)} of the script: {script_out}")
+
+
+def pose_command(photo: Path, out: Path, like: Path | None = None, frontal: bool = False, mirror: bool = False,
+                 yaw: float | None = None, pitch: float | None = None, method: str = "direction", mask: Path | None = None,
+                 refine: int = 0, face: int | None = None, weights: Path | None = None, device: str = "auto") -> None:
+    """Turn a face, and write its aligned picture or, with a mask, the photo at its full size."""
+    from facemug_lib.editing.editor import Editor
+    from facemug_lib.editing.pose import Aim, check_method, turn
+    from facemug_lib.faces.alignment import open_face
+
+    aim = Aim(like, frontal, mirror, yaw, pitch)
+    check_method(method, aim)
+    _check_image_target(out)
+    if out.resolve() in {path.resolve() for path in (photo, like, mask) if path is not None}:
+        raise FacemugError(f"--out {out} would overwrite an input: write elsewhere")
+    aligned = open_face(photo, face=face)
+    editor = Editor.load(device, weights)
+    result = turn(editor, aligned, aim, method=method, refine=refine, mask=mask)
+    if mask is None:
+        write_image(out, result.image)
+    else:
+        write_image(out, result.paste_back(), icc_profile=aligned.photo.icc_profile)
+    units = ", ".join(f"{name} {strength:+.1f}" for name, strength in result.strengths.items())
+    print(f"turned {photo.name} {aim} by {method}{f' ({units} units)' if units else ''}, {refine} refinement steps")
+    print(f"{'degrees':>14s}  {'yaw':>5s}  {'pitch':>5s}")
+    for name, pose in (("photo", result.before), ("asked for", result.wanted), ("turned", result.after)):
+        angles = "no face is seen" if pose is None else f"{pose.yaw:+5.1f}  {pose.pitch:+5.1f}"
+        print(f"{name:>14s}  {angles}")
+    print(f"identity {result.identity:.2f} to the photo, {result.likeness_identity:.2f} before the turn; "
+          f"{result.seconds:.1f} s on {editor.device}")
+    print(f"{'the aligned face, 256 px' if mask is None else 'the photo, changed inside the mask only'}: {out}")
 
 
 def sample_command(out: Path, seed: int = 0, count: int = 1, psi: float = 0.7, size: int = 256, device: str = "auto") -> None:

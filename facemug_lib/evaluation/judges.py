@@ -16,7 +16,7 @@ from facemug_lib.evaluation.protocols import to_pixels
 from facemug_lib.experts.facenet import FaceNet
 from facemug_lib.experts.identity import ArcFace
 from facemug_lib.experts.inception import Inception
-from facemug_lib.experts.landmarks import FaceAnalyzer, head_pose
+from facemug_lib.experts.landmarks import FaceAnalyzer
 from facemug_lib.experts.perceptual import Lpips
 from facemug_lib.experts.student import ExpertStudent
 
@@ -96,6 +96,5 @@ class Judges:
         poses = []
         for picture in pictures:
             rgb = np.ascontiguousarray(to_pixels(picture).permute(1, 2, 0).numpy())
-            found = self._analyzer.detect(rgb)
-            poses.append(head_pose(self._analyzer.landmarks(rgb, found[0])) if found else (float("nan"),) * 3)
+            poses.append(self._analyzer.pose(rgb) or (float("nan"),) * 3)
         return torch.tensor(poses, dtype=torch.float32)

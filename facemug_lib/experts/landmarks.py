@@ -171,6 +171,11 @@ class FaceAnalyzer:
         points = (output.reshape(106, 2).astype(np.float64) + 1) * (LANDMARK_CROP / 2)
         return transform_points(invert(matrix), points)
 
+    def pose(self, rgb: np.ndarray) -> HeadPose | None:
+        """The pose of the likeliest face in ``rgb`` (uint8 [h, w, 3]), None where there is none."""
+        found = self.detect(rgb)
+        return head_pose(self.landmarks(rgb, found[0])) if found else None
+
 
 def _turn_back(face: DetectedFace, turns: int, shape: tuple[int, ...]) -> DetectedFace:
     """``face`` found in ``np.rot90(image, turns)``, in coordinates of the image of ``shape`` [h, w, …] itself."""

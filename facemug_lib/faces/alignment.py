@@ -210,7 +210,7 @@ def open_face(source: PhotoLike, face: int | None = None, size: int = 256, *, al
             raise FacemugError(f"{photo.name} is {photo.width}x{photo.height}: an already aligned face is square")
         matrix = resize_matrix(size / photo.width)
         return AlignedFace(crop_photo(photo, matrix, size), photo, matrix)
-    analyzer = analyzer or _shared_analyzer()
+    analyzer = analyzer or shared_analyzer()
     rgb = photo.rgb8()
     chosen = choose_face(analyzer.detect(rgb), face, photo.name)
     landmarks = analyzer.landmarks(rgb, chosen)
@@ -219,7 +219,7 @@ def open_face(source: PhotoLike, face: int | None = None, size: int = 256, *, al
 
 
 @cache
-def _shared_analyzer() -> FaceAnalyzer:
+def shared_analyzer() -> FaceAnalyzer:
     """One pair of networks for all calls that bring none of their own."""
     return FaceAnalyzer()
 
