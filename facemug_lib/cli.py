@@ -379,6 +379,25 @@ def subsets(
 
 
 @app.command()
+def influence(
+    out: Annotated[Path, typer.Option(help="The picture to write (PNG); the numbers go beside it (CSV).")],
+    count: Annotated[int, typer.Option(min=1, max=200, help="How many faces are measured; the first two are shown.")] = 4,
+    refine: Annotated[int, typer.Option(min=0, help="Steps of latent optimisation beside the feed-forward pass.")] = 24,
+    weights: Annotated[Path | None, typer.Option(help="Folder of other weights.", exists=True, file_okay=False)] = None,
+    device: Device = "auto",
+) -> None:
+    """Let the sketch of one face and the label map of another contradict each other, and move influence between them.
+
+    Shows who wins in one pass and after refining, and measures how well each was obeyed.
+
+    Example: facemug influence --out figures/gallery/influence.png
+    """
+    from facemug_lib.evaluation.influence import influence_command
+
+    influence_command(out=out, count=count, refine=refine, weights=weights, device=device)
+
+
+@app.command()
 def bench(
     out: Annotated[Path | None, typer.Option(help="Also write the numbers to this JSON file.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer repetitions.")] = False,

@@ -16,7 +16,7 @@ from facemug_lib.cli import main
 from facemug_lib.errors import FacemugError
 
 COMMANDS = ["doctor", "assets", "run", "train", "edit", "replay", "directions", "sample", "align", "synthesize", "evaluate",
-            "gallery", "bench"]
+            "gallery", "subsets", "influence", "bench"]
 
 
 def stub(monkeypatch: pytest.MonkeyPatch, module: str, **functions: object) -> None:
@@ -59,6 +59,10 @@ def test_help_imports_nothing_heavy() -> None:
     (["edit", __file__, "--mask", __file__], "--out"),
     (["edit", __file__, "--mask", __file__, "--out", "o.png", "--refine", "-3"], "--refine"),
     (["edit", __file__, "--mask", __file__, "--out", "o.png", "--guidance-frame", "sideways"], "--guidance-frame"),
+    (["subsets", __file__, "--out", "o.png"], "--mask"),
+    (["subsets", __file__, "--mask", __file__, "--exemplar", "missing.jpg", "--out", "o.png"], "missing.jpg"),
+    (["influence", "--out", "o.png", "--count", "0"], "--count"),
+    (["influence", "--out", "o.gif"], "o.gif: the name must end in .png"),
     (["sample", "--out", "o.png", "--count", "0"], "--count"),
     (["sample", "--out", "o.png", "--count", "ten"], "--count"),
     (["sample", "--out", "o.png", "--size", "32"], "--size"),

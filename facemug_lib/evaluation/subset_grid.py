@@ -36,8 +36,8 @@ CHUNK = 8  # edits made together
 GUIDANCE = INFLUENCES[1:]
 COLUMNS = tuple(subset for subset in SUBSETS.values() if set(subset) <= {"sketch", "semantics", "colour"})
 BANDS = {
-    ("image",): "Inside the hole only",
-    ("image", "exemplar"): "Inside the hole only, with the exemplar",
+    ("image",): "With the image: only the hole is made anew",
+    ("image", "exemplar"): "With the image and the exemplar",
     (): "Without the image: the whole picture is made anew",
     ("exemplar",): "Without the image, with the exemplar",
 }
@@ -134,17 +134,18 @@ def subset_figure(grid: SubsetGrid) -> Figure:
         figure.text(GAP / width, 1 - (line * row + HEADING - 0.08) / height, text, fontsize=10, fontweight="bold", va="bottom")
 
     heading(0, "What is given")
+    notes = grid.sources | {"image": "the hole is outlined", "mask": f"{float(grid.mask.mean()):.0%} of the picture"}
     for column, (name, picture) in enumerate(_inputs(grid).items()):
         axis = place(0, column)
         axis.imshow(to_pixels(picture[0]))
         axis.contour(grid.mask[0, 0].numpy(), [0.5], colors="#e6007e", linewidths=1)
-        _caption(axis, name, grid.sources.get(name, "the hole is outlined" if name == "image" else ""))
-    legend = ("Each picture is made from the modalities named under it.\n\n"
+        _caption(axis, name, notes.get(name, ""))
+    legend = ("Each picture is made from the modalities named under it,\n"
+              f"with {grid.how}. Guidance outside of the hole\ncounts only without the image.\n\n"
               "LPIPS: distance to the photo (AlexNet), lower is nearer.\n"
-              "identity: ArcFace cosine with the photo, higher is nearer.\n\n"
-              f"Made with {grid.how}.")
+              "identity: ArcFace cosine with the photo, higher is nearer.")
     figure.text((GAP + (len(GUIDANCE) + 2) * (SIDE + GAP)) / width, 1 - (HEADING + 0.05) / height, legend, fontsize=8, va="top",
-                linespacing=1.5, wrap=True)
+                linespacing=1.5)
     for line, (common, title) in enumerate(BANDS.items(), start=1):
         heading(line, title)
         for column, own in enumerate(COLUMNS):
@@ -156,7 +157,7 @@ def subset_figure(grid: SubsetGrid) -> Figure:
 
 
 def _inputs(grid: SubsetGrid) -> dict[str, Tensor]:
-    """The five modalities as pictures, the image with its hole tinted beside them."""
+    """The mask and the five modalities as pictures."""
     colour = grid.guidance["colour"]
     return {
         "image": grid.face,
@@ -171,7 +172,8 @@ def _inputs(grid: SubsetGrid) -> dict[str, Tensor]:
 def _caption(axis: Axes, first: str, second: str) -> None:
     """A line under a picture, and one or two smaller ones under that."""
     axis.text(0, -0.03, first, transform=axis.transAxes, fontsize=8, va="top")
-    axis.text(0, -0.115, "\n".join(textwrap.wrap(second, 34)), transform=axis.transAxes, fontsize=7, va="top", color="0.35")
+    lines = textwrap.wrap(second.replace("+ ", "+\N{NO-BREAK SPACE}"), 31)  # breaks before a plus, not after it
+    axis.text(0, -0.115, "\n".join(lines), transform=axis.transAxes, fontsize=7, va="top", color="0.35")
 
 
 # -- the command ----------------------------------------------------------------------------------------------------------
