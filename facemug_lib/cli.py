@@ -364,7 +364,7 @@ def subsets(
     weights: Annotated[Path | None, typer.Option(help="Folder of other weights.", exists=True, file_okay=False)] = None,
     device: Device = "auto",
 ) -> None:
-    """Edit one photograph with each of the 32 subsets of five modalities.
+    """Edit one photograph with all 32 subsets of modalities.
 
     Guidance that is not given is read from the photograph's own face; the exemplar is then its mirror image. Every picture is
     compared with the photograph.
@@ -386,9 +386,10 @@ def influence(
     weights: Annotated[Path | None, typer.Option(help="Folder of other weights.", exists=True, file_okay=False)] = None,
     device: Device = "auto",
 ) -> None:
-    """Let the sketch of one face and the label map of another contradict each other, and move influence between them.
+    """Let a sketch and a label map contradict each other.
 
-    Shows who wins in one pass and after refining, and measures how well each was obeyed.
+    The sketch is of one face, the map of another, the hole in a third. Influence moves from one to the other; shown and measured
+    is how well each was obeyed, in one pass and after refining.
 
     Example: facemug influence --out figures/gallery/influence.png
     """

@@ -140,8 +140,8 @@ def subset_figure(grid: SubsetGrid) -> Figure:
         axis.imshow(to_pixels(picture[0]))
         axis.contour(grid.mask[0, 0].numpy(), [0.5], colors="#e6007e", linewidths=1)
         _caption(axis, name, notes.get(name, ""))
-    legend = ("Each picture is made from the modalities named under it,\n"
-              f"with {grid.how}. Guidance outside of the hole\ncounts only without the image.\n\n"
+    legend = (f"Made with {grid.how}, from the\nmodalities named under each picture.\n"
+              "Guidance outside of the hole counts only without the image.\n\n"
               "LPIPS: distance to the photo (AlexNet), lower is nearer.\n"
               "identity: ArcFace cosine with the photo, higher is nearer.")
     figure.text((GAP + (len(GUIDANCE) + 2) * (SIDE + GAP)) / width, 1 - (HEADING + 0.05) / height, legend, fontsize=8, va="top",
@@ -152,7 +152,7 @@ def subset_figure(grid: SubsetGrid) -> Figure:
             name = next(name for name, subset in SUBSETS.items() if set(subset) == {*common, *own})
             axis, scores = place(line, column), grid.scores[name]
             axis.imshow(to_pixels(grid.pictures[name][0]))
-            _caption(axis, f"LPIPS {scores['lpips_alex']:.3f}   identity {scores['arcface']:.2f}", name)
+            _caption(axis, f"LPIPS {scores['lpips_alex']:.3f}   identity {scores['arcface']:z.2f}", name)
     return figure
 
 
