@@ -39,7 +39,7 @@ SETTINGS: dict[str, dict[str, float]] = {
 }
 CHUNK = 4  # faces edited together
 SHOWN = 2  # faces in the figure
-SIDE, GAP, CAPTION, MARGIN, DPI = 1.3, 0.08, 0.22, 0.32, 84  # of the figure; inches, and pixels an inch
+SIDE, GAP, CAPTION, MARGIN, DPI = 1.3, 0.08, 0.22, 0.32, 80  # of the figure; inches, and pixels an inch
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +130,7 @@ def influence_figure(found: Contradiction) -> Figure:
 
     ways = list(dict.fromkeys(way for way, _ in found.pictures))
     faces, row = min(SHOWN, len(found.faces)), SIDE + CAPTION
-    head, foot = 0.3, 0.3 + 0.17 * len(ways)
+    head, foot = 0.3, 0.16 + 0.17 * len(ways)
     width = 2 * (SIDE + GAP) + MARGIN + len(SETTINGS) * (SIDE + GAP) + GAP
     height = head + faces * len(ways) * row + foot
     figure = pyplot.figure(figsize=(width, height))
@@ -163,12 +163,12 @@ def influence_figure(found: Contradiction) -> Figure:
                     axis.set_ylabel(way, fontsize=9)
     means = found.means()
     for line, way in enumerate(ways):
-        at = (foot - 0.22 - 0.17 * line) / height
-        figure.text((left(2) - 0.06) / width, at, f"{way}, mean of {len(found.faces)} faces", fontsize=8, ha="right")
+        at = (foot - 0.17 - 0.17 * line) / height
+        figure.text((left(2) - 0.06) / width, at, f"{way}, mean of {len(found.faces)} faces", fontsize=7.5, ha="right")
         for column, setting in enumerate(SETTINGS, start=2):
             text = "   ".join(f"{name} {value:.2f}" for name, value in zip(("sketch", "map"), means[way, setting].values(),
                                                                           strict=True))
-            figure.text((left(column) + SIDE / 2) / width, at, text, fontsize=7.5, ha="center", fontweight="bold")
+            figure.text((left(column) + SIDE / 2) / width, at, text, fontsize=7.5, ha="center")
     return figure
 
 
