@@ -419,6 +419,55 @@ def prompts(
 
 
 @app.command()
+def subsets(
+    photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="A photograph with a face.", **INPUT)],
+    mask: Annotated[Path, typer.Option(help="White = edit.", **INPUT)],
+    out: Annotated[Path, typer.Option(help="The picture to write (PNG); the numbers go beside it (CSV).")],
+    sketch: Annotated[Path | None, typer.Option(help="Dark strokes on white.", **INPUT)] = None,
+    semantics: Annotated[Path | None, typer.Option(help="Label map: indices 0-18 or palette colours.", **INPUT)] = None,
+    colour: Annotated[Path | None, typer.Option("--colour", "--color", help="Colours wanted.", **INPUT)] = None,
+    exemplar: Annotated[Path | None, typer.Option(help="Another photograph whose features are wanted.", **INPUT)] = None,
+    refine: Annotated[int, typer.Option(min=0, help="Steps of latent optimisation; 0 is feed-forward only.")] = 0,
+    seed: Seed = 0,
+    face: Face = None,
+    weights: Annotated[Path | None, typer.Option(help="Folder of other weights.", exists=True, file_okay=False)] = None,
+    device: Device = "auto",
+) -> None:
+    """Edit one photograph with all 32 subsets of modalities.
+
+    Guidance that is not given is read from the photograph's own face; the exemplar is then its mirror image. Every picture is
+    compared with the photograph.
+
+    Example: facemug subsets photo.jpg --mask mask.png --out subsets.png
+    """
+    from facemug_lib.evaluation.subset_grid import subsets_command
+
+    given = {"sketch": sketch, "semantics": semantics, "colour": colour, "exemplar": exemplar}
+    subsets_command(photo=photo, mask=mask, out=out, given=given, refine=refine, seed=seed, face=face, weights=weights,
+                    device=device)
+
+
+@app.command()
+def influence(
+    out: Annotated[Path, typer.Option(help="The picture to write (PNG); the numbers go beside it (CSV).")],
+    count: Annotated[int, typer.Option(min=1, max=200, help="How many faces are measured; the first two are shown.")] = 4,
+    refine: Annotated[int, typer.Option(min=0, help="Steps of latent optimisation beside the feed-forward pass.")] = 24,
+    weights: Annotated[Path | None, typer.Option(help="Folder of other weights.", exists=True, file_okay=False)] = None,
+    device: Device = "auto",
+) -> None:
+    """Let a sketch and a label map contradict each other.
+
+    The sketch is of one face, the map of another, the hole in a third. Influence moves from one to the other; shown and measured
+    is how well each was obeyed, in one pass and after refining.
+
+    Example: facemug influence --out figures/gallery/influence.png
+    """
+    from facemug_lib.evaluation.influence import influence_command
+
+    influence_command(out=out, count=count, refine=refine, weights=weights, device=device)
+
+
+@app.command()
 def bench(
     out: Annotated[Path | None, typer.Option(help="Also write the numbers to this JSON file.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer repetitions.")] = False,

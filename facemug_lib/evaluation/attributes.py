@@ -144,7 +144,8 @@ class MaskedEffect:
     """One attribute edit of ``n`` faces under a mask.
 
     change: in standard deviations of the trait, to where the edit wanted it; reached: share of the faces on which it is at
-    least ``wanted``; changed_outside: values outside the masks that differ from the photo's; identity: cosine with the face before.
+    least ``wanted``; changed_outside: values outside the masks that differ from the photo's; identity: cosine with the face
+    before.
     """
 
     name: str

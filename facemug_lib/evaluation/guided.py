@@ -244,6 +244,23 @@ SUBSET_NOTE = ("guidance is taken from the true face, and the exemplar is its mi
 RANKED = {"hole_lpips_alex": 1, "arcface": -1}  # score → which way is better: 1, lower
 
 
+def planned_subset(images: Tensor, masks: Tensor, seeds: Sequence[int], guidance: Mapping[str, Tensor],
+                   subset: Sequence[str]) -> list[Edit]:
+    """Edits of faces [n,3,256,256] given a subset of all ``guidance``; without the image the whole picture is hole."""
+    return planned(images, masks if "image" in subset else torch.ones_like(masks), seeds,
+                   {name: guidance[name] for name in subset if name != "image"})
+
+
+def likeness(judges: Judges, pictures: Tensor, images: Tensor, masks: Tensor) -> dict[str, Tensor]:
+    """How near pictures [n,3,256,256] are to the true faces: the scores [n] of :class:`SubsetProtocol`."""
+    truths = judges.embedded(images)
+    return {
+        "lpips_alex": judges.lpips_to(truths, pictures),
+        "hole_lpips_alex": judges.lpips_to(truths, torch.where(masks > 0.5, pictures, images)),
+        "arcface": metrics.cosine(judges.arcface(pictures), judges.arcface(images)),
+    }
+
+
 @dataclass(frozen=True, eq=False)
 class SubsetProtocol:
     """All 32 subsets of five modalities on a face-sized hole (Fig. 12, which always shows the image and has text as its fifth).
@@ -275,19 +292,11 @@ class SubsetProtocol:
     def pictures(self, unit: str, indices: Sequence[int]) -> Tensor:
         """Edits [n,3,256,256] given the unit's subset."""
         (cases, guidance), subset = self._asked(indices), SUBSETS[unit]
-        masks = cases.masks if "image" in subset else torch.ones_like(cases.masks)
-        return edited(self.editor, planned(cases.images, masks, cases.seeds,
-                                           {name: guidance[name] for name in subset if name != "image"}))
+        return edited(self.editor, planned_subset(cases.images, cases.masks, cases.seeds, guidance, subset))
 
     def measure(self, unit: str, indices: Sequence[int]) -> Arrays:
         cases, pictures = self._asked(indices)[0], self.pictures(unit, indices)
-        completed = torch.where(cases.masks > 0.5, pictures, cases.images)
-        truths = self.judges.embedded(cases.images)
-        return arrays({
-            "lpips_alex": self.judges.lpips_to(truths, pictures),
-            "hole_lpips_alex": self.judges.lpips_to(truths, completed),
-            "arcface": metrics.cosine(self.judges.arcface(pictures), self.judges.arcface(cases.images)),
-        })
+        return arrays(likeness(self.judges, pictures, cases.images, cases.masks))
 
     def rows(self, measured: Mapping[str, Arrays], indices: Sequence[int]) -> list[Row]:
         """One row per subset; ``ranks``: its place among all 32, 1 = best."""

@@ -1,7 +1,8 @@
 """Text and pictures in one space: what :mod:`facemug_lib.editing.text` asks whether a face looks like a sentence.
 
-Two back-ends behind one interface. :class:`SmallTextImage` is this project's own: open_clip's CLIP at a small width, taught on sampled faces whose captions are known to be true or false (:mod:`facemug_lib.modalities.captions`); it ships, works
-offline and knows about a hundred words. :class:`OpenClip` takes any pretrained model of open_clip, where its weights are at hand.
+Two back-ends behind one interface. :class:`SmallTextImage` is this project's own: open_clip's CLIP at a small width, taught on
+sampled faces whose captions are known to be true or false (:mod:`facemug_lib.modalities.captions`); it ships, works offline and
+knows about a hundred words. :class:`OpenClip` takes any pretrained model of open_clip, where its weights are at hand.
 """
 
 from __future__ import annotations

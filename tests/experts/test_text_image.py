@@ -13,7 +13,8 @@ from facemug_lib.weights import load_module, save_weights
 @pytest.fixture(scope="module")
 def model() -> SmallTextImage:
     torch.manual_seed(0)
-    return SmallTextImage(TextImageConfig(embed_dim=16, image_size=64, head_width=16, hidden=16, text_width=32, text_layers=1)).eval()
+    config = TextImageConfig(embed_dim=16, image_size=64, head_width=16, hidden=16, text_width=32, text_layers=1)
+    return SmallTextImage(config).eval()
 
 
 def test_embeddings_are_unit_vectors_and_pictures_have_gradients(model: SmallTextImage) -> None:
