@@ -129,7 +129,7 @@ def _all_but(*names: str) -> tuple[str, ...]:
 
 RECIPES: dict[str, Recipe] = {
     "age": Recipe("all", _all_but("age")),
-    "gender": Recipe("upper", _all_but("gender", "hair_length")),
+    "gender": Recipe("all", ("smile", "mouth_open", "pitch")),
     "smile": Recipe("upper", _all_but("smile", "mouth_open")),
     "mouth_open": Recipe("upper", _all_but("mouth_open")),
     "eyes_open": Recipe("upper", _all_but("eyes_open")),

@@ -249,7 +249,7 @@ class Editor:
         Without an exemplar the projected codes stand in for w_e, and the seed decides what nothing else can: w_z gets the
         fourth power of the share of the picture that is hole, or of half of it where guidance says something about the hole.
         """
-        w_x = self.encoder(conditions.encoder_input()).float()
+        w_x = self._read_codes(conditions, influence)
         unknown = conditions.mask.mean((1, 2, 3))
         unknown = torch.where(conditions.present[:, 1:].any(dim=1), unknown / 2, unknown)
         certainty = 1 - unknown**4
@@ -260,6 +260,17 @@ class Editor:
             share = torch.where(exemplars.given, min(1.0, influence.get("exemplar", 1.0)), certainty)
         source = torch.lerp(self.prior.broadcast(w_z), w_e, share[:, None, None])
         return source + self.warping(source, w_x).float(), source, certainty
+
+    def _read_codes(self, conditions: Conditions, influence: Mapping[str, float]) -> Tensor:
+        """w_x = E_s(C). A guidance of influence v counts for E_s(C) − E_s(C without it) v times, as the weight of
+        classifier-free guidance (Ho and Salimans, 2022) does: 0 leaves it out, 2 goes as far beyond."""
+        w_x = codes = self.encoder(conditions.encoder_input()).float()
+        for place, name in enumerate(MODALITIES[1:], start=1):
+            weight = influence.get(name, 1.0)
+            if weight != 1 and bool(conditions.present[:, place].any()):
+                without = conditions.select(other for other in MODALITIES if other != name)
+                codes = codes + (weight - 1) * (w_x - self.encoder(without.encoder_input()).float())
+        return codes
 
     def _paint(self, conditions: Conditions, codes: Tensor, influence: Mapping[str, float]) -> tuple[Tensor, Tensor, Tensor]:
         """(I_out before compositing, contributions, the prior's picture) from steps 6 to 8: bank, aggregation, refinement."""

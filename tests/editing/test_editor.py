@@ -90,6 +90,13 @@ def test_exemplar_replaces_the_random_code(editor, face, mask) -> None:
     assert torch.equal(ignored.image, editor.edit(face, mask).image)
 
 
+def test_influence_reaches_the_codes_in_proportion(editor, face, mask) -> None:
+    codes = {weight: editor.edit(face, mask, colour=face.flip(1), sketch=mask, influence={"colour": weight}).codes
+             for weight in (0.5, 1, 2)}
+    step = codes[2] - codes[1]
+    assert step.abs().max() > 0 and torch.allclose(codes[1] - codes[0.5], step / 2, atol=0.02 * float(step.abs().max()))
+
+
 def test_influence_zero_is_as_if_not_given(editor, face, mask) -> None:
     off = editor.edit(face, mask, colour=face, influence={"colour": 0})
     assert torch.equal(off.image, editor.edit(face, mask).image)
