@@ -8,70 +8,20 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from facemug_lib import cli_directions, cli_measuring
+from facemug_lib.cli_options import INPUT, Device, Face, Frame, PoseMethod, Profile, Psi, Seed, Settings, Size, numbers, pairs
 from facemug_lib.errors import FacemugError
-
-
-class Profile(StrEnum):
-    """How much a run may cost."""
-
-    smoke = "smoke"
-    laptop = "laptop"
-    paper = "paper"
-
-
-class PoseMethod(StrEnum):
-    """How a face is turned."""
-
-    warping = "warping"
-    direction = "direction"
-    both = "both"
-
-
-class Frame(StrEnum):
-    """The coordinates guidance images are drawn in."""
-
-    photo = "photo"
-    aligned = "aligned"
-
 
 app = typer.Typer(
     name="facemug", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     help="FACEMUG: multimodal local facial editing. `facemug COMMAND --help` shows a command's options and an example.",
 )
-
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N; an explicit one never falls back.")]
-INPUT = {"exists": True, "dir_okay": False, "readable": True}
-Seed = Annotated[int, typer.Option(min=0, help="Seed of all randomness.")]
-Psi = Annotated[float, typer.Option(min=0.0, max=2.0, help="Truncation: 0 is the mean face, 1 the full variety.")]
-Size = Annotated[int, typer.Option(min=64, max=1024, help="Side of the images, in pixels.")]
-Face = Annotated[int | None, typer.Option(min=0, help="Which face, counted from 0, left to right; needed if there are several.")]
-Settings = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A value by name; repeatable.")]
-
-
-def _pairs(items: list[str], option: str) -> dict[str, str]:
-    pairs = {}
-    for item in items:
-        name, equals, value = item.partition("=")
-        if not equals or not name.strip():
-            raise FacemugError(f"{option} {item}: write it as {option} name=value")
-        if name.strip() in pairs:
-            raise FacemugError(f"{option} {item}: {name.strip()} is given twice")
-        pairs[name.strip()] = value.strip()
-    return pairs
-
-
-def _numbers(items: list[str], option: str, example: str) -> dict[str, float] | None:
-    try:
-        return {name: float(value) for name, value in _pairs(items, option).items()} or None
-    except ValueError as error:
-        raise FacemugError(f"{option} wants a number: {str(error).partition(': ')[2]} is none (try {example})") from error
 
 
 def _shown(path: Path | str) -> str:
@@ -137,7 +87,7 @@ def run(
     """
     from facemug_lib.run import run_notebook
 
-    result = run_notebook(notebook, profile.value, _pairs(settings or [], "--set"), out,
+    result = run_notebook(notebook, profile.value, pairs(settings or [], "--set"), out,
                           report=lambda line: print(line, flush=True))
     for name, value in result.metrics.items():
         print(f"{name}: {value}")
@@ -173,7 +123,7 @@ def train(
     from facemug_lib.training.command import train_command
 
     train_command(stage=stage, profile=profile.value, images=images, minutes=minutes, out=out, data=data, dry_run=dry_run,
-                  set_overrides=_pairs(settings or [], "--set"), seed=seed, device=device, batch=batch, init=init,
+                  set_overrides=pairs(settings or [], "--set"), seed=seed, device=device, batch=batch, init=init,
                   install=install)
 
 
@@ -218,8 +168,8 @@ def edit(
 
     edit_command(photo=photo, mask=mask, out=out, sketch=sketch, semantics=semantics, colour=colour, exemplar=exemplar,
                  refine=refine, seed=seed, face=face, guidance_frame=guidance_frame.value,
-                 attributes=_numbers(attribute or [], "--attribute", "smile=1.5"),
-                 influence=_numbers(influence or [], "--influence", "sketch=0.5"), weights=weights, device=device,
+                 attributes=numbers(attribute or [], "--attribute", "smile=1.5"),
+                 influence=numbers(influence or [], "--influence", "sketch=0.5"), weights=weights, device=device,
                  script_out=script_out, text=text, text_source=text_source, text_steps=text_steps, text_model=text_model,
                  directions=directions)
 
@@ -279,7 +229,7 @@ def replay(
     """
     from facemug_lib.editing.script_commands import photos_in, replay_command
 
-    replay_command(script, photos_in(photo), out, upto, without or (), _numbers(attribute or [], "--attribute", "smile=1.5"),
+    replay_command(script, photos_in(photo), out, upto, without or (), numbers(attribute or [], "--attribute", "smile=1.5"),
                    face, aligned, weights, device, directions)
 
 
@@ -337,240 +287,10 @@ def synthesize(
     synthesize_command(count=count, out=out, seed=seed, psi=psi, size=size, device=device)
 
 
-@app.command()
-def evaluate(
-    count: Annotated[int, typer.Option(min=2, help="Faces of each test set.")] = 200,
-    out: Annotated[Path, typer.Option(help="Folder of tables, results.json, contact sheet and cache.")] = Path(
-        "data/runs/evaluation"),
-    photos: Annotated[list[Path] | None, typer.Option(help="A folder of photographs as a test set; repeatable.", exists=True,
-                                                      file_okay=False)] = None,
-    no_prior: Annotated[bool, typer.Option("--no-prior", help="Leave out the faces sampled from the prior.")] = False,
-    aligned: Annotated[bool, typer.Option("--aligned", help="The photographs are aligned faces already.")] = False,
-    family: Annotated[list[str] | None, typer.Option(help="irregular, centre, hair, face or foreground; all.")] = None,
-    part: Annotated[list[str] | None, typer.Option(
-        help="completion, paper, guidance, subsets, warping, incremental or all; completion.")] = None,
-    images: Annotated[list[Path] | None, typer.Option(help="Somebody's results, to be scored too; repeatable.", exists=True,
-                                                      file_okay=False)] = None,
-    export: Annotated[Path | None, typer.Option(help="Only write the test pictures and masks there.")] = None,
-    weights: Annotated[Path | None, typer.Option(help="Folder of other weights.", exists=True, file_okay=False)] = None,
-    refine: Annotated[int, typer.Option(min=0, help="Score FACEMUG with so many refinement steps as well.")] = 0,
-    workers: Annotated[int | None, typer.Option(min=1, max=64, help="Processes that share the CPU, 3 GB each; one for each "
-                                                "core.")] = None,
-    limit: Annotated[list[str] | None, typer.Option(metavar="NAME=FACES|all", help="Faces that a slow judge, method or part "
-                                                    "gets: vgg, facenet, optimisation, saved, paper, guidance, subsets, warping, "
-                                                    "incremental; repeatable.")] = None,
-    device: Device = "auto",
-) -> None:
-    """Score weights on fixed test sets, beside baselines and floors.
-
-    Everything measured is kept: the same command goes on where it was stopped, and measures only what has changed.
-    The completion part compares one pass with every baseline on every mask family; the other parts ask whether guidance is
-    obeyed, and are measured with --part all.
-    With --export, somebody else's method gets the same holes; its results are scored with --images.
-
-    Example: facemug evaluate --count 200 --photos portraits --out data/runs/evaluation
-    """
-    from facemug_lib.evaluation.command import evaluate_command
-
-    evaluate_command(count=count, out=out, photos=photos or (), no_prior=no_prior, aligned=aligned, families=family or (),
-                     parts=part or (), images=images or (), export=export, weights=weights, refine=refine,
-                     workers=workers, limits=_pairs(limit or [], "--limit"), device=device)
-
-
-@app.command()
-def gallery(
-    out: Annotated[Path, typer.Option(help="The picture to write (PNG).")],
-    count: Annotated[int, typer.Option(min=1, max=200, help="How many edits.")] = 24,
-    photos: Annotated[Path | None, typer.Option(help="Edit the faces of this folder, not sampled ones.", exists=True,
-                                                file_okay=False)] = None,
-    refine: Annotated[int, typer.Option(min=0, help="Also show each edit after so many refinement steps.")] = 0,
-    weights: Annotated[Path | None, typer.Option(help="Folder of other weights.", exists=True, file_okay=False)] = None,
-    device: Device = "auto",
-) -> None:
-    """Make a sheet of edits that nobody chose.
-
-    The first faces of the test set, each with the kind of edit that is its turn.
-
-    Example: facemug gallery --out figures/gallery/uncurated.png --refine 40
-    """
-    from facemug_lib.evaluation.gallery import gallery_command
-
-    gallery_command(count=count, out=out, photos=photos, refine=refine, weights=weights, device=device)
-
-
-@app.command()
-def prompts(
-    out: Annotated[Path, typer.Option(help="Folder of the table and the pictures.")],
-    count: Annotated[int, typer.Option(min=1, help="Unseen faces that every prompt edits.")] = 2,
-    refine: Annotated[int, typer.Option(min=0, help="Steps of latent optimisation before the text is followed.")] = 0,
-    text_steps: Annotated[int, typer.Option(min=1, help="Most steps in which a text is followed.")] = 40,
-    text_model: Annotated[str, typer.Option(metavar="small|ARCHITECTURE:WEIGHTS", help="As for `facemug edit`.")] = "small",
-    device: Device = "auto",
-) -> None:
-    """Try 20 prompts on unseen faces and let the expert judge them.
-
-    Each is followed everywhere and under a mask.
-
-    Example: facemug prompts --count 4 --out data/runs/prompts
-    """
-    from facemug_lib.evaluation.prompts import prompts_command
-
-    prompts_command(out, count, refine, text_steps, text_model, device=device)
-
-
-@app.command()
-def subsets(
-    photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="A photograph with a face.", **INPUT)],
-    mask: Annotated[Path, typer.Option(help="White = edit.", **INPUT)],
-    out: Annotated[Path, typer.Option(help="The picture to write (PNG); the numbers go beside it (CSV).")],
-    sketch: Annotated[Path | None, typer.Option(help="Dark strokes on white.", **INPUT)] = None,
-    semantics: Annotated[Path | None, typer.Option(help="Label map: indices 0-18 or palette colours.", **INPUT)] = None,
-    colour: Annotated[Path | None, typer.Option("--colour", "--color", help="Colours wanted.", **INPUT)] = None,
-    exemplar: Annotated[Path | None, typer.Option(help="Another photograph whose features are wanted.", **INPUT)] = None,
-    refine: Annotated[int, typer.Option(min=0, help="Steps of latent optimisation; 0 is feed-forward only.")] = 0,
-    seed: Seed = 0,
-    face: Face = None,
-    weights: Annotated[Path | None, typer.Option(help="Folder of other weights.", exists=True, file_okay=False)] = None,
-    device: Device = "auto",
-) -> None:
-    """Edit one photograph with all 32 subsets of modalities.
-
-    Guidance that is not given is read from the photograph's own face; the exemplar is then its mirror image. Every picture is
-    compared with the photograph.
-
-    Example: facemug subsets photo.jpg --mask mask.png --out subsets.png
-    """
-    from facemug_lib.evaluation.subset_grid import subsets_command
-
-    given = {"sketch": sketch, "semantics": semantics, "colour": colour, "exemplar": exemplar}
-    subsets_command(photo=photo, mask=mask, out=out, given=given, refine=refine, seed=seed, face=face, weights=weights,
-                    device=device)
-
-
-@app.command()
-def influence(
-    out: Annotated[Path, typer.Option(help="The picture to write (PNG); the numbers go beside it (CSV).")],
-    count: Annotated[int, typer.Option(min=1, max=200, help="How many faces are measured; the first two are shown.")] = 4,
-    refine: Annotated[int, typer.Option(min=0, help="Steps of latent optimisation beside the feed-forward pass.")] = 24,
-    weights: Annotated[Path | None, typer.Option(help="Folder of other weights.", exists=True, file_okay=False)] = None,
-    device: Device = "auto",
-) -> None:
-    """Let a sketch and a label map contradict each other.
-
-    The sketch is of one face, the map of another, the hole in a third. Influence moves from one to the other; shown and measured
-    is how well each was obeyed, in one pass and after refining.
-
-    Example: facemug influence --out figures/gallery/influence.png
-    """
-    from facemug_lib.evaluation.influence import influence_command
-
-    influence_command(out=out, count=count, refine=refine, weights=weights, device=device)
-
-
-@app.command()
-def bench(
-    out: Annotated[Path | None, typer.Option(help="Also write the numbers to this JSON file.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer repetitions.")] = False,
-) -> None:
-    """Measure speed and peak memory on this machine.
-
-    Example: facemug bench --quick --out bench.json
-    """
-    from facemug_lib.bench import bench_command
-
-    bench_command(out=out, quick=quick)
-
-
-directions = typer.Typer(no_args_is_help=True, help="List, fit and measure attributes.\n\nThey are latent directions: what "
-                         "`facemug edit --attribute` moves codes by.\n\nExample: facemug directions list")
-app.add_typer(directions, name="directions")
-
-
-@directions.command("list")
-def directions_list(
-    file: Annotated[Path | None, typer.Argument(help="A file of directions instead of the shipped one.", **INPUT)] = None,
-) -> None:
-    """Show the attributes that can be edited, and what one unit of each is.
-
-    Example: facemug directions list
-    """
-    from facemug_lib.editing.direction_commands import list_command
-
-    list_command(file)
-
-
-@directions.command("fit")
-def directions_fit(
-    data: Annotated[Path, typer.Option(help="Faces with codes, from `facemug synthesize`.", exists=True, file_okay=False)],
-    out: Annotated[Path, typer.Option(help="The .safetensors file to write.")],
-    faces: Annotated[int | None, typer.Option(min=100, help="Only so many of the faces.")] = None,
-    device: Device = "auto",
-) -> None:
-    """Fit and calibrate a direction for everything that the expert reads from faces.
-
-    Example: facemug directions fit --data data/runs/faces --out data/weights/directions.safetensors
-    """
-    from facemug_lib.editing.direction_commands import fit_command
-
-    fit_command(data=data, out=out, faces=faces, device=device)
-
-
-@directions.command("new")
-def directions_new(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What the attribute is to be called.")],
-    out: Annotated[Path, typer.Option(help="The .safetensors file to write, or to add the direction to.")],
-    positive: Annotated[Path | None, typer.Option(help="Photographs that have it.", exists=True, file_okay=False)] = None,
-    negative: Annotated[Path | None, typer.Option(help="Photographs that lack it.", exists=True, file_okay=False)] = None,
-    labels: Annotated[Path | None, typer.Option(help="Or a CSV file with the columns file and label.", **INPUT)] = None,
-    aligned: Annotated[bool, typer.Option("--aligned", help="The photographs are aligned faces already.")] = False,
-    device: Device = "auto",
-) -> None:
-    """Fit a new direction to two folders of photographs, or to a table of labels.
-
-    Example: facemug directions new freckles --positive with --negative without --out freckles.safetensors
-    """
-    from facemug_lib.editing.direction_commands import new_command
-
-    new_command(name, out, positive, negative, labels, aligned, device)
-
-
-@directions.command("text")
-def directions_text(
-    target: Annotated[str, typer.Argument(metavar="TEXT", help="How faces shall look.")],
-    out: Annotated[Path, typer.Option(help="The .safetensors file to write, or to add the direction to.")],
-    source: Annotated[str, typer.Option("--text-from", help="What they are otherwise.")] = "a person",
-    name: Annotated[str | None, typer.Option(help="What the attribute is to be called; the text.")] = None,
-    faces: Annotated[int, typer.Option(min=100, help="Sampled faces that are compared with the text.")] = 600,
-    leave: Annotated[list[str] | None, typer.Option(help="A shipped attribute that it must not touch; repeatable.")] = None,
-    text_model: Annotated[str, typer.Option(metavar="small|ARCHITECTURE:WEIGHTS", help="As for `facemug edit`.")] = "small",
-    device: Device = "auto",
-) -> None:
-    """Find the direction in which faces come to look like a text.
-
-    Example: facemug directions text "blond hair" --text-from "black hair" --leave gender --out words.safetensors
-    """
-    from facemug_lib.editing.direction_commands import text_command
-
-    text_command(target, out, source, name, faces, leave or (), text_model, device)
-
-
-@directions.command("measure")
-def directions_measure(
-    out: Annotated[Path, typer.Option(help="Folder of the tables and pictures.")],
-    file: Annotated[Path | None, typer.Option(help="A file of directions instead of the shipped one.", **INPUT)] = None,
-    count: Annotated[int, typer.Option(min=2, help="Unseen faces.")] = 500,
-    masked: Annotated[int, typer.Option(min=0, help="Faces edited under a mask by smile, age and gender; 0 for none.")] = 0,
-    device: Device = "auto",
-) -> None:
-    """Measure what one unit of each direction does to every attribute, and to who the person is.
-
-    Everything measured is kept: the same command goes on where it was stopped.
-
-    Example: facemug directions measure --count 100 --out data/runs/directions
-    """
-    from facemug_lib.evaluation.attributes import measure_command
-
-    measure_command(out=out, file=file, count=count, masked=masked, device=device)
+for measuring in (cli_measuring.evaluate, cli_measuring.gallery, cli_measuring.prompts, cli_measuring.subsets,
+                  cli_measuring.influence, cli_measuring.bench):
+    app.command()(measuring)
+app.add_typer(cli_directions.directions, name="directions")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -5,11 +5,10 @@ Taught in `notebooks/00_quickstart.ipynb`.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,17 @@ from torch import Tensor, nn
 from facemug_lib.devices import resolve_device
 from facemug_lib.editing.blending import altered, blend
 from facemug_lib.editing.directions import Direction, checked_strengths, load_directions, moved
-from facemug_lib.editing.guidance import Drawing, FaceLike, Picture, read_exemplar, read_face
+from facemug_lib.editing.guidance import FaceLike, Picture
+from facemug_lib.editing.inputs import (
+    Edit,
+    Exemplars,
+    checked_influence,
+    one_of,
+    read_edit,
+    stack,
+    stack_exemplars,
+    unmasked,
+)
 from facemug_lib.editing.refine import Experts, Progress, Refined, RefineSettings, refine
 from facemug_lib.editing.text import SOURCE, Followed, TextEditSettings, follow
 from facemug_lib.errors import FacemugError
@@ -38,31 +47,6 @@ STAGES = {"prior_heads": "head", "style_encoder": "encoder", "latent_warping": "
           "expert": "expert", "text_image": "text"}
 """Which training stage makes which weights."""
 PSI = 0.7  # truncation of the random code
-INFLUENCES = (*MODALITIES, "exemplar")
-
-
-@dataclass(frozen=True, eq=False)
-class Edit:
-    """What one edit is made from; every guidance is optional.
-
-    Pictures are paths, PIL images, arrays or tensors (:mod:`facemug_lib.editing.guidance` says what each means), in the
-    coordinates of ``guidance_frame``. ``seed`` decides what neither the photo nor the guidance does. ``attributes``: name →
-    strength, 1 = one standard deviation of it over faces (:mod:`facemug_lib.editing.directions`). ``text`` says how the face
-    shall look and ``text_source`` what it is now, as far as that matters (:mod:`facemug_lib.editing.text`). Given alone or
-    together, these two leave the person who they are: what lies under the mask is altered instead of made anew.
-    """
-
-    face: FaceLike
-    mask: Picture
-    sketch: Picture | None = None
-    semantics: Picture | None = None
-    colour: Picture | None = None
-    exemplar: FaceLike | None = None
-    seed: int = 0
-    guidance_frame: Frame = "photo"
-    attributes: Mapping[str, float] | None = None
-    text: str | None = None
-    text_source: str = SOURCE
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,19 +161,19 @@ class Editor:
             raise FacemugError("no edit was given: pass at least one")
         if refine < 0:
             raise FacemugError(f"{refine} refinement steps: use 0 or more")
-        influence = _checked_influence(influence)
+        influence = checked_influence(influence)
         words = self._checked_texts(edits, text_model)
         clock = _Clock(self.device)
         with clock("read"):
-            inputs = [_read(edit, influence) for edit in edits]
+            inputs = [read_edit(edit, influence) for edit in edits]
             strengths = [checked_strengths(edit.attributes, self.directions) if edit.attributes else {} for edit in edits]
             photo = torch.cat([one.face.image for one in inputs]).to(self.device)
-            conditions = _stack([one.conditions for one in inputs]).to(self.device)
-            exemplars = _stack_exemplars([one.exemplar for one in inputs], self.device)
+            conditions = stack([one.conditions for one in inputs]).to(self.device)
+            exemplars = stack_exemplars([one.exemplar for one in inputs], self.device)
             # Where attributes are all that is asked for, the face under the mask is known, and stays whose it is.
             is_altered = torch.tensor([one.is_unguided and bool(wanted or edit.text)
                                        for wanted, one, edit in zip(strengths, inputs, edits, strict=True)], device=self.device)
-            shown = _unmasked(conditions, photo, is_altered)
+            shown = unmasked(conditions, photo, is_altered)
         with clock("encode"):
             draws = [torch.Generator().manual_seed(edit.seed) for edit in edits]
             w_z = torch.cat([self.prior.sample_w(1, draw, PSI) for draw in draws]).float()
@@ -217,7 +201,7 @@ class Editor:
 
             def painted(place: int, codes: Tensor) -> Tensor:
                 """Edit ``place`` as it would look with these codes, but for the seam."""
-                one = _one(conditions, place)
+                one = one_of(conditions, place)
                 raw = self.prior.synthesize(codes, 256).float() if refined else self._paint(one, codes, influence)[0]
                 return one.composite(shown_as(raw, place).clamp(-1, 1), photo[place : place + 1])
 
@@ -234,7 +218,7 @@ class Editor:
             image = blend(raw.clamp(-1, 1), photo, conditions.mask)
             image = conditions.composite(image, photo)
         return [
-            EditResult(image[i : i + 1], raw[i : i + 1], codes[i : i + 1], _one(conditions, i), contributions[i : i + 1],
+            EditResult(image[i : i + 1], raw[i : i + 1], codes[i : i + 1], one_of(conditions, i), contributions[i : i + 1],
                        one.face, one.photo_mask, None if refined is None else refined.known_loss[:, i], followed[i],
                        dict(clock.seconds))
             for i, one in enumerate(inputs)
@@ -316,83 +300,6 @@ class Editor:
         if self._experts is None:
             raise FacemugError("this editor was made without experts: make it with Editor.load, or use refine=0")
         return self._experts(parser, identity)
-
-
-# -- inputs ---------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Exemplars:
-    """images [b,3,256,256], zeros where ``given`` [b] is false."""
-
-    images: Tensor
-    given: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class _Inputs:
-    face: AlignedFace
-    conditions: Conditions
-    exemplar: Tensor | None
-    photo_mask: Picture | None
-
-    @property
-    def is_unguided(self) -> bool:
-        return self.exemplar is None and not bool(self.conditions.present[0, 1:].any())
-
-
-def _read(edit: Edit, influence: Mapping[str, float]) -> _Inputs:
-    face = read_face(edit.face)
-    drawing = Drawing.on(face, edit.guidance_frame)
-    mask = drawing.mask(edit.mask)
-    maps = {}
-    for name in MODALITIES[1:]:
-        picture = getattr(edit, name)
-        if picture is not None and influence.get(name, 1.0) > 0:
-            maps[name] = getattr(drawing, name)(picture)
-    # Guidance speaks about the hole only: what lies outside of it is known from the photo.
-    conditions = Conditions.build(mask, face.image, **maps, **{f"{name}_mask": mask for name in maps})
-    for name in maps:
-        if not bool(conditions.present[0, MODALITIES.index(name)]):
-            raise FacemugError(f"the {name} guidance says nothing inside the mask: draw where the mask is white")
-    exemplar = read_exemplar(edit.exemplar) if edit.exemplar is not None and influence.get("exemplar", 1.0) > 0 else None
-    is_on_photo = edit.guidance_frame == "photo" and not isinstance(edit.mask, Tensor)
-    return _Inputs(face, conditions, exemplar, edit.mask if is_on_photo else None)
-
-
-def _checked_influence(influence: Mapping[str, float] | None) -> dict[str, float]:
-    checked = {}
-    for name, weight in (influence or {}).items():
-        if name not in INFLUENCES:
-            raise FacemugError(f"influence names {name!r}: choose from {', '.join(INFLUENCES)}")
-        if not (isinstance(weight, int | float) and math.isfinite(weight) and 0 <= weight <= 2):
-            raise FacemugError(f"influence of {name} is {weight}: use a number from 0 (ignored) to 2, 1 is neutral")
-        checked[name] = float(weight)
-    return checked
-
-
-def _stack(conditions: Sequence[Conditions]) -> Conditions:
-    return Conditions(**{name: torch.cat([getattr(one, name) for one in conditions]) for name in vars(conditions[0])})
-
-
-def _unmasked(conditions: Conditions, photo: Tensor, which: Tensor) -> Conditions:
-    """The conditions with nothing hidden from those samples that ``which`` [b] names."""
-    if not bool(which.any()):
-        return conditions
-    where = which[:, None, None, None]
-    return replace(conditions, mask=torch.where(where, 0.0, conditions.mask), image=torch.where(where, photo, conditions.image))
-
-
-def _one(conditions: Conditions, index: int) -> Conditions:
-    return Conditions(**{name: value[index : index + 1] for name, value in vars(conditions).items()})
-
-
-def _stack_exemplars(exemplars: Sequence[Tensor | None], device: torch.device) -> Exemplars | None:
-    shown = next((one for one in exemplars if one is not None), None)
-    if shown is None:
-        return None
-    images = torch.cat([torch.zeros_like(shown) if one is None else one for one in exemplars])
-    return Exemplars(images.to(device), torch.tensor([one is not None for one in exemplars], device=device))
 
 
 # -- networks -------------------------------------------------------------------------------------------------------------

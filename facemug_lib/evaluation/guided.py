@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from facemug_lib.editing.editor import INFLUENCES, Edit, Editor
+from facemug_lib.editing.editor import Edit, Editor
+from facemug_lib.editing.inputs import INFLUENCES
 from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation import metrics
 from facemug_lib.evaluation.judges import Judges

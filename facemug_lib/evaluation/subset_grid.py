@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from facemug_lib.editing.editor import INFLUENCES, Editor
+from facemug_lib.editing.editor import Editor
 from facemug_lib.editing.guidance import Drawing, FaceLike, Picture, read_exemplar
+from facemug_lib.editing.inputs import INFLUENCES
 from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation.guided import SUBSETS, edited, likeness, maps_of, planned_subset
 from facemug_lib.evaluation.judges import Judges

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from facemug_lib.editing.editor import INFLUENCES, Edit
+from facemug_lib.editing.inputs import INFLUENCES, Edit
 from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation import guided, incremental, pose
 from facemug_lib.evaluation.protocols import TestSet as FaceSet

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from stubs import StubJudges
 
-from facemug_lib.editing.editor import INFLUENCES, Edit
+from facemug_lib.editing.inputs import INFLUENCES, Edit
 from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation import subset_grid as module
 from facemug_lib.evaluation.guided import SUBSETS

@@ -1,0 +1,63 @@
+"""Options that several subcommands of ``facemug`` share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from facemug_lib.errors import FacemugError
+
+
+class Profile(StrEnum):
+    """How much a run may cost."""
+
+    smoke = "smoke"
+    laptop = "laptop"
+    paper = "paper"
+
+
+class PoseMethod(StrEnum):
+    """How a face is turned."""
+
+    warping = "warping"
+    direction = "direction"
+    both = "both"
+
+
+class Frame(StrEnum):
+    """The coordinates guidance images are drawn in."""
+
+    photo = "photo"
+    aligned = "aligned"
+
+
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N; an explicit one never falls back.")]
+INPUT = {"exists": True, "dir_okay": False, "readable": True}
+Seed = Annotated[int, typer.Option(min=0, help="Seed of all randomness.")]
+Psi = Annotated[float, typer.Option(min=0.0, max=2.0, help="Truncation: 0 is the mean face, 1 the full variety.")]
+Size = Annotated[int, typer.Option(min=64, max=1024, help="Side of the images, in pixels.")]
+Face = Annotated[int | None, typer.Option(min=0, help="Which face, counted from 0, left to right; needed if there are several.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A value by name; repeatable.")]
+
+
+def pairs(items: list[str], option: str) -> dict[str, str]:
+    """``name=value`` items as a dictionary of texts; ``option`` is what the user typed before them."""
+    found = {}
+    for item in items:
+        name, equals, value = item.partition("=")
+        if not equals or not name.strip():
+            raise FacemugError(f"{option} {item}: write it as {option} name=value")
+        if name.strip() in found:
+            raise FacemugError(f"{option} {item}: {name.strip()} is given twice")
+        found[name.strip()] = value.strip()
+    return found
+
+
+def numbers(items: list[str], option: str, example: str) -> dict[str, float] | None:
+    """The same with numbers, None if there are none; ``example`` is shown where a value is no number."""
+    try:
+        return {name: float(value) for name, value in pairs(items, option).items()} or None
+    except ValueError as error:
+        raise FacemugError(f"{option} wants a number: {str(error).partition(': ')[2]} is none (try {example})") from error
