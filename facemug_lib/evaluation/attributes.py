@@ -195,8 +195,8 @@ def masked_effect(editor: Editor, test_set: TestSet, name: str, strength: float,
 # -- the command ----------------------------------------------------------------------------------------------------------
 
 SWEEP = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
-MASKED = {"smile": 2.0, "age": 2.0, "gender": 2.0}
-"""Attributes and strengths of the masked edits."""
+MASKED = {"smile": (4.0, "face"), "age": (2.5, "face"), "gender": (3.0, "foreground")}
+"""Attributes, strengths and mask families of the masked edits. Hair says more of gender than the face alone does."""
 
 
 @torch.no_grad()
@@ -247,9 +247,9 @@ def measure_command(out: Path, file: Path | None = None, count: int = 500, maske
         faces = prior_set(editor.prior, expert, masked + masked % 2, keep=store.get, tell=say)
         usual = load_read_traits().traits
         tables["masked.csv"] = pandas.DataFrame([
-            masked_effect(editor, faces, name, strength, read, judges.facenet, masked, tell=say,
+            masked_effect(editor, faces, name, strength, read, judges.facenet, masked, family, tell=say,
                           middle=float(usual[editor.directions[name].about["trait"]].nanmedian())).row()
-            for name, strength in MASKED.items()])
+            for name, (strength, family) in MASKED.items()])
     for name, table in tables.items():
         with replacing(out / name) as temporary:
             table.to_csv(temporary, index=False)

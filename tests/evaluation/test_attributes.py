@@ -74,6 +74,19 @@ def test_masked_edits_are_read_and_their_outside_counted(editor, known, faces, m
     assert brighter.row()["changed outside"] == 0
 
 
+def test_faces_are_edited_away_from_what_they_are(editor, known, faces, monkeypatch) -> None:
+    monkeypatch.setattr(editor, "_directions", {one.name: one for one in known})
+    asked: list[float] = []
+    edit_many = editor.edit_many
+    monkeypatch.setattr(editor, "edit_many", lambda edits, **options: (
+        asked.extend(edit.attributes["red"] for edit in edits), edit_many(edits, **options))[1])
+    reds = read(faces.images(range(6)))["red"]
+    middle = float(reds.median())
+    effect = masked_effect(editor, faces, "red", 4, read, identity, count=6, family="centre", middle=middle)
+    assert asked == [-4.0 if red > middle else 4.0 for red in reds.tolist()] and len(set(asked)) == 2
+    assert effect.change.value > 0.5 and effect.changed_outside == 0
+
+
 def test_the_pictures_show_every_direction(editor, known) -> None:
     found = effects(editor.prior, known, read, identity, count=4)
     figure = matrix_figure(found, ["red", "green"])
