@@ -133,7 +133,7 @@ def refine(
         if step == steps:
             break
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * ramp((step + 0.5) / steps, s.ramp_up, s.ramp_down)
+            group["lr"] = rate * _ramp((step + 0.5) / steps, s.ramp_up, s.ramp_down)
         optimizer.zero_grad(set_to_none=True)
         total.sum().backward()
         optimizer.step()
@@ -172,7 +172,7 @@ def _sizes(steps: int, settings: RefineSettings) -> list[int]:
     return [*sizes[:steps], 256 if fine else settings.coarse_size]
 
 
-def ramp(t: float, up: float, down: float) -> float:
+def _ramp(t: float, up: float, down: float) -> float:
     """Learning-rate factor at ``t`` in 0…1: linear rise, plateau, cosine fall (Karras et al., StyleGAN2's projector)."""
     falling = min(1.0, (1.0 - t) / down) if down else 1.0
     return min(1.0, t / up if up else 1.0) * (0.5 - 0.5 * math.cos(math.pi * falling))

@@ -24,6 +24,7 @@ from facemug_lib.modalities import captions
 from facemug_lib.weights import load_module
 
 CONTEXT = 40  # tokens of a text, its two ends included
+THUMBNAIL = 8
 PAD, FIRST = 0, 2  # ids: 0 pads, 1 begins, words follow, the largest ends (open_clip's text tower looks at the largest)
 FILLERS = frozenset((
     *("make", "made", "let", "give", "turn", "change", "into", "have", "has", "having", "wearing", "wear", "wears", "be"),
@@ -73,13 +74,16 @@ class TextImageConfig:
 
 
 class FaceTower(nn.Module):
-    """The image tower: the expert's trunk and attribute branch, and a projection [b,3,s,s] → [b,d]."""
+    """The image tower [b,3,s,s] → [b,d]: the expert's trunk and attribute branch, the colours of an 8×8 thumbnail (on aligned
+    faces, where a colour is says whose it is; the trunk was taught to look past light and colour), and a projection."""
 
     def __init__(self, config: TextImageConfig) -> None:
         super().__init__()
         like = ExpertStudent(ExpertConfig(head_width=config.head_width, hidden=config.hidden))
         self.trunk, self.branch, self.place = like.trunk, like.branch, like.place
-        self.read = like.read[:2]
+        self.read = like.read[0]
+        self.colours = nn.Linear(3 * THUMBNAIL**2, config.hidden, bias=False)
+        nn.init.zeros_(self.colours.weight)
         self.project = nn.Linear(config.hidden, config.embed_dim)
         self.image_size = config.image_size
 
@@ -87,10 +91,12 @@ class FaceTower(nn.Module):
         """Start from what the expert sees, which its attributes are linear in, instead of from noise."""
         for name in ("trunk", "branch", "place"):
             getattr(self, name).load_state_dict(getattr(expert, name).state_dict())
-        self.read.load_state_dict(expert.read[:2].state_dict())
+        self.read.load_state_dict(expert.read[0].state_dict())
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.project(self.read(what_and_where(self.branch(self.trunk(images)[-1]), self.place)))
+        seen = self.read(what_and_where(self.branch(self.trunk(images)[-1]), self.place))
+        thumbnail = F.adaptive_avg_pool2d(images, THUMBNAIL).flatten(1)
+        return self.project(F.relu(seen + self.colours(thumbnail)))
 
 
 class SmallTextImage(nn.Module):
