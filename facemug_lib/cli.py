@@ -143,7 +143,7 @@ def edit(
                                                     **INPUT)] = None,
     text: Annotated[str | None, typer.Option(help="How the face shall look: \"an old man\", \"blond hair\".")] = None,
     text_source: Annotated[str, typer.Option("--text-from", help="What it is now, as far as the text changes it.")] = "a person",
-    text_steps: Annotated[int, typer.Option(min=1, help="Most steps in which the text is followed.")] = 20,
+    text_steps: Annotated[int, typer.Option(min=1, help="Most steps in which the text is followed.")] = 16,
     text_model: Annotated[str, typer.Option(metavar="small|ARCHITECTURE:WEIGHTS", help="The shipped text–image model, or one of "
                                             "open_clip's with a published name or a file of weights.")] = "small",
     refine: Annotated[int, typer.Option(min=0, help="Steps of latent optimisation; 0 is feed-forward only.")] = 0,

@@ -73,7 +73,7 @@ def prompts(
     out: Annotated[Path, typer.Option(help="Folder of the table and the pictures.")],
     count: Annotated[int, typer.Option(min=1, help="Unseen faces that every prompt edits.")] = 2,
     refine: Annotated[int, typer.Option(min=0, help="Steps of latent optimisation before the text is followed.")] = 0,
-    text_steps: Annotated[int, typer.Option(min=1, help="Most steps in which a text is followed.")] = 20,
+    text_steps: Annotated[int, typer.Option(min=1, help="Most steps in which a text is followed.")] = 16,
     text_model: Annotated[str, typer.Option(metavar="small|ARCHITECTURE:WEIGHTS", help="As for `facemug edit`.")] = "small",
     device: Device = "auto",
 ) -> None:

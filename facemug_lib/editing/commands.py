@@ -27,7 +27,7 @@ def edit_command(photo: Path, mask: Path, out: Path, sketch: Path | None = None,
                  face: int | None = None, guidance_frame: str = "photo", attributes: Mapping[str, float] | None = None,
                  influence: Mapping[str, float] | None = None, weights: Path | None = None,
                  device: str = "auto", script_out: Path | None = None, text: str | None = None, text_source: str = "a person",
-                 text_steps: int = 20, text_model: str = "small", directions: Path | None = None) -> None:
+                 text_steps: int = 16, text_model: str = "small", directions: Path | None = None) -> None:
     """Edit one photo and write it at its full size; ``script_out`` records the edit, after the steps that are there already."""
     from facemug_lib.editing.editor import Editor
     from facemug_lib.editing.script_commands import Recording

@@ -60,7 +60,7 @@ class Step(_Model):
     attributes: dict[str, Strength] = {}
     text: Annotated[str, StringConstraints(max_length=1000)] = ""
     text_source: Annotated[str, StringConstraints(min_length=1, max_length=1000)] = SOURCE
-    text_steps: Annotated[int, Field(ge=1, le=10_000)] = 20
+    text_steps: Annotated[int, Field(ge=1, le=10_000)] = 16
     text_model: Annotated[str, StringConstraints(pattern=r"^[\w.-]+(:[\w-]+)?$")] = "small"  # never a file
     influence: dict[str, Influence] = {}
     refine: Annotated[int, Field(ge=0, le=10_000)] = 0

@@ -137,7 +137,7 @@ class Editor:
     def edit(self, face: FaceLike, mask: Picture, sketch: Picture | None = None, semantics: Picture | None = None,
              colour: Picture | None = None, exemplar: FaceLike | None = None, attributes: Mapping[str, float] | None = None,
              influence: Mapping[str, float] | None = None, refine: int = 0, seed: int = 0, guidance_frame: Frame = "photo",
-             text: str | None = None, text_source: str = SOURCE, text_steps: int = 20, text_model: str = "small",
+             text: str | None = None, text_source: str = SOURCE, text_steps: int = 16, text_model: str = "small",
              progress: Progress | None = None) -> EditResult:
         """Edit ``face`` (a photo, an :class:`AlignedFace`, or a tensor [1,3,256,256] of an aligned one) where ``mask`` is white.
 
@@ -153,7 +153,7 @@ class Editor:
 
     @torch.no_grad()
     def edit_many(self, edits: Sequence[Edit], *, influence: Mapping[str, float] | None = None, refine: int = 0,
-                  settings: RefineSettings | None = None, text_steps: int = 20, text_model: str = "small",
+                  settings: RefineSettings | None = None, text_steps: int = 16, text_model: str = "small",
                   text_settings: TextEditSettings | None = None, progress: Progress | None = None) -> list[EditResult]:
         """Make several edits in one batch, of one face or of many: much cheaper than one by one when refining. Texts are
         followed one after the other."""

@@ -3,8 +3,8 @@
     ŵ = argmin  λ1·L_dir(ŵ) + λ2·‖ŵ − w‖²,    L_dir = 1 − cos(ΔI, ΔT),
     ΔI = E_I(I_edit) − E_I(I),    ΔT = E_T(target) − E_T(source)
 
-by gradient descent through everything that paints: the networks, and the mask. The text–image model is one of
-:mod:`facemug_lib.experts.text_image`.
+and, beside them, StyleCLIP's own 1 − cos(E_I(I_edit), E_T(target)); by gradient descent through everything that paints: the
+networks, and the mask. The text–image model is one of :mod:`facemug_lib.experts.text_image`.
 
 Taught in `notebooks/07_text_editing.ipynb`.
 """
@@ -36,11 +36,12 @@ class TextEditSettings:
     alike, wanted or not: at the same distance from the start the text was followed less.
     """
 
-    lr: float = 1.5  # length of the first step, in W+ (std(w) has the norm 10)
+    lr: float = 1.0  # length of the first step, in W+ (std(w) has the norm 10)
     momentum: float = 0.7
     direction: float = 1.0  # λ1
-    latent: float = 0.002  # λ2, of the squared distance in W+
-    identity: float = 0.2  # weight of 1 − cosine of the face embeddings of the edit and of the face before it
+    target: float = 4.0  # weight of 1 − cos(E_I, E_T(target)), StyleCLIP's loss: L_dir alone is content with the smallest step
+    latent: float = 0.001  # λ2, of the squared distance in W+
+    identity: float = 0.5  # weight of 1 − cosine of the face embeddings of the edit and of the face before it
     views: int = 2  # how many slightly moved and lit views of the picture are compared in each step
     tilt: float = 0.06  # largest turn (radians), zoom and shift (shares) of a view
     patience: int = 8  # the descent ends after this many steps …
@@ -57,7 +58,7 @@ class Followed:
 
 
 def follow(paint: Callable[[Tensor], Tensor], codes: Tensor, model: TextImage, target: str, source: str = SOURCE, *,
-           steps: int = 20, seed: int = 0, identity: Callable[[Tensor], Tensor] | None = None,
+           steps: int = 16, seed: int = 0, identity: Callable[[Tensor], Tensor] | None = None,
            settings: TextEditSettings | None = None, progress: Progress | None = None) -> Followed:
     """Move ``codes`` [1,t,512] until what ``paint`` makes of them has gone from ``source`` to ``target``.
 
@@ -71,8 +72,8 @@ def follow(paint: Callable[[Tensor], Tensor], codes: Tensor, model: TextImage, t
         raise FacemugError(f"{steps} text steps: use 1 or more")
     codes = codes.detach()
     with torch.no_grad():
-        wanted = model.embed_texts([target, source])
-        wanted = wanted[0] - wanted[1]
+        there, here = model.embed_texts([target, source])
+        wanted = there - here
         if float(wanted.norm()) < 1e-3:
             raise FacemugError(f"{target!r} and {source!r} mean the same to the text model: name a change")
         before = paint(codes)
@@ -87,7 +88,7 @@ def follow(paint: Callable[[Tensor], Tensor], codes: Tensor, model: TextImage, t
             shown = views(torch.cat((before, image)), s.views, s.tilt, draw)
             now, then = model.embed_images(shown[1]), model.embed_images(shown[0])
             agreement = F.cosine_similarity(now - then, wanted[None], dim=1, eps=1e-4).mean()
-            loss = s.direction * (1 - agreement) + s.latent * offset.square().sum()
+            loss = s.direction * (1 - agreement) + s.target * (1 - (now @ there).mean()) + s.latent * offset.square().sum()
             if whose is not None:
                 loss = loss + s.identity * (1 - F.cosine_similarity(identity(image), whose, dim=1).mean())
             losses.append(loss.item())

@@ -76,7 +76,7 @@ class PromptEffect:
 
 
 def prompt_effect(editor: Editor, test_set: TestSet, prompt: Prompt, read: Read, identity: Callable[[Tensor], Tensor],
-                  deviation: float, indices: Sequence[int], *, is_masked: bool = True, refine: int = 0, steps: int = 20,
+                  deviation: float, indices: Sequence[int], *, is_masked: bool = True, refine: int = 0, steps: int = 16,
                   model: str = "small", settings: TextEditSettings | None = None) -> tuple[PromptEffect, Tensor]:
     """Edit those faces by a prompt and read its trait before and after: (the effect, pictures [n,3,256,256])."""
     cases = test_set.cases(prompt.family, list(indices))
@@ -98,7 +98,7 @@ def prompt_effect(editor: Editor, test_set: TestSet, prompt: Prompt, read: Read,
     return effect, pictures
 
 
-def prompts_command(out: Path, count: int = 2, refine: int = 0, steps: int = 20, model: str = "small", first: int = 0,
+def prompts_command(out: Path, count: int = 2, refine: int = 0, steps: int = 16, model: str = "small", first: int = 0,
                     device: str = "auto") -> None:
     """Write prompts.csv and prompts.png: every prompt on ``count`` unseen faces, everywhere and under a mask."""
     import pandas

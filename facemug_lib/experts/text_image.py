@@ -81,22 +81,21 @@ class FaceTower(nn.Module):
         super().__init__()
         like = ExpertStudent(ExpertConfig(head_width=config.head_width, hidden=config.hidden))
         self.trunk, self.branch, self.place = like.trunk, like.branch, like.place
-        self.read = like.read[0]
-        self.colours = nn.Linear(3 * THUMBNAIL**2, config.hidden, bias=False)
-        nn.init.zeros_(self.colours.weight)
+        self.read = like.read[:2]
         self.project = nn.Linear(config.hidden, config.embed_dim)
+        self.colours = nn.Sequential(nn.Linear(3 * THUMBNAIL**2, config.hidden), nn.ReLU(inplace=True),
+                                     nn.Linear(config.hidden, config.embed_dim))
         self.image_size = config.image_size
 
     def init_from_expert(self, expert: ExpertStudent) -> None:
         """Start from what the expert sees, which its attributes are linear in, instead of from noise."""
         for name in ("trunk", "branch", "place"):
             getattr(self, name).load_state_dict(getattr(expert, name).state_dict())
-        self.read.load_state_dict(expert.read[0].state_dict())
+        self.read.load_state_dict(expert.read[:2].state_dict())
 
     def forward(self, images: Tensor) -> Tensor:
         seen = self.read(what_and_where(self.branch(self.trunk(images)[-1]), self.place))
-        thumbnail = F.adaptive_avg_pool2d(images, THUMBNAIL).flatten(1)
-        return self.project(F.relu(seen + self.colours(thumbnail)))
+        return self.project(seen) + self.colours(F.adaptive_avg_pool2d(images, THUMBNAIL).flatten(1))
 
 
 class SmallTextImage(nn.Module):

@@ -66,7 +66,10 @@ class TextStage:
         seen = [parameter for part in (tower.trunk, tower.branch, tower.place, tower.read) for parameter in part.parameters()]
         rest = [parameter for parameter in model.parameters() if all(parameter is not other for other in seen)]
         # The image tower arrives trained; the rest is new.
-        groups = [{"params": seen, "lr": self.settings.trunk_rate * rate}, {"params": rest, "lr": rate}]
+        groups = [{"params": rest, "lr": rate}, {"params": seen, "lr": self.settings.trunk_rate * rate}]
+        if self.settings.trunk_rate == 0:
+            for parameter in groups.pop()["params"]:
+                parameter.requires_grad_(False)
         return {"text": torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.99), weight_decay=self.settings.weight_decay)}
 
     # -- what is true of a face -------------------------------------------------------------------------------------------

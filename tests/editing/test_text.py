@@ -32,7 +32,7 @@ def paint(codes: Tensor) -> Tensor:
     return codes[:, 0, :3].tanh()[..., None, None].expand(-1, -1, 16, 16)
 
 
-QUICK = TextEditSettings(latent=0.0, identity=0.0, lr=0.1)
+QUICK = TextEditSettings(latent=0.0, identity=0.0, target=0.0, lr=0.1)
 
 
 def test_codes_follow_the_text() -> None:
@@ -48,17 +48,24 @@ def test_codes_follow_the_text() -> None:
 
 def test_the_pull_and_the_source_matter() -> None:
     codes = torch.zeros(1, 17, 512)
-    free, held = (follow(paint, codes, Colours(), "red", steps=20, settings=TextEditSettings(latent=weight, identity=0.0, lr=0.1))
-                  for weight in (0.0, 50.0))
+    free, held = (follow(paint, codes, Colours(), "red", steps=20, settings=TextEditSettings(
+        latent=weight, identity=0.0, target=0.0, lr=0.1)) for weight in (0.0, 50.0))
     assert held.codes.norm() < 0.5 * free.codes.norm()
     other = follow(paint, codes, Colours(), "red", "blue", steps=20, settings=QUICK)
     green = [float(paint(one.codes)[0, 1, 0, 0]) for one in (other, free)]
     assert green[0] > green[1] + 0.05, "from blue to red green has no part"
 
 
+def test_the_target_wants_more_than_the_direction() -> None:
+    codes = torch.zeros(1, 17, 512)
+    short, far = (follow(paint, codes, Colours(), "red", steps=20, settings=TextEditSettings(
+        latent=0.05, identity=0.0, target=weight, lr=0.1)).codes.norm() for weight in (0.0, 4.0))
+    assert far > 1.2 * short
+
+
 def test_it_stops_early_and_can_be_stopped() -> None:
     done: list[int] = []
-    settings = TextEditSettings(latent=0.0, identity=0.0, lr=0.1, patience=5, least=0.01)
+    settings = TextEditSettings(latent=0.0, identity=0.0, target=0.0, lr=0.1, patience=5, least=0.01)
     followed = follow(paint, torch.zeros(1, 17, 512), Colours(), "red", steps=500, settings=settings,
                       progress=lambda step, steps: done.append(step))
     assert len(followed.losses) < 200 and done == list(range(1, len(followed.losses)))
@@ -76,7 +83,7 @@ def test_identity_holds_back() -> None:
 
     codes = torch.zeros(1, 17, 512)
     moved = [follow(paint, codes, Colours(), "red", steps=25, identity=identity,
-                    settings=TextEditSettings(latent=0.0, identity=weight, lr=0.1)).codes for weight in (0.0, 5.0)]
+                    settings=TextEditSettings(latent=0.0, identity=weight, target=0.0, lr=0.1)).codes for weight in (0.0, 5.0)]
     like = [float(F.cosine_similarity(identity(paint(one)), identity(paint(codes)))) for one in moved]
     assert like[1] > like[0] + 0.05
 
