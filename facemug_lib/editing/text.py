@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from facemug_lib.editing.directions import LAYERS
 from facemug_lib.editing.refine import Progress
 from facemug_lib.errors import FacemugError
 from facemug_lib.experts.text_image import TextImage
@@ -36,11 +37,12 @@ class TextEditSettings:
     alike, wanted or not: at the same distance from the start the text was followed less.
     """
 
+    layers: str | None = None  # which codes may move, a group of facemug_lib.editing.directions.LAYERS; none = the model's
     lr: float = 1.0  # length of the first step, in W+ (std(w) has the norm 10)
     momentum: float = 0.7
     direction: float = 1.0  # λ1
-    target: float = 4.0  # weight of 1 − cos(E_I, E_T(target)), StyleCLIP's loss: L_dir alone is content with the smallest step
-    latent: float = 0.001  # λ2, of the squared distance in W+
+    target: float = 2.0  # weight of 1 − cos(E_I, E_T(target)), StyleCLIP's loss: L_dir alone is content with the smallest step
+    latent: float = 0.003  # λ2, of the squared distance in W+
     identity: float = 0.5  # weight of 1 − cosine of the face embeddings of the edit and of the face before it
     views: int = 2  # how many slightly moved and lit views of the picture are compared in each step
     tilt: float = 0.06  # largest turn (radians), zoom and shift (shares) of a view
@@ -80,7 +82,8 @@ def follow(paint: Callable[[Tensor], Tensor], codes: Tensor, model: TextImage, t
         whose = identity(before) if identity is not None and s.identity else None
     draw = torch.Generator().manual_seed(seed)
     offset = torch.zeros_like(codes, requires_grad=True)
-    velocity = torch.zeros_like(codes)
+    velocity, may_move = torch.zeros_like(codes), torch.zeros_like(codes)
+    may_move[:, slice(*LAYERS[s.layers or model.layers])] = 1
     best, losses, agreements = codes, [], []
     with torch.enable_grad():
         for step in range(steps + 1):
@@ -101,6 +104,7 @@ def follow(paint: Callable[[Tensor], Tensor], codes: Tensor, model: TextImage, t
                 break
             (gradient,) = torch.autograd.grad(loss, offset)
             with torch.no_grad():
+                gradient = gradient * may_move
                 velocity = s.momentum * velocity + gradient / gradient.norm().clamp_min(1e-12)
                 offset -= s.lr * (1 - step / steps) * velocity
             if progress is not None:

@@ -46,9 +46,13 @@ EMPTY = frozenset(("a", "an", "the", "of", "and", "with", "to", "photo", "portra
 
 
 class TextImage(Protocol):
-    """Embeds texts and faces so that they can be compared; gradients flow through the pictures."""
+    """Embeds texts and faces so that they can be compared; gradients flow through the pictures.
+
+    ``layers``: the codes that its words are about, a group of :data:`facemug_lib.editing.directions.LAYERS`.
+    """
 
     name: str
+    layers: str
 
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """Unit vectors [n,d]. Raises :class:`FacemugError` for a text that the model cannot understand."""
@@ -103,6 +107,7 @@ class SmallTextImage(nn.Module):
     over the project's own image trunk."""
 
     name = "small"
+    layers = "upper"  # it is blind to colours: with the fine codes free, faces turn orange or white and it does not mind
 
     def __init__(self, config: TextImageConfig | None = None) -> None:
         from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
@@ -176,6 +181,8 @@ class SmallTextImage(nn.Module):
 
 class OpenClip:
     """A pretrained model of open_clip: ``"ViT-B-32:openai"``, or ``"ViT-B-32:/path/to/checkpoint.pt"``."""
+
+    layers = "all"
 
     def __init__(self, name: str, device: torch.device | str = "cpu") -> None:
         import open_clip

@@ -26,7 +26,7 @@ def test_twenty_prompts_that_the_small_model_can_read() -> None:
 class Light:
     """Knows bright from dark."""
 
-    name = "light"
+    name, layers = "light", "all"
 
     def embed_texts(self, texts: list[str]) -> Tensor:
         return torch.tensor([[1.0, 0.0] if text == "bright" else [0.0, 1.0] for text in texts])
