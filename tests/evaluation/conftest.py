@@ -8,6 +8,7 @@ from types import ModuleType
 import pytest
 import torch
 
+from facemug_lib.editing.editor import Editor
 from facemug_lib.evaluation.protocols import TestSet, to_pixels
 
 sys.path.insert(0, str(Path(__file__).parent))  # makes the stand-ins importable
@@ -27,6 +28,15 @@ def tiny() -> ModuleType:
 @pytest.fixture(scope="session")
 def editor():
     return tiny_module.tiny_editor()
+
+
+@pytest.fixture
+def reading_editor(editor: Editor) -> Editor:
+    """The same with an encoder that depends on what it is shown and leaves the mean code, the untrained one's only answer."""
+    def encoder(shown: torch.Tensor) -> torch.Tensor:
+        return 1.5 * editor.prior.broadcast(editor.prior.mean_w[None]) + 0.3 + shown[:, 4:].mean((1, 2, 3))[:, None, None]
+
+    return Editor(editor.prior, encoder, editor.warping, editor.generator, experts=editor.experts)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from stubs import StubJudges
 
-from facemug_lib.editing.editor import Edit, Editor
+from facemug_lib.editing.editor import Edit
 from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation import influence as module
 from facemug_lib.evaluation.influence import SETTINGS, contradiction, influence_command, influence_figure
@@ -84,12 +84,8 @@ def test_a_longer_measurement_begins_with_the_shorter_one(obedient: Obedient, fa
         assert torch.equal(scores["sketch"], found.scores[key]["sketch"][:2])
 
 
-def test_real_edits_take_the_settings(editor, faces: TestSet) -> None:
-    def encoder(conditions: torch.Tensor) -> torch.Tensor:  # the untrained one always answers the mean code
-        return editor.prior.broadcast(editor.prior.mean_w[None]) + conditions[:, 4:].mean((1, 2, 3))[:, None, None]
-
-    reading = Editor(editor.prior, encoder, editor.warping, editor.generator, experts=editor.experts)
-    found = contradiction(reading, StubJudges(), faces, 1, refine=1)
+def test_real_edits_take_the_settings(reading_editor, faces: TestSet) -> None:
+    found = contradiction(reading_editor, StubJudges(), faces, 1, refine=1)
     shown = found.pictures["one pass", "sketch alone"], found.pictures["one pass", "map alone"]
     assert not torch.equal(*shown) and all(values["sketch"].isfinite().all() for values in found.scores.values())
 
