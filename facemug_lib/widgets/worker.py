@@ -1,0 +1,104 @@
+"""Work beside the kernel's own thread, so that a widget goes on listening while a face is being painted.
+
+A slider that is dragged asks for a picture many times a second and nobody wants to see the old ones: of all that is asked for
+while one job runs, only the last is done.
+"""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections.abc import Callable
+
+from facemug_lib.errors import FacemugError
+
+
+class Stopped(Exception):
+    """Raised inside a job that was cancelled, by :meth:`Turn.progress`."""
+
+
+class Turn:
+    """What a running job is told about itself."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker, self.is_cancelled = worker, False
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the job was cancelled, or another one is waiting for its place."""
+        return self.is_cancelled or self._worker.is_waiting
+
+    def progress(self, done: int, total: int) -> None:
+        """To be called between the steps of long work. Raises :class:`Stopped` once the job is cancelled."""
+        if self.is_cancelled:
+            raise Stopped
+
+
+Job = Callable[[Turn], None]
+
+
+class Worker:
+    """One thread that does what was asked for last.
+
+    ``on_error`` gets one line about whatever a job raises; a job that was cancelled ends silently. The thread dies with the
+    process and is started by the first job.
+    """
+
+    def __init__(self, on_error: Callable[[str], None]) -> None:
+        self._on_error = on_error
+        self._changed = threading.Condition()
+        self._next: Job | None = None
+        self._turn: Turn | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a job waits for the running one to end."""
+        return self._next is not None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a job runs or waits."""
+        with self._changed:
+            return self._turn is not None or self._next is not None
+
+    def submit(self, job: Job) -> None:
+        """Do ``job`` as soon as the running one has ended; a job that still waits is forgotten."""
+        with self._changed:
+            self._next = job
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="facemug widget", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def cancel(self) -> None:
+        """Forget the waiting job and stop the running one at its next step."""
+        with self._changed:
+            self._next = None
+            if self._turn is not None:
+                self._turn.is_cancelled = True
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until nothing is left to do; false if that took longer than ``seconds``."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._turn is None and self._next is None, seconds)
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._next is not None)
+                job, self._next = self._next, None
+                turn = self._turn = Turn(self)
+            try:
+                job(turn)
+            except Stopped:
+                pass
+            except FacemugError as error:
+                self._on_error(str(error))
+            except Exception as error:  # the thread must outlive any fault, and the user must see it
+                traceback.print_exc()
+                self._on_error(f"this should not have happened ({type(error).__name__}: {error}): please report it")
+            finally:
+                with self._changed:
+                    self._turn = None
+                    self._changed.notify_all()
