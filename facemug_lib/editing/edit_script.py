@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from facemug_lib.editing.editor import Edit, Editor, EditResult
 from facemug_lib.editing.guidance import SIZE, Drawing, read_face
+from facemug_lib.editing.refine import Progress
 from facemug_lib.editing.text import SOURCE
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import AlignedFace, crop_photo
@@ -258,8 +259,9 @@ class Replayer:
         """``folder`` is where the script's pictures lie."""
         return cls(editor, read_face(photo, face), Path(folder))
 
-    def replay(self, script: EditScript, upto: int | None = None) -> Replayed:
-        """Make the enabled steps of a script, or the first ``upto`` of all its steps."""
+    def replay(self, script: EditScript, upto: int | None = None, progress: Progress | None = None) -> Replayed:
+        """Make the enabled steps of a script, or the first ``upto`` of all its steps. ``progress`` is called with (step, steps)
+        of each edit's own long work; what it raises ends the replay, and the steps made so far are kept."""
         is_same = pixels_hash(self.face.photo) == script.photo.sha256
         notes = [] if is_same else ["another photo than the script's: what was drawn on that one is carried over by alignment"]
         mine = self.editor.hashes()
@@ -275,14 +277,15 @@ class Replayer:
             key = hashlib.sha256(f"{key} {step.model_dump_json()}".encode()).hexdigest()
             if key not in self._states:
                 try:
-                    self._states[key] = self._made(face, step, script.photo, is_same)
+                    self._states[key] = self._made(face, step, script.photo, is_same, progress)
                 except FacemugError as error:
                     raise FacemugError(f"step {number}{f' ({step.name})' if step.name else ''}: {error}") from error
             face, result = self._states[key]
             results.append(result)
         return Replayed(face, results, notes)
 
-    def _made(self, face: AlignedFace, step: Step, record: PhotoRecord, is_same: bool) -> tuple[AlignedFace, EditResult]:
+    def _made(self, face: AlignedFace, step: Step, record: PhotoRecord, is_same: bool,
+              progress: Progress | None) -> tuple[AlignedFace, EditResult]:
         pictures: dict[str, Any] = {name: open_picture(self.folder, reference) for name, reference in step.pictures().items()}
         frame = step.guidance_frame
         if frame == "photo" and not is_same:
@@ -290,7 +293,7 @@ class Replayer:
         edit = Edit(face, seed=step.seed, guidance_frame=frame, attributes=step.attributes or None, text=step.text or None,
                     text_source=step.text_source, **pictures)
         result = self.editor.edit_many([edit], influence=step.influence or None, refine=step.refine, text_steps=step.text_steps,
-                                       text_model=step.text_model)[0]
+                                       text_model=step.text_model, progress=progress)[0]
         return face.repainted(result.paste_back()), result
 
 

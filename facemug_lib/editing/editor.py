@@ -298,6 +298,12 @@ class Editor:
         return follow(paint, codes, words, edit.text, edit.text_source, steps=steps, seed=edit.seed, identity=identity,
                       settings=settings, progress=progress)
 
+    @torch.no_grad()
+    def parse(self, image: Tensor) -> Tensor:
+        """The expert's labels, long [b,256,256] in CelebAMask-HQ order, of aligned faces [b,3,256,256]."""
+        semantics = self.experts(parser=True, identity=False).parser(image.to(self.device)).semantics
+        return semantics.argmax(dim=1).cpu()
+
     def experts(self, parser: bool, identity: bool) -> Experts:
         """The judges for refining: LPIPS-VGG, and the parser and the identity network if asked for; loaded once."""
         if self._experts is None:
