@@ -57,7 +57,8 @@ class Session:
     """The pictures made of one photo, as a tree; :attr:`current` is the one that the next edit starts from."""
 
     def __init__(self, editor: Editor, photo: PhotoLike | AlignedFace, face: int | None = None) -> None:
-        """``face`` picks one of several faces in a photo, 0 is the leftmost. Raises :class:`FacemugError` for an unusable photo."""
+        """``face`` picks one of several faces in a photo, 0 is the leftmost. Raises :class:`FacemugError` for a photo
+        without a usable one."""
         self.editor = editor
         self._replayer = Replayer.of(editor, photo, face=face)
         start = self._replayer.face

@@ -1,0 +1,162 @@
+"""What was painted on a face, in four layers of 256×256 pixels, with undo and redo.
+
+A layer is an array of plain values, the same in the browser and here: a stroke is the box that it changed and the values inside.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import PIL.Image
+
+from facemug_lib.errors import FacemugError
+from facemug_lib.modalities.semantics import NUM_CLASSES, UNLABELLED_IN_FILES
+
+SIZE = 256
+DEPTH = 200  # strokes that can be undone
+LAYERS = ("mask", "sketch", "semantics", "colour")
+NOTHING: Mapping[str, np.ndarray] = {name: np.array(value, np.uint8) for name, value in
+                                     {"mask": 0, "sketch": 0, "semantics": UNLABELLED_IN_FILES, "colour": (0, 0, 0, 0)}.items()}
+"""The value of an unpainted pixel: mask and sketch are 0 or 255, semantics a class or 255, colour RGB and 0 or 255."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Change:
+    """Boxes of layers as they were before, and after."""
+
+    boxes: Mapping[str, tuple[slice, slice]]
+    before: Mapping[str, np.ndarray]
+    after: Mapping[str, np.ndarray]
+
+
+class Layers:
+    """The four layers. ``layers["mask"]`` is uint8 [256,256], as are sketch and semantics; colour is [256,256,4]."""
+
+    def __init__(self) -> None:
+        self._pixels = blank()
+        self._past: list[_Change] = []
+        self._future: list[_Change] = []
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._pixels[name]
+
+    # -- painting ---------------------------------------------------------------------------------------------------------
+
+    def stroke(self, name: str, box: tuple[int, int, int, int], values: bytes) -> None:
+        """Set the pixels of ``box`` (left, top, width, height) of one layer, row by row. Raises :class:`FacemugError` for
+        whatever is no stroke, and changes nothing then."""
+        where = _checked_box(name, box)
+        shape = (where[0].stop - where[0].start, where[1].stop - where[1].start, *NOTHING[name].shape)
+        if len(values) != np.prod(shape):
+            raise FacemugError(f"a stroke on the {name} layer has {len(values)} values: its box needs {np.prod(shape)}")
+        pixels = np.frombuffer(values, np.uint8).reshape(shape)
+        allowed = [0, 255] if name != "semantics" else [*range(NUM_CLASSES), UNLABELLED_IN_FILES]
+        if not np.isin(pixels[..., 3] if name == "colour" else pixels, allowed).all():
+            raise FacemugError(f"a stroke on the {name} layer has values that mean nothing there: use {allowed}")
+        if name == "colour":
+            pixels = pixels * (pixels[..., 3:] > 0)  # so that what is erased equals what was never painted
+        self._do({name: where}, {name: pixels})
+
+    def fill(self, pixels: Mapping[str, np.ndarray]) -> None:
+        """Set whole layers, as one act that can be undone."""
+        whole = (slice(0, SIZE), slice(0, SIZE))
+        self._do({name: whole for name in pixels}, pixels)
+
+    def clear(self, *names: str) -> None:
+        """Empty these layers, or all; nothing happens where they are empty already."""
+        filled = [name for name in names or LAYERS if self.is_painted(name)]
+        if filled:
+            self.fill({name: blank()[name] for name in filled})
+
+    def undo(self) -> tuple[str, ...]:
+        """Take the last act back; the layers that changed. Raises :class:`FacemugError` where there is none."""
+        return self._step(self._past, self._future, "undo")
+
+    def redo(self) -> tuple[str, ...]:
+        """Do again what was undone last; the layers that changed."""
+        return self._step(self._future, self._past, "redo")
+
+    @property
+    def can_undo(self) -> bool:
+        return bool(self._past)
+
+    @property
+    def can_redo(self) -> bool:
+        return bool(self._future)
+
+    def _do(self, boxes: Mapping[str, tuple[slice, slice]], pixels: Mapping[str, np.ndarray]) -> None:
+        before = {name: self._pixels[name][where].copy() for name, where in boxes.items()}
+        self._past.append(_Change(boxes, before, {name: np.array(pixels[name], np.uint8) for name in boxes}))
+        del self._past[:-DEPTH]
+        self._future.clear()
+        self._set(boxes, self._past[-1].after)
+
+    def _step(self, source: list[_Change], target: list[_Change], what: str) -> tuple[str, ...]:
+        if not source:
+            raise FacemugError(f"there is nothing to {what}")
+        change = source.pop()
+        target.append(change)
+        self._set(change.boxes, change.before if what == "undo" else change.after)
+        return tuple(change.boxes)
+
+    def _set(self, boxes: Mapping[str, tuple[slice, slice]], pixels: Mapping[str, np.ndarray]) -> None:
+        for name, where in boxes.items():
+            self._pixels[name][where] = pixels[name]
+
+    # -- what was painted -------------------------------------------------------------------------------------------------
+
+    def is_painted(self, name: str) -> bool:
+        """Whether anything is on the layer."""
+        return bool((self._pixels[name] != NOTHING[name]).any())
+
+    def copy(self) -> dict[str, np.ndarray]:
+        """All layers as they are now, for :meth:`fill`."""
+        return {name: pixels.copy() for name, pixels in self._pixels.items()}
+
+    def pictures(self, parse: np.ndarray) -> dict[str, PIL.Image.Image]:
+        """The painted layers as an edit script's pictures; labels are painted over ``parse`` [256,256], the face's own."""
+        found = {}
+        if self.is_painted("mask"):
+            found["mask"] = PIL.Image.fromarray(self._pixels["mask"])
+        if self.is_painted("sketch"):
+            strokes = self._pixels["sketch"]
+            found["sketch"] = PIL.Image.fromarray(np.dstack([np.zeros((SIZE, SIZE, 3), np.uint8), strokes]))
+        if self.is_painted("semantics"):
+            labels = self._pixels["semantics"]
+            found["semantics"] = PIL.Image.fromarray(np.where(labels == UNLABELLED_IN_FILES, parse, labels).astype(np.uint8))
+        if self.is_painted("colour"):
+            found["colour"] = PIL.Image.fromarray(self._pixels["colour"])
+        return found
+
+
+def blank() -> dict[str, np.ndarray]:
+    """Empty layers."""
+    return {name: np.broadcast_to(value, (SIZE, SIZE, *value.shape)).copy() for name, value in NOTHING.items()}
+
+
+def png(picture: PIL.Image.Image) -> bytes:
+    """A picture as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", compress_level=3)
+    return buffer.getvalue()
+
+
+def data_url(picture: PIL.Image.Image, kind: str = "PNG") -> str:
+    """A picture as a data URL, PNG or JPEG."""
+    buffer = io.BytesIO()
+    picture.save(buffer, kind)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+
+
+def _checked_box(name: str, box: tuple[int, int, int, int]) -> tuple[slice, slice]:
+    if name not in LAYERS:
+        raise FacemugError(f"no layer is called {name!r}: choose from {', '.join(LAYERS)}")
+    is_box = isinstance(box, list | tuple) and len(box) == 4 and all(type(value) is int for value in box)
+    if not is_box or min(box[:2]) < 0 or min(box[2:]) < 1 or max(box[0] + box[2], box[1] + box[3]) > SIZE:
+        raise FacemugError(f"a stroke's box is {box!r}: left, top, width, height within {SIZE} pixels")
+    left, top, width, height = box
+    return slice(top, top + height), slice(left, left + width)

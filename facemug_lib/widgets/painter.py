@@ -1,0 +1,425 @@
+"""The painter: a face, four layers to paint on it, everything else that can guide an edit, and the history of what was made.
+
+It is a view of a :class:`~facemug_lib.editing.session.Session` and of :class:`~facemug_lib.widgets.layers.Layers`, which hold all
+state: the browser can be reloaded at any time. Each stroke comes as one message with the pixels that it changed.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import numpy as np
+import PIL.Image
+import torch
+import traitlets
+from torch import Tensor
+
+from facemug_lib.editing.edit_script import Step, embedded
+from facemug_lib.editing.editor import Editor
+from facemug_lib.editing.guidance import read_face
+from facemug_lib.editing.inputs import INFLUENCES, checked_influence
+from facemug_lib.editing.session import Moment, PhotoScript, Session
+from facemug_lib.editing.text import SOURCE
+from facemug_lib.errors import FacemugError
+from facemug_lib.faces.alignment import AlignedFace, open_face
+from facemug_lib.faces.photos import PhotoLike, write_image
+from facemug_lib.modalities.semantics import PALETTE, SEMANTIC_CLASSES
+from facemug_lib.widgets.layers import LAYERS, Layers, data_url, png
+from facemug_lib.widgets.still import mimebundle
+from facemug_lib.widgets.worker import Stopped, Turn, Worker
+
+HERE = Path(__file__).parent
+THUMBNAIL = 72  # px
+LARGEST_FILE = 256 * 2**20  # bytes of a photo that is dropped
+LARGEST_EXEMPLAR = 768  # px; more is not looked at, and the script carries it
+SETTINGS = ("attributes", "influence", "text", "text_source", "refine", "seed", "exemplar")
+MASK_TINT = np.array([86, 180, 233], np.float32)
+
+
+class Painter(anywidget.AnyWidget):
+    """Paint on a face and edit it.
+
+    ``photo`` is anything :func:`~facemug_lib.faces.alignment.open_face` takes, an :class:`AlignedFace`, or None for the sampled
+    face of ``seed``; ``face`` picks one of several faces in it. Without ``editor`` the shipped networks are loaded. Other photos
+    can be dropped on the painter later. Raises :class:`FacemugError` for a photo without a usable face.
+    """
+
+    _esm = HERE / "painter.js"
+    _css = HERE / "painter.css"
+
+    bench = traitlets.Dict().tag(sync=True)  # names and colours that the browser needs; never changes
+    picture = traitlets.Bytes().tag(sync=True)  # PNG of the current face
+    original = traitlets.Bytes().tag(sync=True)  # … of the photo's
+    parse = traitlets.Bytes().tag(sync=True)  # its labels, row by row
+    history = traitlets.List().tag(sync=True)
+    current = traitlets.Int(0).tag(sync=True)
+    exemplar = traitlets.Unicode("").tag(sync=True)  # a data URL
+    attributes = traitlets.Dict().tag(sync=True)
+    influence = traitlets.Dict().tag(sync=True)
+    text = traitlets.Unicode("").tag(sync=True)
+    text_source = traitlets.Unicode(SOURCE).tag(sync=True)
+    refine = traitlets.Int(0).tag(sync=True)
+    seed = traitlets.Int(0).tag(sync=True)
+    busy = traitlets.Unicode("").tag(sync=True)  # what is being done, or nothing
+    share = traitlets.Float(0.0).tag(sync=True)  # … and how much of it
+    error = traitlets.Unicode("").tag(sync=True)
+    note = traitlets.Unicode("").tag(sync=True)
+    can_undo = traitlets.Bool(False).tag(sync=True)
+    can_redo = traitlets.Bool(False).tag(sync=True)
+
+    def __init__(self, editor: Editor | None = None, photo: PhotoLike | AlignedFace | None = None, face: int | None = None, *,
+                 seed: int = 0) -> None:
+        self.editor = editor or Editor.load()
+        self.received: Counter[str] = Counter()
+        self.layers = Layers()
+        self._worker = Worker(self._failed)
+        self._parts: dict[str, list[bytes]] = {}
+        self._snapshots: dict[int, dict[str, Any]] = {}  # picture → what was painted and set for the edit that made it
+        self._parses: dict[int, np.ndarray] = {}
+        self._thumbnails: dict[int, str] = {}
+        self._is_on_disk = isinstance(photo, str | PathLike)
+        session = Session(self.editor, _sampled(self.editor, seed) if photo is None else photo, face)
+        super().__init__(bench={
+            "classes": list(SEMANTIC_CLASSES), "palette": [list(colour) for colour in PALETTE], "layers": list(LAYERS),
+            "attributes": list(self.editor.directions), "influences": list(INFLUENCES)})
+        self._begin(session)
+        self.on_msg(self._receive)
+
+    # -- for people who write Python ----------------------------------------------------------------------------------------
+
+    @property
+    def script(self) -> PhotoScript:
+        """The edits from the photo to the current picture; ``.replay(editor)`` makes them again."""
+        return self.session.script
+
+    @property
+    def image(self) -> Tensor:
+        """The current face [1,3,256,256] in [-1,1], aligned."""
+        return self.session.current.face.image
+
+    @property
+    def photo(self) -> np.ndarray:
+        """The whole photo with the edits."""
+        return self.session.photo
+
+    def edit(self) -> None:
+        """Start the edit that is painted and set; :meth:`wait` for it. Raises :class:`FacemugError` for one that makes no sense."""
+        if self._worker.is_busy:
+            raise FacemugError("an edit is being made: wait for it or cancel it")
+        step, snapshot = self._step(), self._snapshot()
+
+        def job(turn: Turn) -> None:
+            self._report(0, 1)
+            moment = self.session.apply(step, self._reporter(turn))
+            self._snapshots[moment.number] = snapshot
+            self._parsed(moment)  # before it is shown, so that labels and picture change together
+            self.layers.clear()
+            self._send_layers(LAYERS)
+            self.set_trait("attributes", {})
+            self.set_trait("text", "")
+            self.set_trait("exemplar", "")
+            self._show(f"edited in {moment.result.seconds:.1f} s")
+
+        self._start("editing", job)
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait for what is being done; false if that took longer than ``seconds``."""
+        return self._worker.wait(seconds)
+
+    def cancel(self) -> None:
+        """Stop what is being done at its next step; everything stays as it was."""
+        self._worker.cancel()
+
+    def go(self, number: int) -> None:
+        """Go to another picture of the history; an edit from there on begins a branch."""
+        self.session.go(number)
+        self._start("looking", lambda turn: self._show(f"picture {number}"))
+
+    def revise(self) -> None:
+        """Go to the picture before this one, with everything painted and set as it was for the edit in between."""
+        moment = self.session.current
+        if moment.parent is None:
+            raise FacemugError("this is the photo itself: there is no edit to change")
+        snapshot = self._snapshots[moment.number]
+        self.layers.fill(snapshot["layers"])
+        self._send_layers(LAYERS)
+        for name in SETTINGS:
+            self.set_trait(name, snapshot[name])
+        self.go(moment.parent)
+
+    def open_photo(self, photo: PhotoLike | AlignedFace, face: int | None = None) -> None:
+        """Begin with another photo; :meth:`wait` for it. The layers are emptied once the photo has been read."""
+        self._open(photo, face, isinstance(photo, str | PathLike))
+
+    def save(self, name: str = "edit.json") -> list[Path]:
+        """Write the script, the edited photo as a PNG beside it, and the photo too where it is no file yet."""
+        path = Path(name).expanduser()
+        if path.suffix != ".json":
+            raise FacemugError(f"the script's name {name!r} must end in .json")
+        written = [self.script.write(path), write_image(path.with_suffix(".png"), self.photo)]
+        if not self._is_on_disk:
+            written.append(write_image(path.with_name(f"{path.stem}_photo.png"), self.session.moments[0].face.original))
+        return written
+
+    def still(self) -> bytes:
+        """The current face with the layers over it, a PNG: what is shown where no browser is."""
+        base = _pixels(self.image).astype(np.float32)
+        colour = self.layers["colour"]
+        base = np.where(colour[..., 3:] > 0, 0.4 * base + 0.6 * colour[..., :3], base)
+        labels = self.layers["semantics"]
+        is_label = (labels < len(PALETTE))[..., None]
+        base = np.where(is_label, 0.4 * base + 0.6 * np.array((*PALETTE, (0, 0, 0)), np.float32)[np.minimum(labels, 19)], base)
+        base = np.where(self.layers["mask"][..., None] > 0, 0.7 * base + 0.3 * MASK_TINT, base)
+        base = np.where(self.layers["sketch"][..., None] > 0, 0, base)
+        return png(PIL.Image.fromarray(base.round().astype(np.uint8)))
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        live = super()._repr_mimebundle_(**kwargs) or ({}, {})
+        return mimebundle(live[0] or None, self.still(), f"Painter of {len(self.session.moments)} pictures"), live[1]
+
+    # -- making an edit ---------------------------------------------------------------------------------------------------
+
+    def _step(self) -> Step:
+        """The edit that is painted and set."""
+        pictures = self.layers.pictures(self._parsed(self.session.current))
+        if "mask" not in pictures:
+            raise FacemugError("no mask is painted: paint over what is to change, everything else stays as it is")
+        attributes = {name: float(value) for name, value in self.attributes.items() if value}
+        unknown = set(attributes) - set(self.editor.directions)
+        if unknown:
+            raise FacemugError(f"no attribute is called {sorted(unknown)[0]!r}: choose from {', '.join(self.editor.directions)}")
+        influence = {name: weight for name, weight in checked_influence(self.influence).items() if weight != 1}
+        references = {name: embedded(png(picture)) for name, picture in pictures.items()}
+        if self.exemplar:
+            references["exemplar"] = self.exemplar
+        parts = [name for name in ("sketch", "semantics", "colour", "exemplar") if name in references]
+        parts += [f"{name} {value:+g}" for name, value in attributes.items()]
+        name = ", ".join([*parts, f"“{self.text.strip()}”"] if self.text.strip() else parts) or "fill"
+        return Step(name=name[:200], attributes=attributes, influence=influence, text=self.text.strip(),
+                    text_source=self.text_source.strip() or SOURCE, refine=self.refine, seed=self.seed,
+                    guidance_frame="aligned", **references)
+
+    def _snapshot(self) -> dict[str, Any]:
+        return {"layers": self.layers.copy()} | {name: getattr(self, name) for name in SETTINGS}
+
+    def _begin(self, session: Session) -> None:
+        self.session = session
+        self._snapshots, self._parses, self._thumbnails, self.layers = {}, {}, {}, Layers()
+        self._parsed(session.current)
+        self._send_layers(LAYERS)
+        self._show("")
+
+    def _open(self, photo: PhotoLike | AlignedFace, face: int | None, is_on_disk: bool) -> None:
+        def job(turn: Turn) -> None:
+            self._begin(Session(self.editor, photo, face))
+            self._is_on_disk = is_on_disk
+
+        self._start("opening the photo", job)
+
+    def _parsed(self, moment: Moment) -> np.ndarray:
+        if moment.number not in self._parses:
+            self._parses[moment.number] = self.editor.parse(moment.face.image)[0].to(torch.uint8).numpy()
+        return self._parses[moment.number]
+
+    # -- what is shown ----------------------------------------------------------------------------------------------------
+
+    def _start(self, what: str, job: Callable[[Turn], None]) -> None:
+        def guarded(turn: Turn) -> None:
+            try:
+                job(turn)
+            except Stopped:
+                self.note = "cancelled: everything is as it was"
+            finally:
+                self.busy = ""
+
+        self.error = self.note = ""
+        self.share = 0.0
+        self.busy = what
+        self._worker.submit(guarded)
+
+    def _failed(self, message: str) -> None:
+        self.error = message
+
+    def _reporter(self, turn: Turn) -> Callable[[int, int], None]:
+        told = 0.0
+
+        def progress(done: int, total: int) -> None:
+            nonlocal told
+            turn.progress(done, total)
+            if time.monotonic() - told > 0.2 or done == total:
+                told = time.monotonic()
+                self._report(done, total)
+
+        return progress
+
+    def _report(self, done: int, total: int) -> None:
+        self.share = done / max(total, 1)
+
+    def _show(self, note: str) -> None:
+        """Send the current picture and the history."""
+        session = self.session
+        rows = session.branches()
+        for moment in session.moments:
+            if moment.number not in self._thumbnails:
+                small = PIL.Image.fromarray(_pixels(moment.face.image)).resize((THUMBNAIL, THUMBNAIL), PIL.Image.Resampling.BOX)
+                self._thumbnails[moment.number] = data_url(small, "JPEG")
+        history = [{"number": moment.number, "parent": moment.parent, "name": moment.name, "row": rows[moment.number],
+                    "thumbnail": self._thumbnails[moment.number]} for moment in session.moments]
+        with self.hold_sync():
+            self.original = png(PIL.Image.fromarray(_pixels(session.moments[0].face.image)))
+            self.picture = png(PIL.Image.fromarray(_pixels(self.image)))
+            self.parse = self._parsed(session.current).tobytes()
+            self.history = history
+            self.current = session.current.number
+            self.note = note
+            self._tell_undo()
+
+    def _tell_undo(self) -> None:
+        self.can_undo, self.can_redo = self.layers.can_undo, self.layers.can_redo
+
+    def _send_layers(self, names: Sequence[str]) -> None:
+        for name in names:
+            self.send({"kind": "layer", "name": name}, [self.layers[name].tobytes()])
+        self._tell_undo()
+
+    # -- messages from the browser ----------------------------------------------------------------------------------------
+
+    def _receive(self, _: Any, content: Any, buffers: Sequence[memoryview]) -> None:
+        """Do what a message asks for; whatever is wrong with it is shown and changes nothing."""
+        try:
+            kind = content["kind"]
+            handler = getattr(self, f"_on_{kind}", None)
+            if handler is None:
+                raise FacemugError(f"the browser asks for {kind!r}, which this painter does not know: reload the page")
+            self.received[kind] += 1
+            if kind not in ("ready", "cancel") and self.error:
+                self.error = ""
+            handler(content, buffers)
+        except FacemugError as error:
+            self.error = str(error)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            self.error = f"a message of the browser is not understood ({type(error).__name__}: {error}): reload the page"
+
+    def _on_ready(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
+        self._send_layers(LAYERS)
+
+    def _on_stroke(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
+        try:
+            self.layers.stroke(content["layer"], tuple(content["box"]), bytes(buffers[0]))
+        except FacemugError:
+            self._send_layers(LAYERS)  # what the browser shows is not what is there
+            raise
+        self._tell_undo()
+
+    def _on_undo(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
+        self._send_layers(self.layers.undo())
+
+    def _on_redo(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
+        self._send_layers(self.layers.redo())
+
+    def _on_clear(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
+        self.layers.clear(*content["layers"])
+        self._send_layers(LAYERS)
+
+    def _on_edit(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
+        self.edit()
+
+    def _on_cancel(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
+        self.cancel()
+
+    def _on_go(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
+        self._idle()
+        self.go(content["number"])
+
+    def _on_revise(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
+        self._idle()
+        self.revise()
+
+    def _on_save(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
+        self._idle()
+
+        def job(turn: Turn) -> None:
+            written = self.save(content["name"])
+            self.note = f"written in {written[0].resolve().parent}: {', '.join(path.name for path in written)}"
+
+        self._start("saving", job)
+
+    def _on_file(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
+        """One part of a photo or an exemplar; the last one opens it."""
+        what, part, parts = content["what"], content["part"], content["parts"]
+        if part == 0:
+            self._parts[what] = []
+        self._parts[what].append(bytes(buffers[0]))
+        if sum(map(len, self._parts[what])) > LARGEST_FILE:
+            del self._parts[what]
+            raise FacemugError(f"{content['name']} has more than {LARGEST_FILE >> 20} MiB: scale it down first")
+        if part + 1 < parts:
+            return
+        self._idle()
+        data, name = b"".join(self._parts.pop(what)), Path(str(content["name"])).name or "photo"
+        if what == "exemplar":
+            self._start("reading the exemplar", lambda turn: self._take_exemplar(name, data))
+            return
+
+        def job(turn: Turn) -> None:
+            opened, note = _uploaded(name, data)
+            self._begin(Session(self.editor, opened))
+            self._is_on_disk, self.note = False, note
+
+        self._start(f"opening {name}", job)
+
+    def _take_exemplar(self, name: str, data: bytes) -> None:
+        opened, note = _uploaded(name, data)
+        picture = PIL.Image.fromarray(opened.photo.rgb8())
+        if max(picture.size) > LARGEST_EXEMPLAR:
+            picture.thumbnail((LARGEST_EXEMPLAR, LARGEST_EXEMPLAR), PIL.Image.Resampling.LANCZOS)
+        read_face(picture)  # the script's reader finds a face in it too
+        self.exemplar, self.note = data_url(picture), note
+
+    def _on_no_exemplar(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
+        self.exemplar = ""
+
+    def _idle(self) -> None:
+        if self._worker.is_busy:
+            raise FacemugError("an edit is being made: wait for it or cancel it")
+
+
+# -- pictures -------------------------------------------------------------------------------------------------------------
+
+
+def _sampled(editor: Editor, seed: int) -> AlignedFace:
+    w = editor.prior.sample_w(1, torch.Generator().manual_seed(seed), 0.7)
+    with torch.no_grad():
+        image = editor.prior.synthesize(editor.prior.broadcast(w.to(editor.device)), 256).float().clamp(-1, 1).cpu()
+    return open_face(image, aligned=True)
+
+
+def _pixels(image: Tensor) -> np.ndarray:
+    """[1,3,256,256] in [-1,1] as uint8 [256,256,3]."""
+    return ((image[0].permute(1, 2, 0) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+
+
+def _uploaded(name: str, data: bytes) -> tuple[AlignedFace, str]:
+    """The face in a photo that came from the browser, and a remark about it. Of several faces the leftmost is taken."""
+    folder = Path(tempfile.mkdtemp(prefix="facemug-"))
+    try:
+        path = folder / name
+        path.write_bytes(data)
+        try:
+            return open_face(path), ""
+        except FacemugError as error:
+            if "choose one with face=N" not in str(error):
+                raise
+            return open_face(path, face=0), f"{name} shows several faces: this is the leftmost; Painter(photo=…, face=N) takes another"
+    except FacemugError as error:
+        raise FacemugError(str(error).replace(f"{folder}/", "")) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

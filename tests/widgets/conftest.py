@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+
+spec = importlib.util.spec_from_file_location("tiny", Path(__file__).parent.parent / "editing" / "tiny.py")
+tiny = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(tiny)
+
+
+@pytest.fixture
+def editor():
+    """Untrained networks, the generator a narrow one, on a prior of a few numbers."""
+    return tiny.tiny_editor()
+
+
+@pytest.fixture(scope="session")
+def face() -> torch.Tensor:
+    """An aligned "face" [1,3,256,256] of 8-bit values."""
+    coarse = torch.rand(1, 3, 9, 9, generator=torch.Generator().manual_seed(5)) * 1.6 - 0.8
+    smooth = torch.nn.functional.interpolate(coarse, (256, 256), mode="bicubic").clamp(-1, 1)
+    return ((smooth + 1) * 127.5).round() / 127.5 - 1
