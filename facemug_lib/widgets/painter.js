@@ -1,1 +1,676 @@
-export default {render(){}}
+// The painter's browser side. All state that matters lives in the kernel: this module shows it, lets people paint on copies of
+// the layers, and sends each finished stroke as one message with the box of pixels that it changed.
+
+const SIZE = 256;
+const EMPTY = { mask: [0], sketch: [0], semantics: [255], colour: [0, 0, 0, 0] };
+const LAYER_NAMES = { mask: "Mask", sketch: "Sketch", semantics: "Labels", colour: "Colour" };
+const TOOLS = [
+  ["brush", "Brush", "b"], ["eraser", "Eraser", "e"], ["line", "Line", "l"], ["fill", "Fill", "f"], ["region", "Region", "r"],
+];
+const HINTS = {
+  brush: "paint freely", eraser: "take paint away", line: "a straight line", fill: "fill an area of equal paint",
+  region: "paint the whole part of the face that is clicked: hair, skin, an eye …",
+};
+const PART = 1 << 20; // bytes of a file in one message: servers refuse large ones
+const MASK_TINT = [86, 180, 233];
+
+// -- what is painted, shared by all views of one widget ---------------------------------------------------------------------
+
+class Store {
+  constructor(model) {
+    this.model = model;
+    this.layers = {};
+    for (const name of Object.keys(EMPTY)) this.layers[name] = blank(name);
+    this.listeners = new Set();
+    this.isConnected = true;
+    model.on("msg:custom", (content, buffers) => {
+      if (content.kind !== "layer") return;
+      this.layers[content.name] = bytes(buffers[0]).slice();
+      this.changed();
+    });
+    this.send({ kind: "ready" });
+  }
+
+  changed() {
+    for (const listener of this.listeners) listener();
+  }
+
+  send(content, buffers = []) {
+    try {
+      this.model.send(content, undefined, buffers);
+    } catch {
+      this.isConnected = false; // the kernel is gone; the view says so
+      this.changed();
+    }
+  }
+
+  set(name, value) {
+    this.model.set(name, value);
+    try {
+      this.model.save_changes();
+    } catch {
+      this.isConnected = false;
+      this.changed();
+    }
+  }
+
+  sendStroke(name, box) {
+    const [left, top, width, height] = box;
+    const depth = EMPTY[name].length;
+    const values = new Uint8Array(width * height * depth);
+    for (let row = 0; row < height; row++) {
+      const from = ((top + row) * SIZE + left) * depth;
+      values.set(this.layers[name].subarray(from, from + width * depth), row * width * depth);
+    }
+    this.send({ kind: "stroke", layer: name, box }, [values.buffer]);
+  }
+}
+
+function blank(name) {
+  const empty = EMPTY[name];
+  const values = new Uint8Array(SIZE * SIZE * empty.length);
+  for (let i = 0; i < values.length; i++) values[i] = empty[i % empty.length];
+  return values;
+}
+
+function bytes(view) {
+  return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+}
+
+// -- marking pixels -----------------------------------------------------------------------------------------------------------
+
+class Box {
+  constructor() {
+    this.left = this.top = SIZE;
+    this.right = this.bottom = -1;
+  }
+
+  add(x, y) {
+    if (x < this.left) this.left = x;
+    if (x > this.right) this.right = x;
+    if (y < this.top) this.top = y;
+    if (y > this.bottom) this.bottom = y;
+  }
+
+  get isEmpty() {
+    return this.right < 0;
+  }
+
+  get list() {
+    return [this.left, this.top, this.right - this.left + 1, this.bottom - this.top + 1];
+  }
+}
+
+function put(values, value, x, y, box) {
+  const at = (y * SIZE + x) * value.length;
+  for (let i = 0; i < value.length; i++) values[at + i] = value[i];
+  box.add(x, y);
+}
+
+// Every pixel whose centre lies within `radius` of the segment from `a` to `b`, in pixels.
+function capsule(values, value, a, b, radius, box) {
+  const reach = Math.max(radius, 0.5);
+  const [dx, dy] = [b[0] - a[0], b[1] - a[1]];
+  const length = dx * dx + dy * dy;
+  const low = (i) => Math.max(0, Math.floor(Math.min(a[i], b[i]) - reach));
+  const high = (i) => Math.min(SIZE - 1, Math.ceil(Math.max(a[i], b[i]) + reach));
+  for (let y = low(1); y <= high(1); y++) {
+    for (let x = low(0); x <= high(0); x++) {
+      const [px, py] = [x + 0.5 - a[0], y + 0.5 - a[1]];
+      const t = length ? Math.min(1, Math.max(0, (px * dx + py * dy) / length)) : 0;
+      const [ex, ey] = [px - t * dx, py - t * dy];
+      if (ex * ex + ey * ey <= reach * reach) put(values, value, x, y, box);
+    }
+  }
+}
+
+// The connected pixels around (x, y) that look the same; `look(index)` is compared.
+function flood(values, value, x, y, look, box) {
+  const wanted = look(y * SIZE + x);
+  const seen = new Uint8Array(SIZE * SIZE);
+  const queue = [y * SIZE + x];
+  seen[queue[0]] = 1;
+  while (queue.length) {
+    const index = queue.pop();
+    const [cx, cy] = [index % SIZE, Math.floor(index / SIZE)];
+    const near = [cx > 0 && index - 1, cx < SIZE - 1 && index + 1, cy > 0 && index - SIZE, cy < SIZE - 1 && index + SIZE];
+    for (const next of near) {
+      if (next !== false && !seen[next] && look(next) === wanted) {
+        seen[next] = 1;
+        queue.push(next);
+      }
+    }
+  }
+  for (let index = 0; index < seen.length; index++) if (seen[index]) put(values, value, index % SIZE, Math.floor(index / SIZE), box);
+}
+
+// -- building the page --------------------------------------------------------------------------------------------------------
+
+function h(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name in element && name !== "list" && !name.startsWith("aria")) element[name] = value;
+    else element.setAttribute(name, value);
+  }
+  element.append(...children);
+  return element;
+}
+
+function button(text, title, onclick, more = {}) {
+  return h("button", { type: "button", title, onclick, ...more }, text);
+}
+
+function slider(text, title, min, max, step, show, oninput, onchange, className) {
+  const output = h("output", {});
+  const input = h("input", { type: "range", min, max, step, title, className });
+  const put = (value) => {
+    input.value = value;
+    output.textContent = show(Number(value));
+    input.setAttribute("aria-valuetext", output.textContent);
+  };
+  input.addEventListener("input", () => { put(input.value); oninput?.(Number(input.value)); });
+  input.addEventListener("change", () => onchange?.(Number(input.value)));
+  return { row: h("label", { className: "fm-row", title }, h("span", {}, text), output, input), put, input };
+}
+
+const signed = (value) => (value > 0 ? "+" : "") + value.toFixed(1);
+
+class View {
+  constructor(store, model, el) {
+    Object.assign(this, { store, model, el });
+    this.bench = model.get("bench");
+    this.layer = "mask";
+    this.tool = "brush";
+    this.radius = 10;
+    this.opacity = 0.6;
+    this.label = this.bench.classes.indexOf("hair");
+    this.paint = "#8a4b2a";
+    this.zoom = 1;
+    this.cursor = [SIZE / 2, SIZE / 2];
+    this.pointers = new Map();
+    this.images = {};
+    this.build();
+    this.listen();
+    this.refreshPicture();
+    this.refreshAll();
+  }
+
+  // -- parts ------------------------------------------------------------------------------------------------------------------
+
+  build() {
+    this.root = h("div", { className: "facemug-painter", "data-lm-suppress-shortcuts": "true", role: "group" });
+    this.root.setAttribute("aria-label", "Face painter");
+    this.root.append(h("div", { className: "fm-columns" }, this.buildTools(), this.buildStage(), this.buildGuide()));
+    this.el.append(this.root);
+  }
+
+  buildTools() {
+    this.layerButtons = Object.entries(LAYER_NAMES).map(([name, text], i) =>
+      button(text, `Paint on the ${text.toLowerCase()} layer (${i + 1})`, () => this.choose({ layer: name }), { className: `fm-layer-${name}` }));
+    this.toolButtons = TOOLS.map(([name, text, key]) =>
+      button(text, `${text}: ${HINTS[name]} (${key.toUpperCase()})`, () => this.choose({ tool: name }), { className: `fm-tool-${name}` }));
+    this.size = slider("Brush size", "Diameter in pixels of the face's 256 ([ and ])", 1, 80, 1, (v) => `${v} px`,
+      (value) => this.choose({ radius: value / 2 }), null, "fm-size");
+    this.veil = slider("Layer opacity", "How strongly the layers cover the face", 0, 1, 0.05, (v) => `${Math.round(100 * v)} %`,
+      (value) => this.choose({ opacity: value }), null, "fm-opacity");
+    this.colour = h("input", { type: "color", value: this.paint, title: "The colour to paint with", className: "fm-colour",
+      oninput: () => this.choose({ paint: this.colour.value }) });
+    this.colourBox = h("label", { className: "fm-row" }, h("span", {}, "Colour"), this.colour);
+    this.swatches = this.bench.classes.map((name, index) => button("", `Paint ${name}`, () => this.choose({ label: index }), { className: "fm-swatch" }));
+    this.swatches.forEach((swatch, index) => swatch.append(
+      h("span", { className: "fm-chip", style: `background: rgb(${this.bench.palette[index]})` }), this.bench.classes[index]));
+    this.swatchBox = h("fieldset", {}, h("legend", {}, "Label"), h("div", { className: "fm-swatches" }, ...this.swatches));
+    this.undo = button("Undo", "Undo (Ctrl+Z)", () => this.store.send({ kind: "undo" }), { className: "fm-undo" });
+    this.redo = button("Redo", "Redo (Ctrl+Shift+Z)", () => this.store.send({ kind: "redo" }), { className: "fm-redo" });
+    const clear = button("Clear layer", "Empty this layer", () => this.store.send({ kind: "clear", layers: [this.layer] }), { className: "fm-clear" });
+    const clearAll = button("Clear all", "Empty all layers", () => this.store.send({ kind: "clear", layers: [] }), { className: "fm-clear-all" });
+    return h("div", { className: "fm-tools" },
+      h("fieldset", {}, h("legend", {}, "Layer"), h("div", { className: "fm-buttons" }, ...this.layerButtons)),
+      h("fieldset", {}, h("legend", {}, "Tool"), h("div", { className: "fm-buttons" }, ...this.toolButtons)),
+      this.colourBox, this.swatchBox, this.size.row, this.veil.row,
+      h("div", { className: "fm-buttons" }, this.undo, this.redo, clear, clearAll));
+  }
+
+  buildStage() {
+    this.base = h("canvas", { width: SIZE, height: SIZE, className: "fm-base" });
+    this.canvas = h("canvas", { width: SIZE, height: SIZE, className: "fm-paint", tabIndex: 0, role: "application" });
+    this.canvas.setAttribute("aria-label", "The face. Paint with mouse, pen or finger; arrow keys move a cursor and the space bar paints.");
+    this.ring = h("div", { className: "fm-ring" });
+    this.sheet = h("div", { className: "fm-sheet" }, this.base, this.canvas, this.ring);
+    this.scroll = h("div", { className: "fm-scroll" }, this.sheet);
+    const zoomBy = (factor) => () => this.setZoom(this.zoom * factor);
+    this.compare = button("Hold to see the photo", "Shows the photo as it was, while held (C)", () => {}, { className: "fm-compare" });
+    for (const event of ["pointerdown", "keydown"]) this.compare.addEventListener(event, (e) => { if (!e.key || e.key === " ") this.showOriginal(true); });
+    for (const event of ["pointerup", "pointerleave", "keyup", "blur"]) this.compare.addEventListener(event, () => this.showOriginal(false));
+    this.zoomText = h("span", { className: "fm-zoom" });
+    this.status = h("div", { className: "fm-status", role: "status" });
+    this.error = h("div", { className: "fm-error", role: "alert" });
+    this.bar = h("progress", { max: 1 });
+    this.bar.setAttribute("aria-label", "Progress of the edit");
+    this.cancel = button("Cancel", "Stop; everything stays as it was (Escape)", () => this.store.send({ kind: "cancel" }), { className: "fm-cancel" });
+    this.progress = h("div", { className: "fm-progress" }, this.bar, this.cancel);
+    this.history = h("div", { className: "fm-history", role: "group" });
+    this.history.setAttribute("aria-label", "History: choose a picture to go on from");
+    return h("div", { className: "fm-stage" }, this.scroll,
+      h("div", { className: "fm-under" },
+        button("−", "Zoom out (−)", zoomBy(1 / 1.5)), this.zoomText, button("+", "Zoom in (+)", zoomBy(1.5)),
+        button("Fit", "Show the whole face (0)", () => this.setZoom(1)), h("span", { className: "fm-spring" }), this.compare),
+      this.error, this.progress, this.status, this.history);
+  }
+
+  buildGuide() {
+    this.attributes = {};
+    for (const name of this.bench.attributes) {
+      this.attributes[name] = slider(name.replaceAll("_", " "), `${name}: 1 is one standard deviation over faces`, -3, 3, 0.1, signed, null,
+        (value) => this.store.set("attributes", { ...this.model.get("attributes"), [name]: value }), `fm-attribute-${name}`);
+    }
+    this.influences = {};
+    for (const name of this.bench.influences) {
+      const text = name === "image" ? "photo" : LAYER_NAMES[name]?.toLowerCase() ?? name;
+      this.influences[name] = slider(text, `How much ${text} counts: 0 is ignored, 1 is neutral`, 0, 2, 0.1, (v) => v.toFixed(1), null,
+        (value) => this.store.set("influence", { ...this.model.get("influence"), [name]: value }), `fm-influence-${name}`);
+    }
+    this.refine = slider("Refinement steps", "More steps take longer and look more like the photo", 0, 60, 1, String, null,
+      (value) => this.store.set("refine", value), "fm-refine");
+    const entry = (name, type, title, read) => h("input", { type, title, className: `fm-${name}`,
+      onchange: (event) => this.store.set(name, read(event.target.value)) });
+    this.text = entry("text", "text", "What the face shall look like: an old person, glasses …", String);
+    this.textSource = entry("text_source", "text", "What it looks like now, as far as that matters", String);
+    this.seed = entry("seed", "number", "Decides what neither photo nor guidance does", (value) => Math.max(0, Math.trunc(Number(value)) || 0));
+    Object.assign(this.seed, { min: 0, step: 1 });
+    this.exemplarImage = h("img", { alt: "The exemplar" });
+    this.noExemplar = button("Remove", "Use no exemplar", () => this.store.send({ kind: "no_exemplar" }), { className: "fm-no-exemplar" });
+    this.editButton = button("Edit", "Make the edit (Ctrl+Enter)", () => this.edit(), { className: "fm-primary fm-edit" });
+    this.revise = button("Change this edit", "Go back one edit, with everything painted as it was", () => this.store.send({ kind: "revise" }),
+      { className: "fm-revise" });
+    this.saveName = h("input", { type: "text", value: "edit.json", title: "The script's file; pictures are written beside it", className: "fm-save-name" });
+    const save = button("Save", "Write the edit script and the whole photo", () => this.store.send({ kind: "save", name: this.saveName.value }), { className: "fm-save" });
+    const row = (text, element) => h("label", { className: "fm-row" }, h("span", {}, text), element);
+    const list = (title, sliders) => h("details", { className: `fm-${title.toLowerCase()}` }, h("summary", {}, title),
+      h("div", { className: "fm-list" }, ...Object.values(sliders).map((one) => one.row)));
+    return h("div", { className: "fm-guide" },
+      this.buildFile("photo", "Open photo …", "Begin with another photo; it can also be dropped on the face"),
+      h("div", { className: "fm-exemplar" }, this.exemplarImage,
+        this.buildFile("exemplar", "Exemplar …", "A face whose looks the painted part shall take"), this.noExemplar),
+      row("Text", this.text), row("instead of", this.textSource),
+      list("Attributes", this.attributes), list("Influence", this.influences),
+      this.refine.row, row("Seed", this.seed), this.editButton, this.revise,
+      h("div", {}, h("div", { className: "fm-title" }, "Save script and photo"), h("div", { className: "fm-exemplar" }, this.saveName, save)));
+  }
+
+  buildFile(what, text, title) {
+    const input = h("input", { type: "file", accept: "image/*", className: `fm-file-${what}`, onchange: () => {
+      if (input.files[0]) this.sendFile(what, input.files[0]);
+      input.value = "";
+    } });
+    return h("label", { className: "fm-file", title }, text, input);
+  }
+
+  // -- reacting ---------------------------------------------------------------------------------------------------------------
+
+  listen() {
+    this.onStore = () => { this.draw(); this.refreshStatus(); };
+    this.store.listeners.add(this.onStore);
+    this.onPicture = () => this.refreshPicture();
+    this.onState = () => this.refreshAll();
+    this.pictureEvents = ["picture", "original", "parse"].map((name) => `change:${name}`);
+    this.stateEvents = ["history", "current", "exemplar", "attributes", "influence", "text", "text_source", "refine", "seed", "busy", "share",
+      "error", "note", "can_undo", "can_redo"].map((name) => `change:${name}`);
+    for (const event of this.pictureEvents) this.model.on(event, this.onPicture);
+    for (const event of this.stateEvents) this.model.on(event, this.onState);
+    const on = (event, handler) => this.canvas.addEventListener(event, handler);
+    on("pointerdown", (event) => this.down(event));
+    on("pointermove", (event) => this.move(event));
+    on("pointerup", (event) => this.up(event));
+    on("pointercancel", (event) => this.up(event));
+    on("pointerleave", () => { if (!this.stroke) this.ring.style.display = "none"; });
+    on("contextmenu", (event) => event.preventDefault());
+    this.scroll.addEventListener("wheel", (event) => {
+      if (!event.ctrlKey) return;
+      event.preventDefault();
+      this.setZoom(this.zoom * (event.deltaY < 0 ? 1.2 : 1 / 1.2), event);
+    }, { passive: false });
+    this.root.addEventListener("keydown", (event) => this.key(event));
+    this.root.addEventListener("keyup", (event) => { if (event.key === "c" || event.key === "C") this.showOriginal(false); });
+    this.root.addEventListener("dragover", (event) => { event.preventDefault(); this.root.classList.add("fm-dropping"); });
+    this.root.addEventListener("dragleave", () => this.root.classList.remove("fm-dropping"));
+    this.root.addEventListener("drop", (event) => {
+      event.preventDefault();
+      event.stopPropagation();
+      this.root.classList.remove("fm-dropping");
+      if (event.dataTransfer.files[0]) this.sendFile("photo", event.dataTransfer.files[0]);
+    });
+  }
+
+  stop() {
+    this.store.listeners.delete(this.onStore);
+    for (const event of this.pictureEvents) this.model.off(event, this.onPicture);
+    for (const event of this.stateEvents) this.model.off(event, this.onState);
+    this.root.remove();
+  }
+
+  choose(changes) {
+    Object.assign(this, changes);
+    this.refreshTools();
+    this.draw();
+  }
+
+  async sendFile(what, file) {
+    const parts = Math.max(1, Math.ceil(file.size / PART));
+    const data = await file.arrayBuffer();
+    for (let part = 0; part < parts; part++)
+      this.store.send({ kind: "file", what, name: file.name, part, parts }, [data.slice(part * PART, (part + 1) * PART)]);
+  }
+
+  edit() {
+    // A text field that still has the focus has not told its value yet.
+    if (this.root.contains(document.activeElement)) document.activeElement.dispatchEvent(new Event("change"));
+    this.store.send({ kind: "edit" });
+  }
+
+  // -- painting ---------------------------------------------------------------------------------------------------------------
+
+  place(event) {
+    const box = this.canvas.getBoundingClientRect();
+    return [((event.clientX - box.left) / box.width) * SIZE, ((event.clientY - box.top) / box.height) * SIZE];
+  }
+
+  get value() {
+    if (this.tool === "eraser") return EMPTY[this.layer];
+    if (this.layer === "semantics") return [this.label];
+    if (this.layer === "colour") return [1, 3, 5].map((at) => parseInt(this.paint.slice(at, at + 2), 16)).concat(255);
+    return [255];
+  }
+
+  down(event) {
+    this.canvas.focus({ preventScroll: true });
+    this.pointers.set(event.pointerId, event);
+    this.canvas.setPointerCapture(event.pointerId);
+    event.preventDefault();
+    if (this.pointers.size === 2) return this.beginPinch();
+    if (event.button !== 0 || this.model.get("busy")) return;
+    this.begin(this.place(event));
+  }
+
+  move(event) {
+    if (this.pointers.has(event.pointerId)) this.pointers.set(event.pointerId, event);
+    this.cursor = this.place(event);
+    this.drawRing();
+    if (this.pinch) this.doPinch();
+    else if (this.stroke) this.extend(this.cursor);
+  }
+
+  up(event) {
+    this.pointers.delete(event.pointerId);
+    if (this.pinch) this.pinch = this.pointers.size ? this.pinch : null;
+    else this.end();
+  }
+
+  begin(point) {
+    const values = this.store.layers[this.layer];
+    this.stroke = { layer: this.layer, before: values.slice(), box: new Box(), from: point, last: point };
+    const [x, y] = point.map((value) => Math.min(SIZE - 1, Math.max(0, Math.floor(value))));
+    if (this.tool === "fill") flood(values, this.value, x, y, this.look(), this.stroke.box);
+    else if (this.tool === "region") this.paintRegion(x, y);
+    else capsule(values, this.value, point, point, this.radius, this.stroke.box);
+    this.store.changed();
+  }
+
+  extend(point) {
+    const { layer, before, from, last } = this.stroke;
+    const values = this.store.layers[layer];
+    if (this.tool === "fill" || this.tool === "region") return;
+    if (this.tool === "line") {
+      values.set(before);
+      this.stroke.box = new Box();
+    }
+    capsule(values, this.value, this.tool === "line" ? from : last, point, this.radius, this.stroke.box);
+    this.stroke.last = point;
+    this.store.changed();
+  }
+
+  end() {
+    if (!this.stroke) return;
+    const { layer, box } = this.stroke;
+    this.stroke = null;
+    if (!box.isEmpty) this.store.sendStroke(layer, box.list);
+  }
+
+  abandon() {
+    if (!this.stroke) return;
+    this.store.layers[this.stroke.layer].set(this.stroke.before);
+    this.stroke = null;
+    this.store.changed();
+  }
+
+  // What fill compares: labels as they are shown, painted over the face's own; any other layer by its paint.
+  look() {
+    const values = this.store.layers[this.layer];
+    if (this.layer === "colour") return (index) => (values[4 * index + 3] ? (values[4 * index] << 16) | (values[4 * index + 1] << 8) | values[4 * index + 2] : -1);
+    if (this.layer !== "semantics") return (index) => values[index];
+    return (index) => (values[index] === 255 ? this.parse[index] : values[index]);
+  }
+
+  paintRegion(x, y) {
+    const wanted = this.parse[y * SIZE + x];
+    const values = this.store.layers[this.layer];
+    for (let index = 0; index < SIZE * SIZE; index++)
+      if (this.parse[index] === wanted) put(values, this.value, index % SIZE, Math.floor(index / SIZE), this.stroke.box);
+  }
+
+  // -- zoom -------------------------------------------------------------------------------------------------------------------
+
+  setZoom(zoom, at) {
+    const before = this.canvas.getBoundingClientRect();
+    const frame = this.scroll.getBoundingClientRect();
+    const x = at?.clientX ?? frame.left + frame.width / 2;
+    const y = at?.clientY ?? frame.top + frame.height / 2;
+    const place = [(x - before.left) / before.width, (y - before.top) / before.height];
+    this.zoom = Math.min(8, Math.max(1, zoom));
+    this.sheet.style.width = `${100 * this.zoom}%`;
+    const after = this.canvas.getBoundingClientRect();
+    this.scroll.scrollLeft += after.left + place[0] * after.width - x;
+    this.scroll.scrollTop += after.top + place[1] * after.height - y;
+    this.refreshTools();
+    this.drawRing();
+  }
+
+  spread() {
+    const [a, b] = [...this.pointers.values()];
+    return { apart: Math.hypot(a.clientX - b.clientX, a.clientY - b.clientY), clientX: (a.clientX + b.clientX) / 2, clientY: (a.clientY + b.clientY) / 2 };
+  }
+
+  beginPinch() {
+    this.abandon();
+    this.pinch = { ...this.spread(), zoom: this.zoom };
+  }
+
+  doPinch() {
+    if (this.pointers.size < 2) return;
+    const now = this.spread();
+    this.scroll.scrollLeft -= now.clientX - this.pinch.clientX;
+    this.scroll.scrollTop -= now.clientY - this.pinch.clientY;
+    this.setZoom((this.pinch.zoom * now.apart) / Math.max(1, this.pinch.apart), now);
+    Object.assign(this.pinch, { clientX: now.clientX, clientY: now.clientY });
+  }
+
+  // -- keys -------------------------------------------------------------------------------------------------------------------
+
+  key(event) {
+    const isTyping = event.target.matches("input[type=text], input[type=number]");
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) return this.handle(event, () => this.edit());
+    if (event.key === "Escape" && this.model.get("busy")) return this.handle(event, () => this.store.send({ kind: "cancel" }));
+    if (event.key === "Escape" && this.stroke) return this.handle(event, () => this.abandon());
+    if (isTyping) return;
+    const key = event.key.toLowerCase();
+    if (event.ctrlKey || event.metaKey) {
+      if (key === "z") this.handle(event, () => this.store.send({ kind: event.shiftKey ? "redo" : "undo" }));
+      if (key === "y") this.handle(event, () => this.store.send({ kind: "redo" }));
+      return;
+    }
+    const tool = TOOLS.find(([, , letter]) => letter === key);
+    const layer = Object.keys(LAYER_NAMES)[Number(event.key) - 1];
+    if (tool) this.handle(event, () => this.choose({ tool: tool[0] }));
+    else if (layer) this.handle(event, () => this.choose({ layer }));
+    else if (key === "[" || key === "]") this.handle(event, () => this.choose({ radius: Math.min(40, Math.max(0.5, this.radius + (key === "[" ? -1 : 1))) }));
+    else if (key === "+" || key === "=") this.handle(event, () => this.setZoom(this.zoom * 1.5));
+    else if (key === "-") this.handle(event, () => this.setZoom(this.zoom / 1.5));
+    else if (key === "0") this.handle(event, () => this.setZoom(1));
+    else if (key === "c") this.handle(event, () => this.showOriginal(true));
+    else if (event.target === this.canvas) this.keyOnCanvas(event);
+  }
+
+  keyOnCanvas(event) {
+    const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+    const step = steps[event.key];
+    if (step) {
+      const far = event.shiftKey ? 1 : 6;
+      this.handle(event, () => {
+        this.cursor = this.cursor.map((value, i) => Math.min(SIZE - 0.5, Math.max(0.5, value + far * step[i])));
+        this.drawRing();
+      });
+    } else if (event.key === " " && !this.model.get("busy")) {
+      this.handle(event, () => { this.begin(this.cursor); this.end(); });
+    }
+  }
+
+  handle(event, action) {
+    event.preventDefault();
+    event.stopPropagation();
+    action();
+  }
+
+  // -- showing ----------------------------------------------------------------------------------------------------------------
+
+  async refreshPicture() {
+    const parse = this.model.get("parse");
+    this.parse = parse?.byteLength === SIZE * SIZE ? bytes(parse).slice() : new Uint8Array(SIZE * SIZE);
+    for (const name of ["picture", "original"]) {
+      const data = this.model.get(name);
+      if (!data?.byteLength || this.images[`${name} data`] === data) continue;
+      this.images[`${name} data`] = data;
+      const image = await createImageBitmap(new Blob([bytes(data)], { type: "image/png" }));
+      if (this.images[`${name} data`] === data) this.images[name] = image; // not overtaken by a newer one
+    }
+    this.showOriginal(false);
+    this.draw();
+  }
+
+  showOriginal(isOriginal) {
+    const image = this.images[isOriginal ? "original" : "picture"];
+    if (image) this.base.getContext("2d").drawImage(image, 0, 0, SIZE, SIZE);
+    this.canvas.style.visibility = isOriginal ? "hidden" : "visible";
+  }
+
+  draw() {
+    if (this.isDrawing) return;
+    this.isDrawing = true;
+    requestAnimationFrame(() => {
+      this.isDrawing = false;
+      const context = this.canvas.getContext("2d");
+      const picture = context.createImageData(SIZE, SIZE);
+      this.overlay(picture.data);
+      context.putImageData(picture, 0, 0);
+    });
+  }
+
+  overlay(out) {
+    const { mask, sketch, semantics, colour } = this.store.layers;
+    const strong = Math.round(255 * this.opacity);
+    const showsParse = this.layer === "semantics";
+    const write = (at, rgb, alpha) => { out[at] = rgb[0]; out[at + 1] = rgb[1]; out[at + 2] = rgb[2]; out[at + 3] = alpha; };
+    const isEdge = (layer, index, x) => (x > 0 && !layer[index - 1]) || (x < SIZE - 1 && !layer[index + 1]) || !(layer[index - SIZE] ?? 255) || !(layer[index + SIZE] ?? 255);
+    const touches = (layer, index, x) => (x > 0 && layer[index - 1]) || (x < SIZE - 1 && layer[index + 1]) || layer[index - SIZE] || layer[index + SIZE];
+    for (let index = 0; index < SIZE * SIZE; index++) {
+      const at = 4 * index;
+      const x = index % SIZE;
+      if (mask[index]) write(at, MASK_TINT, Math.round(0.55 * strong));
+      const label = semantics[index] !== 255 ? semantics[index] : showsParse ? this.parse[index] : 255;
+      if (label !== 255) write(at, this.bench.palette[label], strong);
+      if (colour[at + 3]) write(at, colour.subarray(at, at + 3), strong);
+      if (mask[index] && isEdge(mask, index, x)) write(at, (x + Math.floor(index / SIZE)) % 6 < 3 ? [255, 255, 255] : [0, 0, 0], 255);
+      if (sketch[index]) write(at, [0, 0, 0], 255);
+      else if (touches(sketch, index, x)) write(at, [255, 255, 255], 200);
+    }
+  }
+
+  drawRing() {
+    const side = (100 * Math.max(1, 2 * this.radius)) / SIZE;
+    Object.assign(this.ring.style, { display: "block", width: `${side}%`, height: `${side}%`,
+      left: `${(100 * this.cursor[0]) / SIZE - side / 2}%`, top: `${(100 * this.cursor[1]) / SIZE - side / 2}%` });
+  }
+
+  refreshAll() {
+    this.refreshTools();
+    this.refreshStatus();
+    this.refreshHistory();
+    const { model } = this;
+    for (const [name, one] of Object.entries(this.attributes)) one.put(model.get("attributes")[name] ?? 0);
+    for (const [name, one] of Object.entries(this.influences)) one.put(model.get("influence")[name] ?? 1);
+    this.refine.put(model.get("refine"));
+    for (const [input, name] of [[this.text, "text"], [this.textSource, "text_source"], [this.seed, "seed"]])
+      if (document.activeElement !== input || !model.get(name)) input.value = model.get(name);
+    const exemplar = model.get("exemplar");
+    this.exemplarImage.hidden = this.noExemplar.hidden = !exemplar;
+    if (exemplar && this.exemplarImage.src !== exemplar) this.exemplarImage.src = exemplar;
+  }
+
+  refreshTools() {
+    Object.keys(LAYER_NAMES).forEach((name, i) => this.layerButtons[i].setAttribute("aria-pressed", name === this.layer));
+    TOOLS.forEach(([name], i) => this.toolButtons[i].setAttribute("aria-pressed", name === this.tool));
+    this.swatches.forEach((swatch, i) => swatch.setAttribute("aria-pressed", i === this.label));
+    this.colourBox.hidden = this.layer !== "colour";
+    this.swatchBox.hidden = this.layer !== "semantics";
+    this.size.put(Math.round(2 * this.radius));
+    this.veil.put(this.opacity);
+    this.zoomText.textContent = `${Math.round(100 * this.zoom)} %`;
+  }
+
+  refreshStatus() {
+    const busy = this.model.get("busy");
+    const lost = this.store.isConnected ? "" : "the kernel is gone: run the cell again";
+    this.error.textContent = this.model.get("error") || lost;
+    this.progress.hidden = !busy;
+    this.bar.value = this.model.get("share");
+    this.status.textContent = busy ? `${busy} …` : this.model.get("note");
+    this.editButton.disabled = Boolean(busy);
+    this.revise.disabled = Boolean(busy) || this.model.get("current") === 0;
+    this.undo.disabled = !this.model.get("can_undo");
+    this.redo.disabled = !this.model.get("can_redo");
+  }
+
+  refreshHistory() {
+    const history = this.model.get("history");
+    const current = this.model.get("current");
+    const shown = JSON.stringify([history.map((one) => one.number), current, this.model.get("original")?.byteLength]);
+    if (shown === this.shownHistory) return;
+    this.shownHistory = shown;
+    this.history.replaceChildren(...history.map((one) => {
+      const from = one.parent === null ? "" : `, made of ${one.parent}`;
+      const entry = button("", `Picture ${one.number}: ${one.name}${from}`, () => this.store.send({ kind: "go", number: one.number }), { className: "fm-moment" });
+      entry.setAttribute("aria-pressed", one.number === current);
+      entry.style.gridRow = one.row + 1;
+      entry.style.gridColumn = one.number + 1;
+      entry.append(h("img", { src: one.thumbnail, alt: "" }), h("span", {}, `${one.number} ${one.name}`));
+      return entry;
+    }));
+    const chosen = this.history.querySelector('[aria-pressed="true"]'); // scrollIntoView would move the notebook, too
+    if (chosen) this.history.scrollLeft = chosen.offsetLeft - this.history.clientWidth / 2;
+  }
+}
+
+// One closure for each widget: its views share the store.
+export default () => {
+  let store;
+  return {
+    initialize({ model }) {
+      store = new Store(model);
+    },
+    render({ model, el }) {
+      store ??= new Store(model);
+      const view = new View(store, model, el);
+      return () => view.stop();
+    },
+  };
+};

@@ -111,7 +111,7 @@ class Painter(anywidget.AnyWidget):
         return self.session.photo
 
     def edit(self) -> None:
-        """Start the edit that is painted and set; :meth:`wait` for it. Raises :class:`FacemugError` for one that makes no sense."""
+        """Start the edit that is painted and set; :meth:`wait` for it. Raises :class:`FacemugError` for one without a mask."""
         if self._worker.is_busy:
             raise FacemugError("an edit is being made: wait for it or cancel it")
         step, snapshot = self._step(), self._snapshot()
@@ -418,7 +418,7 @@ def _uploaded(name: str, data: bytes) -> tuple[AlignedFace, str]:
         except FacemugError as error:
             if "choose one with face=N" not in str(error):
                 raise
-            return open_face(path, face=0), f"{name} shows several faces: this is the leftmost; Painter(photo=…, face=N) takes another"
+            return open_face(path, face=0), f"{name}: the leftmost of several faces; Painter(photo=…, face=N) takes another"
     except FacemugError as error:
         raise FacemugError(str(error).replace(f"{folder}/", "")) from error
     finally:
