@@ -69,6 +69,11 @@ class Step(_Model):
     guidance_frame: Literal["photo", "aligned"] = "photo"
     enabled: bool = True
 
+    @classmethod
+    def of(cls, **values: Any) -> Self:
+        """A step, or :class:`FacemugError` with one line about the first value that does not fit."""
+        return _checked(cls, values, "the edit")
+
     def pictures(self) -> dict[str, str]:
         """Name → reference of the pictures that the step has."""
         return {name: getattr(self, name) for name in PICTURES if getattr(self, name) is not None}

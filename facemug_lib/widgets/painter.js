@@ -11,6 +11,10 @@ const HINTS = {
   brush: "paint freely", eraser: "take paint away", line: "a straight line", fill: "fill an area of equal paint",
   region: "paint the whole part of the face that is clicked: hair, skin, an eye …",
 };
+const CLASS_NAMES = { // the left and right of the person who is shown
+  eye_g: "glasses", l_eye: "left eye", r_eye: "right eye", l_brow: "left brow", r_brow: "right brow", l_ear: "left ear",
+  r_ear: "right ear", u_lip: "upper lip", l_lip: "lower lip", ear_r: "earring", neck_l: "necklace", cloth: "clothes",
+};
 const PART = 1 << 20; // bytes of a file in one message: servers refuse large ones
 const MASK_TINT = [86, 180, 233];
 
@@ -217,13 +221,14 @@ class View {
     this.colour = h("input", { type: "color", value: this.paint, title: "The colour to paint with", className: "fm-colour",
       oninput: () => this.choose({ paint: this.colour.value }) });
     this.colourBox = h("label", { className: "fm-row" }, h("span", {}, "Colour"), this.colour);
-    this.swatches = this.bench.classes.map((name, index) => button("", `Paint ${name}`, () => this.choose({ label: index }), { className: "fm-swatch" }));
+    const names = this.bench.classes.map((name) => CLASS_NAMES[name] ?? name);
+    this.swatches = names.map((name, index) => button("", `Paint ${name}`, () => this.choose({ label: index }), { className: "fm-swatch" }));
     this.swatches.forEach((swatch, index) => swatch.append(
-      h("span", { className: "fm-chip", style: `background: rgb(${this.bench.palette[index]})` }), this.bench.classes[index]));
+      h("span", { className: "fm-chip", style: `background: rgb(${this.bench.palette[index]})` }), names[index]));
     this.swatchBox = h("fieldset", {}, h("legend", {}, "Label"), h("div", { className: "fm-swatches" }, ...this.swatches));
     this.undo = button("Undo", "Undo (Ctrl+Z)", () => this.store.send({ kind: "undo" }), { className: "fm-undo" });
     this.redo = button("Redo", "Redo (Ctrl+Shift+Z)", () => this.store.send({ kind: "redo" }), { className: "fm-redo" });
-    const clear = button("Clear layer", "Empty this layer", () => this.store.send({ kind: "clear", layers: [this.layer] }), { className: "fm-clear" });
+    const clear = button("Clear", "Empty this layer", () => this.store.send({ kind: "clear", layers: [this.layer] }), { className: "fm-clear" });
     const clearAll = button("Clear all", "Empty all layers", () => this.store.send({ kind: "clear", layers: [] }), { className: "fm-clear-all" });
     return h("div", { className: "fm-tools" },
       h("fieldset", {}, h("legend", {}, "Layer"), h("div", { className: "fm-buttons" }, ...this.layerButtons)),

@@ -203,9 +203,9 @@ class Painter(anywidget.AnyWidget):
         parts = [name for name in ("sketch", "semantics", "colour", "exemplar") if name in references]
         parts += [f"{name} {value:+g}" for name, value in attributes.items()]
         name = ", ".join([*parts, f"“{self.text.strip()}”"] if self.text.strip() else parts) or "fill"
-        return Step(name=name[:200], attributes=attributes, influence=influence, text=self.text.strip(),
-                    text_source=self.text_source.strip() or SOURCE, refine=self.refine, seed=self.seed,
-                    guidance_frame="aligned", **references)
+        return Step.of(name=name[:200], attributes=attributes, influence=influence, text=self.text.strip(),
+                       text_source=self.text_source.strip() or SOURCE, refine=self.refine, seed=self.seed,
+                       guidance_frame="aligned", **references)
 
     def _snapshot(self) -> dict[str, Any]:
         return {"layers": self.layers.copy()} | {name: getattr(self, name) for name in SETTINGS}
@@ -306,7 +306,8 @@ class Painter(anywidget.AnyWidget):
         except FacemugError as error:
             self.error = str(error)
         except (KeyError, TypeError, ValueError, IndexError) as error:
-            self.error = f"a message of the browser is not understood ({type(error).__name__}: {error}): reload the page"
+            reason = " ".join(str(error).split())
+            self.error = f"a message of the browser is not understood ({type(error).__name__}: {reason}): reload the page"
 
     def _on_ready(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
         self._send_layers(LAYERS)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
+from skimage.data import astronaut
 
 CELL = """\
 import numpy as np, torch
@@ -95,4 +99,242 @@ def test_each_kind_of_layer_arrives_in_the_kernel_stroke_by_stroke(notebook: Any
     notebook.until("painter.received['redo'] == 1")
     assert np.array_equal(layer(notebook, "mask"), mask)
     assert notebook.kernel("dict(painter.received)")["stroke"] == 5
+    assert notebook.console == []
+
+
+def shown(page: Any, selector: str = ".fm-base") -> np.ndarray:
+    """The pixels of a canvas, RGBA [256,256,4]."""
+    data = page.evaluate("""(selector) => {
+        const canvas = document.querySelector(selector);
+        const values = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+        let text = "";
+        for (let i = 0; i < values.length; i += 8192) text += String.fromCharCode(...values.subarray(i, i + 8192));
+        return btoa(text);
+    }""", selector)
+    return np.frombuffer(base64.b64decode(data), np.uint8).reshape(SIZE, SIZE, 4)
+
+
+PIXELS = "((painter.image[0].permute(1, 2, 0) + 1) * 127.5).round().to(torch.uint8).tolist()"
+
+
+def test_an_edit_shows_what_its_script_makes_again_and_keeps_what_is_not_masked(notebook: Any) -> None:
+    page = notebook.page
+    before = shown(page)
+    drag(page, (70, 90), (170, 90))
+    page.click(".fm-layer-sketch")
+    drag(page, (80, 85), (150, 95))
+    page.click(".fm-edit")
+    notebook.until("painter.current == 1 and not painter.busy")
+    page.wait_for_selector(".fm-moment >> nth=1")
+    mask = np.array(notebook.kernel("painter._snapshots[1]['layers']['mask'].tolist()"), np.uint8) > 0
+    page.wait_for_function("!document.querySelector('.fm-edit').disabled")
+    page.wait_for_timeout(300)
+    after = shown(page)
+    assert np.array_equal(after[~mask], before[~mask]) and (after[mask] != before[mask]).any()
+    assert np.array_equal(after[..., :3], np.array(notebook.kernel(PIXELS), np.uint8))
+    assert notebook.kernel("torch.equal(painter.script.replay(editor).face.image, painter.image)")
+    assert not shown(page, ".fm-paint")[..., 3].any()  # nothing lies over the result
+    # The photo as it was, while the button is held.
+    box = page.locator(".fm-compare").bounding_box()
+    page.mouse.move(box["x"] + 5, box["y"] + 5)
+    page.mouse.down()
+    assert np.array_equal(shown(page), before)
+    page.mouse.up()
+    assert np.array_equal(shown(page), after)
+    # A second edit, back to the first picture, and a branch.
+    page.click(".fm-layer-mask")
+    drag(page, (100, 180), (150, 180))
+    page.locator(".fm-attributes summary").click()
+    page.locator(".fm-attribute-smile").fill("1.5")
+    page.locator(".fm-text_source").fill("a man")
+    page.click(".fm-edit")
+    notebook.until("painter.current == 2 and not painter.busy")
+    assert notebook.kernel("painter.script.script.steps[1].attributes") == {"smile": 1.5}
+    assert page.locator(".fm-attribute-smile").input_value() == "0"
+    page.click(".fm-moment >> nth=1")
+    notebook.until("painter.current == 1 and not painter.busy")
+    page.wait_for_timeout(300)
+    assert np.array_equal(shown(page), after)
+    page.click(".fm-revise")
+    notebook.until("painter.current == 0 and not painter.busy")
+    assert notebook.kernel("painter.layers.is_painted('sketch')")
+    page.keyboard.press("Control+Enter")
+    notebook.until("painter.current == 3 and not painter.busy")
+    page.wait_for_timeout(300)
+    assert np.array_equal(shown(page), after)  # the same edit gives the same pixels
+    page.locator(".fm-save-name").fill("mine.json")
+    page.click(".fm-save")
+    notebook.until("painter.note.startswith('written')")
+    assert {path.name for path in notebook.server.folder.iterdir()} >= {"mine.json", "mine.png", "mine_photo.png"}
+    counts = notebook.kernel("dict(painter.received)")
+    assert counts == {"ready": 1, "stroke": 3, "edit": 3, "go": 1, "revise": 1, "save": 1}
+    assert notebook.console == []
+
+
+def test_a_reloaded_page_finds_everything(notebook: Any) -> None:
+    page = notebook.page
+    drag(page, (60, 80), (180, 90))
+    page.click(".fm-layer-colour")
+    drag(page, (90, 85))
+    notebook.until("painter.received['stroke'] == 2")
+    notebook.kernel("setattr(painter, 'attributes', {'smile': -1.0})")
+    page.wait_for_timeout(300)
+    before = shown(page, ".fm-paint")
+    notebook.save()
+    page.reload()
+    page.wait_for_selector(".facemug-painter .fm-moment", timeout=120_000)
+    notebook.until("painter.received['ready'] == 2")
+    page.wait_for_timeout(500)
+    assert np.array_equal(shown(page, ".fm-paint"), before) and before[..., 3].any()
+    assert page.locator(".fm-attribute-smile").input_value() == "-1"
+    page.click(".fm-undo")
+    notebook.until("not painter.layers.is_painted('colour')")
+    drag(page, (100, 200))
+    notebook.until("painter.received['stroke'] == 3")
+    assert notebook.console == []
+
+
+def test_every_view_of_one_painter_shows_the_same_and_two_painters_differ(open_notebook: Any) -> None:
+    notebook = open_notebook(CELL, "painter", "other = Painter(editor, seed=4)\nother",
+                             wait_for=".jp-Cell:nth-of-type(4) .facemug-painter .fm-moment")
+    page = notebook.page
+    views = page.locator(".facemug-painter")
+    assert views.count() == 3
+    views.nth(1).scroll_into_view_if_needed()
+    box = views.nth(1).locator(".fm-paint").bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    notebook.until("painter.received['stroke'] == 1")
+    page.wait_for_timeout(300)
+    painted = page.evaluate("""() => [...document.querySelectorAll(".fm-paint")].map((canvas) =>
+        canvas.getContext("2d").getImageData(128, 128, 1, 1).data[3] > 0)""")
+    assert painted == [True, True, False] and not notebook.kernel("other.layers.is_painted('mask')")
+    views.nth(0).locator(".fm-undo").click()
+    notebook.until("not painter.layers.is_painted('mask')")
+    assert notebook.kernel("dict(painter.received)") == {"ready": 1, "stroke": 1, "undo": 1}
+    assert notebook.console == []
+
+
+def test_tools_zoom_keys_and_fingers(notebook: Any) -> None:
+    page = notebook.page
+    paint = page.locator(".fm-paint")
+    # Fill: the whole empty layer; then the inside of a closed line.
+    page.click(".fm-tool-fill")
+    drag(page, (128, 128))
+    notebook.until("int(painter.layers['mask'].astype(bool).sum()) == 65536")
+    page.click(".fm-clear")
+    notebook.until("not painter.layers.is_painted('mask')")
+    # Region: the part of the face's own labels that was clicked.
+    page.click(".fm-tool-region")
+    drag(page, (40, 40))
+    notebook.until("painter.received['stroke'] == 2")
+    own = np.array(notebook.kernel("list(painter.parse)"), np.uint8).reshape(SIZE, SIZE)
+    assert np.array_equal(layer(notebook, "mask") > 0, own == own[40, 40])
+    page.click(".fm-clear-all")
+    # Keys: brush, size, the cursor by arrows, and a dab by the space bar.
+    paint.focus()
+    page.mouse.move(0, 0)
+    for key in ("b", *["["] * 9, "ArrowRight", "ArrowDown", "Shift+ArrowDown", " "):
+        page.keyboard.press(key)
+    notebook.until("painter.received['stroke'] == 3")
+    ys, xs = np.nonzero(layer(notebook, "mask"))
+    assert 1 <= len(ys) <= 9 and abs(xs.mean() - 133.5) < 8 and abs(ys.mean() - 134.5) < 8
+    # Zoomed in, a dab lies where the pointer is.
+    page.keyboard.press("Control+z")
+    notebook.until("not painter.layers.is_painted('mask')")
+    for _ in range(3):
+        page.keyboard.press("+")
+    frame, box = page.locator(".fm-scroll").bounding_box(), paint.bounding_box()
+    assert box["width"] > 3 * frame["width"]
+    x, y = frame["x"] + 60, frame["y"] + 70
+    page.mouse.click(x, y)
+    notebook.until("painter.received['stroke'] == 4")
+    ys, xs = np.nonzero(layer(notebook, "mask"))
+    assert abs(xs.mean() + 0.5 - (x - box["x"]) / box["width"] * SIZE) < 1
+    assert abs(ys.mean() + 0.5 - (y - box["y"]) / box["height"] * SIZE) < 1
+    page.keyboard.press("0")
+    # One finger paints, two fingers zoom and paint nothing.
+    box = paint.bounding_box()
+    touch = page.context.new_cdp_session(page)
+
+    def fingers(kind: str, *places: tuple[float, float]) -> None:
+        points = [{"x": box["x"] + a * box["width"], "y": box["y"] + b * box["height"], "id": i} for i, (a, b) in enumerate(places)]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    fingers("touchStart", (0.2, 0.5))
+    fingers("touchMove", (0.4, 0.5))
+    fingers("touchEnd")
+    notebook.until("painter.received['stroke'] == 5")
+    fingers("touchStart", (0.4, 0.5))
+    fingers("touchStart", (0.4, 0.5), (0.6, 0.5))
+    fingers("touchMove", (0.3, 0.5), (0.7, 0.5))
+    fingers("touchEnd")
+    page.wait_for_timeout(300)
+    assert notebook.kernel("painter.received['stroke']") == 5
+    assert paint.bounding_box()["width"] > 1.5 * box["width"]
+    assert notebook.console == []
+
+
+def jpeg(side: int) -> bytes:
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(astronaut()).resize((side, side), PIL.Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=97)
+    return buffer.getvalue()
+
+
+def test_unusable_and_very_large_photos(notebook: Any) -> None:
+    page = notebook.page
+    before = shown(page)
+    give = page.locator(".fm-file-photo")
+    give.set_input_files({"name": "broken.jpg", "mimeType": "image/jpeg", "buffer": jpeg(512)[:3000]})
+    page.wait_for_selector(".fm-error:has-text('broken.jpg is damaged')")
+    assert np.array_equal(shown(page), before)
+    data = jpeg(6400)  # 41 megapixels
+    assert len(data) > 2 * 2**20
+    give.set_input_files({"name": "huge.jpg", "mimeType": "image/jpeg", "buffer": data})
+    notebook.until("painter.photo.shape == (6400, 6400, 3) and not painter.busy", 120)
+    page.wait_for_timeout(500)
+    assert page.locator(".fm-error").inner_text() == "" and not np.array_equal(shown(page), before)
+    drag(page, (100, 170), (150, 170))
+    page.click(".fm-edit")
+    notebook.until("painter.current == 1 and not painter.busy", 120)
+    outside = "~painter.session.moments[0].face.mask_to_photo(torch.from_numpy(painter._snapshots[1]['layers']['mask'] / 255)[None, None])"
+    assert notebook.kernel(f"bool((painter.photo == painter.session.moments[0].face.original)[{outside}].all())")
+    assert notebook.console == []
+
+
+def test_a_kernel_that_restarts_in_the_middle_of_a_stroke(notebook: Any) -> None:
+    page = notebook.page
+    box = page.locator(".fm-paint").bounding_box()
+    page.mouse.move(box["x"] + 50, box["y"] + 50)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 150, box["y"] + 60, steps=5)
+    notebook.restart()
+    page.wait_for_timeout(1500)
+    page.mouse.move(box["x"] + 180, box["y"] + 90, steps=5)
+    page.mouse.up()
+    page.wait_for_timeout(500)
+    assert not [line for line in notebook.console if "painter" in line.lower() or "TypeError" in line]
+    notebook.run_all()
+    page.wait_for_function("document.querySelectorAll('.facemug-painter').length === 1")
+    notebook.until("painter.received['ready'] >= 1", 120)
+    drag(page, (60, 80), (180, 90))
+    notebook.until("painter.received['stroke'] == 1")
+
+
+@pytest.mark.parametrize("width", [1280, 1920])
+def test_nothing_overflows_and_every_control_has_a_name(open_notebook: Any, width: int) -> None:
+    notebook = open_notebook(CELL, wait_for=".facemug-painter .fm-moment", width=width)
+    page = notebook.page
+    page.click(".fm-layer-semantics")
+    page.click(".fm-attributes summary")
+    page.click(".fm-influence summary")
+    found = page.evaluate("""() => {
+        const root = document.querySelector(".facemug-painter"), frame = root.getBoundingClientRect();
+        const visible = [...root.querySelectorAll("*")].filter((one) => one.offsetParent && !one.closest(".fm-history, .fm-sheet, .fm-file"));
+        const out = visible.filter((one) => one.getBoundingClientRect().right > frame.right + 0.5).map((one) => one.className);
+        const cut = visible.filter((one) => one.matches("button") && one.scrollWidth > one.clientWidth + 1).map((one) => one.textContent);
+        const nameless = visible.filter((one) => one.matches("button, input") &&
+            !(one.textContent.trim() || one.title || one.closest("label")?.textContent.trim())).map((one) => one.className);
+        return { out, cut, nameless, wide: root.scrollWidth - root.clientWidth };
+    }""")
+    assert found == {"out": [], "cut": [], "nameless": [], "wide": 0}
     assert notebook.console == []

@@ -1,0 +1,252 @@
+"""The painter's kernel side, with messages as the browser sends them."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import warnings
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+
+from facemug_lib.editing.edit_script import EditScript
+from facemug_lib.errors import FacemugError
+from facemug_lib.widgets import painter as module
+from facemug_lib.widgets.painter import Painter
+
+
+@pytest.fixture
+def painter(editor, face) -> Painter:
+    from facemug_lib.faces.alignment import open_face
+
+    return Painter(editor, open_face(face, aligned=True))
+
+
+def paint(painter: Painter, layer: str = "mask", left: int = 60, top: int = 70, value: int = 255) -> None:
+    painter._receive(painter, {"kind": "stroke", "layer": layer, "box": [left, top, 50, 40]}, [memoryview(bytes([value]) * 2000)])
+
+
+def say(painter: Painter, kind: str, **content) -> None:
+    painter._receive(painter, {"kind": kind, **content}, [])
+    assert painter.wait(30)
+
+
+def test_an_edit_is_made_beside_the_kernel_and_changes_its_mask_alone(painter: Painter, editor) -> None:
+    before = painter.photo.copy()
+    paint(painter)
+    paint(painter, "sketch", 70, 80)
+    say(painter, "edit")
+    assert painter.error == "" and painter.busy == "" and painter.current == 1
+    changed = (painter.photo != before).any(axis=2)
+    assert changed[70:110, 60:110].any()
+    changed[70:110, 60:110] = False
+    assert not changed.any()
+    again = painter.script.replay(editor)
+    assert torch.equal(again.face.image, painter.image) and np.array_equal(again.photo, painter.photo)
+    shown = np.asarray(PIL.Image.open(io.BytesIO(painter.picture)))
+    assert np.array_equal(shown, again.photo)  # this photo is its own aligned face
+    assert [entry["name"] for entry in painter.history] == ["photo", "sketch"]
+    assert not painter.layers.is_painted("mask")  # the next edit starts from an empty bench
+    say(painter, "undo")
+    assert painter.layers.is_painted("mask") and painter.layers.is_painted("sketch")
+
+
+def test_what_is_set_counts_once_and_comes_back_with_the_edit(painter: Painter) -> None:
+    painter.attributes, painter.influence, painter.refine = {"smile": 1.5, "age": 0}, {"sketch": 0.5, "image": 1}, 1
+    painter.text_source = " "
+    paint(painter)
+    say(painter, "edit")
+    (step,) = painter.script.script.steps
+    assert step.attributes == {"smile": 1.5} and step.influence == {"sketch": 0.5} and step.refine == 1
+    assert step.name == "smile +1.5" and step.text_source == "a person"
+    assert painter.attributes == {}  # 1.5 more would be asked for otherwise
+    say(painter, "revise")
+    assert painter.current == 0 and painter.attributes == {"smile": 1.5, "age": 0} and painter.layers["mask"].sum() == 255 * 2000
+    painter.attributes = {"smile": -1.0}
+    say(painter, "edit")
+    assert [entry["row"] for entry in painter.history] == [0, 0, 1] and painter.history[2]["parent"] == 0
+    say(painter, "go", number=1)
+    assert painter.current == 1
+    say(painter, "go", number=0)
+    say(painter, "revise")
+    assert "no edit to change" in painter.error
+
+
+def test_labels_are_painted_over_the_faces_own(painter: Painter) -> None:
+    paint(painter)
+    paint(painter, "semantics", 60, 70, 13)
+    paint(painter, "semantics", 60, 110, 17)
+    step = painter._step()
+    picture = np.asarray(PIL.Image.open(io.BytesIO(__import__("base64").b64decode(step.semantics.partition(",")[2]))))
+    own = np.frombuffer(painter.parse, np.uint8).reshape(256, 256)
+    assert (picture[70:110, 60:110] == 13).all() and (picture[110:150, 60:110] == 17).all()
+    rest = np.ones((256, 256), bool)
+    rest[70:150, 60:110] = False
+    assert np.array_equal(picture[rest], own[rest]) and set(np.unique(own)) == {1, 17}
+
+
+@pytest.mark.parametrize(("content", "said"), [
+    ({"kind": "edit"}, "no mask is painted"),
+    ({"kind": "go", "number": 7}, "history has 0 … 0"),
+    ({"kind": "undo"}, "nothing to undo"),
+    ({"kind": "save", "name": "edit.png"}, "must end in .json"),
+    ({"kind": "save", "name": "no/such/folder/edit.json"}, "folder"),
+    ({"kind": "explode"}, "does not know"),
+    ({"kind": "_failed"}, "does not know"),
+    ({"kind": "stroke", "layer": "mask", "box": [0, 0, 300, 1]}, "within 256"),
+    ({"kind": "stroke"}, "not understood"),
+    ({"kind": "file", "what": "photo", "name": "x.png", "part": 3, "parts": 5}, "not understood"),
+    ({}, "not understood"),
+    (None, "not understood"),
+])
+def test_whatever_is_wrong_is_said_in_place_and_changes_nothing(painter: Painter, content, said: str) -> None:
+    picture = painter.picture
+    painter._receive(painter, content, [memoryview(b"\xff")])
+    assert painter.wait(30)
+    assert said in painter.error and "\n" not in painter.error
+    assert painter.picture == picture and len(painter.history) == 1
+    paint(painter)
+    assert painter.error == ""  # it is gone with the next thing that works
+
+
+def test_a_wrong_text_or_attribute_is_said_and_the_paint_stays(painter: Painter) -> None:
+    paint(painter)
+    painter.attributes = {"wisdom": 1}
+    say(painter, "edit")
+    assert "no attribute is called 'wisdom'" in painter.error and painter.layers.is_painted("mask")
+    painter.attributes = {"smile": 99}
+    say(painter, "edit")
+    assert "attributes.smile" in painter.error and len(painter.history) == 1
+    painter.attributes, painter.influence = {}, {"sketch": math.nan}
+    say(painter, "edit")
+    assert "influence of sketch" in painter.error
+    painter.influence, painter.refine = {}, -3
+    say(painter, "edit")
+    assert "refine" in painter.error and "\n" not in painter.error
+    assert painter.layers.is_painted("mask") and painter.busy == ""
+
+
+def test_long_work_is_told_and_can_be_cancelled(painter: Painter) -> None:
+    shares = []
+    painter.observe(lambda change: shares.append(change["new"]), "share")
+    paint(painter)
+    painter.refine = 400
+    painter._receive(painter, {"kind": "edit"}, [])
+    while not any(shares):
+        assert painter.busy == "editing"
+    paint(painter, left=100)  # people go on painting
+    painter._receive(painter, {"kind": "edit"}, [])
+    assert "being made" in painter.error
+    say(painter, "cancel")
+    assert painter.note.startswith("cancelled") and painter.busy == "" and len(painter.history) == 1
+    assert max(shares) < 1 and painter.layers.is_painted("mask")
+
+
+def upload(painter: Painter, data: bytes, name: str, what: str = "photo", size: int = 1 << 16) -> None:
+    parts = max(1, math.ceil(len(data) / size))
+    for part in range(parts):
+        content = {"kind": "file", "what": what, "name": name, "part": part, "parts": parts}
+        painter._receive(painter, content, [memoryview(data[part * size : (part + 1) * size])])
+    assert painter.wait(120)
+
+
+@pytest.fixture(scope="module")
+def astronaut() -> bytes:
+    from skimage.data import astronaut
+
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(astronaut()).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_a_photo_that_is_dropped_comes_in_parts(painter: Painter, astronaut: bytes, tmp_path: Path, editor) -> None:
+    paint(painter)
+    upload(painter, astronaut, "../../astronaut.png")
+    assert painter.error == "" and painter.photo.shape == (512, 512, 3) and not painter.layers.is_painted("mask")
+    paint(painter)
+    say(painter, "edit")
+    say(painter, "save", name=str(tmp_path / "edit.json"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["edit.json", "edit.png", "edit_photo.png"] and painter.error == ""
+    from facemug_lib.editing.edit_script import Replayer
+
+    again = Replayer.of(editor, tmp_path / "edit_photo.png").replay(EditScript.read(tmp_path / "edit.json"))
+    assert again.notes == [] and np.array_equal(again.photo, painter.photo)
+    assert np.array_equal(np.asarray(PIL.Image.open(tmp_path / "edit.png")), painter.photo)
+
+
+def test_an_unusable_photo_leaves_everything_in_place(painter: Painter, astronaut: bytes) -> None:
+    paint(painter)
+    picture = painter.picture
+    blank = io.BytesIO()
+    PIL.Image.new("RGB", (300, 300), "grey").save(blank, "PNG")
+    for data, said in ((astronaut[:5000], "holiday.png is damaged"), (b"no picture", "holiday.png is not an image"),
+                       (blank.getvalue(), "no face found in holiday.png"), (b"", "holiday.png is empty")):
+        upload(painter, data, "holiday.png")
+        assert said in painter.error and "/" not in painter.error
+        assert painter.picture == picture and painter.layers.is_painted("mask")
+    upload(painter, astronaut[:5000], "other.png", "exemplar")
+    assert "other.png is damaged" in painter.error and painter.exemplar == ""
+
+
+def test_a_photo_too_large_to_hold_is_refused(painter: Painter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LARGEST_FILE", 1000)
+    upload(painter, bytes(5000), "huge.png", size=600)
+    assert "huge.png has more than" in painter.error or "not understood" in painter.error
+    assert painter._parts == {}
+
+
+def test_an_exemplar_is_shown_used_once_and_travels_in_the_script(painter: Painter, astronaut: bytes, editor) -> None:
+    upload(painter, astronaut, "astronaut.png", "exemplar")
+    assert painter.error == "" and painter.exemplar.startswith("data:image/png;base64,")
+    paint(painter)
+    say(painter, "edit")
+    assert painter.error == "" and painter.exemplar == "" and painter.script.script.steps[0].exemplar is not None
+    assert np.array_equal(painter.script.replay(editor).photo, painter.photo)
+    upload(painter, astronaut, "astronaut.png", "exemplar")
+    say(painter, "no_exemplar")
+    assert painter.exemplar == ""
+
+
+def test_headless_it_is_one_picture_without_a_word(painter: Painter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACEMUG_WIDGETS", "still")
+    paint(painter)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data, _ = painter._repr_mimebundle_()
+    assert set(data) == {"text/plain", "image/png"}
+    shown = np.asarray(PIL.Image.open(io.BytesIO(data["image/png"]))).astype(int)
+    plain = np.asarray(PIL.Image.open(io.BytesIO(painter.picture))).astype(int)
+    assert (shown != plain).any(axis=2)[70:110, 60:110].mean() > 0.9 and np.array_equal(shown[:70], plain[:70])
+    monkeypatch.setenv("FACEMUG_WIDGETS", "live")
+    assert "application/vnd.jupyter.widget-view+json" in painter._repr_mimebundle_()[0]
+
+
+def test_two_painters_do_not_know_of_each_other(editor, face) -> None:
+    first, second = Painter(editor, seed=1), Painter(editor, seed=2)
+    paint(first)
+    assert first.layers.is_painted("mask") and not second.layers.is_painted("mask")
+    say(first, "edit")
+    assert len(first.history) == 2 and len(second.history) == 1 and first.picture != second.picture
+
+
+def test_state_is_plain_data_that_a_reloaded_page_can_ask_for(painter: Painter) -> None:
+    paint(painter)
+    say(painter, "edit")
+    state = painter.get_state()
+    json.dumps([state[name] for name in ("history", "bench", "attributes", "influence", "text", "exemplar", "note")])
+    assert len(state["parse"]) == 256 * 256 and state["current"] == 1
+    sent = []
+    painter.send = lambda content, buffers=None: sent.append((content, buffers))
+    paint(painter)
+    say(painter, "ready")
+    assert [content["name"] for content, _ in sent] == ["mask", "sketch", "semantics", "colour"]
+    assert np.array_equal(np.frombuffer(sent[0][1][0], np.uint8).reshape(256, 256), painter.layers["mask"])
+
+
+def test_a_photo_without_a_face_is_no_start(editor) -> None:
+    with pytest.raises(FacemugError, match="no face found"):
+        Painter(editor, np.zeros((200, 200, 3), np.uint8))
