@@ -162,7 +162,13 @@ function h(tag, properties = {}, ...children) {
 }
 
 function button(text, title, onclick, more = {}) {
-  return h("button", { type: "button", title, onclick, ...more }, text);
+  const act = (event) => { if (event.currentTarget.getAttribute("aria-disabled") !== "true") onclick(event); };
+  return h("button", { type: "button", title, onclick: act, ...more }, text);
+}
+
+// A button that is really disabled would lose the keyboard's focus, and with it the painter's keys.
+function disable(element, isDisabled) {
+  element.setAttribute("aria-disabled", String(isDisabled));
 }
 
 function slider(text, title, min, max, step, show, oninput, onchange, className) {
@@ -639,10 +645,10 @@ class View {
     this.progress.hidden = !busy;
     this.bar.value = this.model.get("share");
     this.status.textContent = busy ? `${busy} …` : this.model.get("note");
-    this.editButton.disabled = Boolean(busy);
-    this.revise.disabled = Boolean(busy) || this.model.get("current") === 0;
-    this.undo.disabled = !this.model.get("can_undo");
-    this.redo.disabled = !this.model.get("can_redo");
+    disable(this.editButton, Boolean(busy));
+    disable(this.revise, Boolean(busy) || this.model.get("current") === 0);
+    disable(this.undo, !this.model.get("can_undo"));
+    disable(this.redo, !this.model.get("can_redo"));
   }
 
   refreshHistory() {

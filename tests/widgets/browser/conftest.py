@@ -105,8 +105,8 @@ def start(command: list[str], folder: Path, ready: str, **environment: str) -> t
 @pytest.fixture(scope="session")
 def lab(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """JupyterLab on an empty folder, with settings of its own."""
-    process, server = start(["jupyterlab", "--no-browser", "--allow-root", "--ServerApp.root_dir=."],
-                            tmp_path_factory.mktemp("lab"), "/api/status")
+    command = ["jupyterlab", "--no-browser", "--allow-root", "--ServerApp.root_dir=.", "--LabApp.expose_app_in_browser=True"]
+    process, server = start(command, tmp_path_factory.mktemp("lab"), "/api/status")
     yield server
     process.terminate()
     process.wait(20)
@@ -137,11 +137,12 @@ class Notebook:
         self.page.wait_for_timeout(500)
 
     def restart(self) -> None:
-        """Restart the kernel through the server; what talks to the old one is left behind."""
+        """Restart the kernel as the menu does, by keyboard: the mouse may be in the middle of something."""
         self._client = None
-        request = urllib.request.Request(f"{self.server.url}/api/kernels/{self.kernel_id}/restart", method="POST", data=b"",
-                                         headers={"Authorization": f"token {self.server.token}"})
-        urllib.request.urlopen(request, timeout=60).close()
+        self.page.evaluate("() => { window.jupyterapp.commands.execute('kernelmenu:restart'); }")
+        self.page.wait_for_selector(".jp-Dialog .jp-mod-accept")
+        self.page.keyboard.press("Enter")
+        self.page.wait_for_selector(".jp-Dialog", state="detached")
 
     @property
     def kernel_id(self) -> str:
