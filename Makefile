@@ -1,26 +1,29 @@
 # Everything runs in .venv inside the clone. Each target sets it up first, which takes no time once it is there.
 #
 #   make setup    packages into .venv              make lab      JupyterLab on the notebooks
-#   make demo     the quickstart, with pictures    make bench    speed of every part on this machine
-#   make test     ruff and all tests               make clean    .venv and build litter away
+#   make demo     the quickstart, with pictures    make app      the widgets as a page, without JupyterLab
+#   make test     ruff and all tests               make bench    speed of every part on this machine
+#                                                  make clean    .venv and build litter away
 #
 # PYTHON=python3.12   the interpreter to build .venv with (3.11 or newer)
 # LOCK=               newest package versions instead of the pinned ones
 # PIP_ARGS="…"         further options for pip, such as an index with CPU-only builds of PyTorch
-# PYTEST_ARGS="-m 'not slow'", LAB_ARGS=…
+# PYTEST_ARGS="-m 'not slow'", LAB_ARGS=…, APP_ARGS=…
+# FACEMUG_BROWSER=path  the Chromium for the widgets' tests; without one `make test` as root installs Debian's
 
 PYTHON ?= python3
 LOCK ?= requirements.lock
 PIP_ARGS ?=
 PYTEST_ARGS ?=
 LAB_ARGS ?=
+APP_ARGS ?=
 
 BIN := .venv/bin
 STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip
 SHELL := /bin/sh
 
-.PHONY: setup demo test lab bench clean
+.PHONY: setup demo test browser lab app bench clean
 .DEFAULT_GOAL := setup
 
 setup: $(STAMP)
@@ -42,12 +45,27 @@ $(STAMP): pyproject.toml $(LOCK)
 demo: setup
 	@$(BIN)/facemug run 00_quickstart --profile smoke
 
-test: setup
+test: setup browser
 	@$(BIN)/python -m ruff check .
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+# The widgets' tests want a Chromium. Where there is none and nobody may install one, they are skipped and say so.
+browser:
+	@for name in $$FACEMUG_BROWSER chromium chromium-browser google-chrome google-chrome-stable chrome; do \
+		command -v $$name >/dev/null && exit 0; \
+	done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "facemug: installing Debian's chromium for the widgets' tests"; \
+		{ apt-get install -y --no-install-recommends chromium \
+			|| { apt-get update && apt-get install -y --no-install-recommends chromium; }; } >/dev/null 2>&1 \
+			|| echo "facemug: that failed; the widgets' browser tests will be skipped"; \
+	fi
+
 lab: setup
 	$(BIN)/jupyter-lab $(LAB_ARGS) notebooks
+
+app: setup
+	$(BIN)/facemug app $(APP_ARGS)
 
 bench: setup
 	@$(BIN)/facemug bench

@@ -45,6 +45,22 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Machine-readabl
         raise typer.Exit(1)
 
 
+@app.command(name="app")
+def serve_app(
+    photo: Annotated[Path | None, typer.Argument(help="The photo to begin with; a sampled face without one.", **INPUT)] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")] = 8866,
+    browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
+    dark: Annotated[bool, typer.Option("--dark", help="The dark theme.")] = False,
+) -> None:
+    """Serve painter and explorer as a page, for people without JupyterLab.
+
+    Example: facemug app photo.jpg --port 8866
+    """
+    from facemug_lib.widgets.app import serve
+
+    raise typer.Exit(serve(photo, port, browser, "dark" if dark else "light"))
+
+
 @app.command()
 def assets(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Assets to fetch.")] = None,

@@ -20,6 +20,8 @@ import nbformat
 import pytest
 from jupyter_client import BlockingKernelClient
 
+from facemug_lib.widgets import app
+
 ROOT = Path(__file__).resolve().parents[3]
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -65,21 +67,25 @@ class Server:
     runtime: Path
     log: Path
 
+    def ask(self, path: str, method: str = "GET") -> bytes:
+        request = urllib.request.Request(f"{self.url}{path}", method=method, headers={"Authorization": f"token {self.token}"})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.read()
+
     def get(self, path: str) -> Any:
-        request = urllib.request.Request(f"{self.url}{path}", headers={"Authorization": f"token {self.token}"})
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
+        return json.loads(self.ask(path))
 
 
-def start(command: list[str], folder: Path, ready: str, **environment: str) -> tuple[subprocess.Popen, Server]:
+def start(command: list[str], folder: Path, ready: str, token: str = "") -> tuple[subprocess.Popen, Server]:
+    """A server in a process of its own, with an empty folder of notebooks, and settings that nobody else has."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    token, log = secrets.token_hex(16), folder / "server.log"
+    log = folder / "server.log"
     notebooks, runtime = folder / "notebooks", folder / "runtime"
     for path in (notebooks, runtime, folder / "config"):
         path.mkdir(parents=True)
-    variables = {name: value for name, value in os.environ.items() if not name.startswith(("JPY_", "FACEMUG_WIDGETS"))}
+    variables = {name: value for name, value in app.environment().items() if not name.startswith(("JPY_", "FACEMUG_WIDGETS"))}
     variables |= {"JUPYTER_CONFIG_DIR": str(folder / "config"), "JUPYTER_RUNTIME_DIR": str(runtime), "OMP_NUM_THREADS": "1",
                   "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"), "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings")}
     # The toast that asks for news would lie over what is clicked.
@@ -87,13 +93,13 @@ def start(command: list[str], folder: Path, ready: str, **environment: str) -> t
     quiet.mkdir()
     (quiet / "page_config.json").write_text('{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}')
     with log.open("w") as out:
-        process = subprocess.Popen([sys.executable, "-m", *command, f"--port={port}", f"--IdentityProvider.token={token}"],
-                                   cwd=notebooks, env=variables | environment, stdout=out, stderr=subprocess.STDOUT)
+        process = subprocess.Popen([sys.executable, "-m", *command, f"--port={port}"], cwd=notebooks, env=variables, stdout=out,
+                                   stderr=subprocess.STDOUT)
     server = Server(f"http://127.0.0.1:{port}", token, notebooks, runtime, log)
     deadline = time.monotonic() + PATIENCE / 1000
     while True:
         try:
-            server.get(ready)
+            server.ask(ready)
             return process, server
         except OSError:
             if process.poll() is not None or time.monotonic() > deadline:
@@ -105,8 +111,20 @@ def start(command: list[str], folder: Path, ready: str, **environment: str) -> t
 @pytest.fixture(scope="session")
 def lab(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """JupyterLab on an empty folder, with settings of its own."""
-    command = ["jupyterlab", "--no-browser", "--allow-root", "--ServerApp.root_dir=.", "--LabApp.expose_app_in_browser=True"]
-    process, server = start(command, tmp_path_factory.mktemp("lab"), "/api/status")
+    token = secrets.token_hex(16)
+    command = ["jupyterlab", "--no-browser", "--allow-root", "--ServerApp.root_dir=.", "--LabApp.expose_app_in_browser=True",
+               f"--IdentityProvider.token={token}"]
+    process, server = start(command, tmp_path_factory.mktemp("lab"), "/api/status", token)
+    yield server
+    process.terminate()
+    process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def voila(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Voilà on an empty folder."""
+    process, server = start(["voila", "--no-browser", "--Voila.ip=127.0.0.1", "--Voila.connection_dir_root=../runtime",
+                             "--template=facemug", "."], tmp_path_factory.mktemp("voila"), "/")
     yield server
     process.terminate()
     process.wait(20)
@@ -121,6 +139,16 @@ class Notebook:
     name: str
     console: list[str] = field(default_factory=list)
     _client: BlockingKernelClient | None = None
+
+    def __post_init__(self) -> None:
+        self.page.on("console", lambda message: self.console.append(message.text) if message.type == "error" else None)
+        self.page.on("pageerror", lambda error: self.console.append(str(error)))
+
+    def write(self, *cells: str) -> None:
+        """Make the notebook, with the small editor in its first cell."""
+        content = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(TINY), *map(nbformat.v4.new_code_cell, cells)])
+        content.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+        nbformat.write(content, self.server.folder / self.name)
 
     def open(self) -> None:
         self.page.goto(f"{self.server.url}/lab/tree/{self.name}?token={self.server.token}&reset", timeout=PATIENCE)
@@ -145,13 +173,17 @@ class Notebook:
         self.page.wait_for_selector(".jp-Dialog", state="detached")
 
     @property
-    def kernel_id(self) -> str:
-        return next(one["kernel"]["id"] for one in self.server.get("/api/sessions") if one["path"] == self.name)
+    def connection(self) -> Path:
+        """The file that says how to reach the kernel. Voilà names no kernels: there it is the only one."""
+        if not self.server.token:
+            return max(self.server.runtime.glob("**/kernel-*.json"), key=lambda path: path.stat().st_mtime)
+        known = next(one["kernel"]["id"] for one in self.server.get("/api/sessions") if one["path"] == self.name)
+        return self.server.runtime / f"kernel-{known}.json"
 
     def kernel(self, expression: str, timeout: float = 120) -> Any:
         """The value of an expression in the kernel; it must be plain data."""
         if self._client is None:
-            self._client = BlockingKernelClient(connection_file=str(self.server.runtime / f"kernel-{self.kernel_id}.json"))
+            self._client = BlockingKernelClient(connection_file=str(self.connection))
             self._client.load_connection_file()
             self._client.start_channels()
             self._client.wait_for_ready(timeout)
@@ -173,32 +205,39 @@ class Notebook:
 @pytest.fixture
 def open_notebook(lab: Server, browser: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
     """A function from the sources of cells to a :class:`Notebook` whose cells have been run."""
-    contexts, opened = [], []
+    contexts = []
 
-    def open_it(*cells: str, wait_for: str, theme: str | None = None, width: int = 1280, run: bool = True,
-                name: str | None = None) -> Notebook:
-        name = name or f"{request.node.name.replace('[', '-').replace(']', '')}.ipynb"
-        if cells:
-            content = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(TINY), *map(nbformat.v4.new_code_cell, cells)])
-            content.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
-            nbformat.write(content, lab.folder / name)
+    def open_it(*cells: str, wait_for: str, width: int = 1280) -> Notebook:
         context = browser.new_context(viewport={"width": width, "height": 1000})
         contexts.append(context)
-        page = context.new_page()
-        notebook = Notebook(page, lab, name)
-        page.on("console", lambda message: notebook.console.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: notebook.console.append(str(error)))
+        notebook = Notebook(context.new_page(), lab, f"{request.node.name.replace('[', '-').replace(']', '')}.ipynb")
+        notebook.write(*cells)
         notebook.open()
-        if run:
-            notebook.run_all()
-            page.wait_for_selector(wait_for, timeout=PATIENCE)
-        opened.append(notebook)
+        notebook.run_all()
+        notebook.page.wait_for_selector(wait_for, timeout=PATIENCE)
         return notebook
 
     yield open_it
     for context in contexts:
         context.close()
     for session in lab.get("/api/sessions"):
-        call = urllib.request.Request(f"{lab.url}/api/sessions/{session['id']}", method="DELETE",
-                                      headers={"Authorization": f"token {lab.token}"})
-        urllib.request.urlopen(call, timeout=60).close()
+        lab.ask(f"/api/sessions/{session['id']}", "DELETE")
+
+
+@pytest.fixture
+def open_page(voila: Server, browser: Any) -> Iterator[Any]:
+    """A function from the sources of cells to a :class:`Notebook` that Voilà shows as a page."""
+    contexts = []
+
+    def open_it(*cells: str, wait_for: str, width: int = 1280) -> Notebook:
+        context = browser.new_context(viewport={"width": width, "height": 1000})
+        contexts.append(context)
+        notebook = Notebook(context.new_page(), voila, "app.ipynb")
+        notebook.write(*cells)
+        notebook.page.goto(f"{voila.url}/voila/render/{notebook.name}", timeout=PATIENCE)
+        notebook.page.wait_for_selector(wait_for, timeout=PATIENCE)
+        return notebook
+
+    yield open_it
+    for context in contexts:
+        context.close()
