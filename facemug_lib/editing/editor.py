@@ -59,8 +59,8 @@ class EditResult:
     image [1,3,256,256] in [-1,1]: the aligned face with the edit; outside the mask it is the photo's crop bit for bit.
     raw [1,3,256,256]: the whole picture as painted. codes [1,t,512]: what it was painted from. contributions
     [1,4,256,256]: each modality's share of every point (Eq. 16), all of it the image's where the prior alone altered a face of
-    known codes. known_loss [steps+1]: the refinement's error on the known pixels. followed: how a text was followed. seconds, timings: the wall time, in all and by part; of edits made together, that
-    of all of them.
+    known codes. known_loss [steps+1]: the refinement's error on the known pixels. followed: how a text was followed. seconds,
+    timings: the wall time, in all and by part; of edits made together, that of all of them.
     """
 
     image: Tensor

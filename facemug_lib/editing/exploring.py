@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -114,8 +114,14 @@ class Exploration:
         self.editor, self._own = editor, None if mask is None else mask.detach().to("cpu", torch.float32)
         self._painter = StagedPainter(editor.prior)
         self._faces: dict[Any, AlignedFace] = {}
+        self._fitted: dict[Any, AlignedFace] = {}
         self._masks: dict[Any, Tensor] = {}
         self._near: tuple[Any, Tensor, Tensor] | None = None  # whose, the last full picture, the same by the small head
+
+    def check(self, view: View) -> None:
+        """Raise :class:`FacemugError` for attributes that are not known; quick."""
+        known = dict.fromkeys([*self.editor.directions, *component_names()])
+        checked_strengths(view.attributes, known)
 
     # -- what a view means ------------------------------------------------------------------------------------------------
 
@@ -131,18 +137,18 @@ class Exploration:
 
     def has_face(self, view: View) -> bool:
         """Whether :meth:`face` is at hand."""
-        return _key(view) in self._faces
+        return _key(view) in (self._faces if view.photo is None else self._fitted)
 
     def face(self, view: View, progress: Progress | None = None, check: Callable[[], None] = nothing) -> AlignedFace:
         """The face that is altered, with its codes. A photo is fitted when it is first asked for: seconds; ``progress`` is called
         with (step, steps) and may raise."""
         key = _key(view)
+        if view.photo is not None:
+            if key not in self._fitted:  # kept for good: they cost most
+                self._fitted[key] = self.editor.fit(view.photo, view.refine, progress or (lambda done, steps: None))
+            return self._fitted[key]
         if key not in self._faces:
-            if view.photo is None:
-                made = sampled_face(self.editor.prior, **view.sample,
-                                    paint=lambda codes: self._painter.paint(codes, 256, check))
-            else:
-                made = self.editor.fit(view.photo, view.refine, progress or (lambda done, steps: None))
+            made = sampled_face(self.editor.prior, **view.sample, paint=lambda codes: self._painter.paint(codes, 256, check))
             while len(self._faces) >= 12:  # a face is 1.5 MB
                 self._faces.pop(next(iter(self._faces)))
             self._faces[key] = made
@@ -175,8 +181,8 @@ class Exploration:
 
     @torch.no_grad()
     def preview(self, view: View, size: int = 64) -> Tensor:
-        """Quickly about how the view looks, [1,3,256,256]: the prior's picture of ``size`` px (64 or 128), enlarged, with the fine
-        detail of the last full picture wherever that still shows the same. The seam of a mask is left to :meth:`picture`."""
+        """Quickly about how the view looks, [1,3,256,256]: the prior's picture of ``size`` px (64 or 128), enlarged, with the
+        fine detail of the last full picture wherever that still shows the same. The seam of a mask is left to :meth:`picture`."""
         small = _enlarged(self._painter.paint(self.codes(view), size)).cpu()
         if self._near is not None and self._near[0] == _whose(view):
             small = altered(self._near[1], self._near[2], small)
@@ -190,10 +196,7 @@ class Exploration:
         """The view [1,3,256,256] in [-1,1], equal to what the editor makes of it. ``check`` is called between the stages; it may
         raise to stop."""
         codes = self.codes(view)
-        if not self.strengths(view):
-            image = self.face(view, check=check).image
-        else:
-            image = self._altered(view, codes, check)
+        image = self._altered(view, codes, check) if self.strengths(view) else self.face(view, check=check).image
         self._near = (_whose(view), image, _enlarged(self._painter.paint(codes, 64)).cpu())
         return image
 
@@ -210,7 +213,8 @@ class Exploration:
         """The view at several strengths of one attribute: [n,3,256,256]. ``progress`` may raise to stop."""
         return torch.cat(list(self.frames(view, attribute, strengths, progress)))
 
-    def frames(self, view: View, attribute: str, strengths: Sequence[float], progress: Progress | None = None) -> Iterator[Tensor]:
+    def frames(self, view: View, attribute: str, strengths: Sequence[float],
+               progress: Progress | None = None) -> Iterator[Tensor]:
         """The pictures [1,3,256,256] of :meth:`sweep`, one after the other."""
         if not len(strengths):
             raise FacemugError("a sweep of no strengths: give at least one")
@@ -343,7 +347,7 @@ def with_components(editor: Editor) -> Editor:
     return editor.with_directions(_COMPONENTS[prior])
 
 
-def offered(editor: Editor) -> list[str]:
-    """The editor's attributes, the most useful ones first."""
-    names = list(editor.directions)
+def offered(names: Iterable[str]) -> list[str]:
+    """Attributes in the order in which they are offered, the most useful ones first."""
+    names = list(names)
     return [name for name in USEFUL if name in names] + [name for name in names if name not in USEFUL]

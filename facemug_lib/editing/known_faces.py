@@ -25,7 +25,7 @@ ROUNDING = 0.51 / 127.5  # what saving in 8 bits changes a value by, at most
 @torch.no_grad()
 def sampled_codes(prior: CodeSpace, seed: int, psi: float = 0.7, mix_seed: int | None = None,
                   mix_layers: Sequence[str] = ()) -> Tensor:
-    """Codes [1,t,512] of a seed's face at truncation ``psi``, those of the groups ``mix_layers`` from the face of ``mix_seed``."""
+    """Codes [1,t,512] of a seed's face at truncation ``psi``; the groups ``mix_layers`` are those of the face of ``mix_seed``."""
     if unknown := [name for name in mix_layers if name not in GROUPS]:
         raise FacemugError(f"no group of layers is called {unknown[0]!r}: choose from {', '.join(GROUPS)}")
     codes = prior.broadcast(prior.w_of_seeds([seed], psi)).float()

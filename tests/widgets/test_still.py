@@ -14,7 +14,8 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("name", "value", "headless"), [
     ("JPY_SESSION_NAME", "a.ipynb", False), ("SERVER_SOFTWARE", "voila/0.5", False), ("SERVER_SOFTWARE", "jupyter", True),
     ("FACEMUG_WIDGETS", "live", False), ("FACEMUG_WIDGETS", "still", True), ("HOME", "/", True)])
-def test_who_is_there_is_seen_from_the_environment(monkeypatch: pytest.MonkeyPatch, name: str, value: str, headless: bool) -> None:
+def test_who_is_there_is_seen_from_the_environment(monkeypatch: pytest.MonkeyPatch, name: str, value: str,
+                                                   headless: bool) -> None:
     monkeypatch.setenv(name, value)
     assert still.is_headless() is headless
 
