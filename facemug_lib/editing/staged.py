@@ -28,6 +28,7 @@ class StagedPainter:
         self.has_stages = getattr(prior, "heads", None) is not None
         self._codes: Tensor | None = None
         self._features: dict[int, Tensor] = {}
+        self._small: Tensor | None = None  # the 64-px picture of the last codes
 
     @torch.no_grad()
     def paint(self, codes: Tensor, size: int = 256, check: Callable[[], None] = nothing) -> Tensor:
@@ -43,18 +44,23 @@ class StagedPainter:
         if size == 256 and 256 not in self._features:
             self._features[256] = self.prior.detail(self._features[128], codes[:, self.prior.head_code(256)])
             check()
-        return self.prior.paint(self._features, codes, size).float()
+        if size > 64:
+            return self.prior.paint(self._features, codes, size).float()
+        if self._small is None:
+            self._small = self.prior.paint(self._features, codes, size).float()
+        return self._small
 
     def _keep(self, codes: Tensor) -> None:
         """Forget the features that these codes change."""
+        if self._codes is not None and torch.equal(self._codes, codes):
+            return
         first = 0
         if self._codes is not None and self._codes.shape == codes.shape:
-            changed = (self._codes != codes).any(dim=2)[0].nonzero()
-            first = int(changed[0]) if len(changed) else codes.shape[1]
+            first = int((self._codes != codes).any(dim=2)[0].nonzero()[0])
         kept: dict[int, Tensor] = {}
         layers = self.prior.code_layers | {256: (self.prior.head_code(256),)}
         for resolution, used in sorted(layers.items()):
             if resolution not in self._features or max(used) >= first:
                 break
             kept[resolution] = self._features[resolution]
-        self._codes, self._features = codes.clone(), kept
+        self._codes, self._features, self._small = codes.clone(), kept, None

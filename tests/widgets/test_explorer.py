@@ -122,9 +122,10 @@ def test_the_script_makes_what_is_on_the_screen(panel: Explorer, tmp_path: Path)
     c.script_name.value = str(tmp_path / "face.json")
     c.write_script.click()
     assert panel.wait(WAIT) and "--directions" in c.saved.value and (tmp_path / "face_directions.safetensors").is_file()
-    found = Replayer.of(panel._exploration.editor_for(panel.state), None, tmp_path).replay(EditScript.read(tmp_path / "face.json"))
-    assert np.array_equal(to_pixels(found.results[0].image[0]), shown(c.image)) and torch.equal(found.results[0].image, panel.image)
-    assert panel.script == EditScript.read(tmp_path / "face.json")
+    script = EditScript.read(tmp_path / "face.json")
+    (made,) = Replayer.of(panel._exploration.editor_for(panel.state), None, tmp_path).replay(script).results
+    assert np.array_equal(to_pixels(made.image[0]), shown(c.image)) and torch.equal(made.image, panel.image)
+    assert panel.script == script
     c.copy.click()
     assert panel.wait(WAIT) and c.text.value == panel.code() and "with_components" in c.text.value
 
