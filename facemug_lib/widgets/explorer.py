@@ -173,7 +173,7 @@ class Explorer(ipywidgets.VBox):
         bar, shown = self.controls.progress, self.controls.working.layout
         if what is not None:
             bar.description, bar.max, bar.value = what, total, done
-        shown.visibility = "hidden" if what is None else "visible"
+        shown.display = "none" if what is None else None
 
     # -- the controls -----------------------------------------------------------------------------------------------------
 

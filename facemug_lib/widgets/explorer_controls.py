@@ -22,7 +22,7 @@ STYLE = f"""<style>
 .facemug-explorer .facemug-error, .facemug-explorer .facemug-written {{overflow-wrap: anywhere}}
 .facemug-explorer .widget-html-content {{line-height: 1.4; white-space: normal; overflow-wrap: anywhere}}
 .facemug-explorer .widget-label {{overflow: hidden; text-overflow: ellipsis}}
-.facemug-explorer .jupyter-widgets.widget-tab > .p-TabBar, .facemug-explorer .widget-tab .lm-TabBar {{flex-wrap: wrap}}
+.facemug-explorer .lm-TabBar-tab {{min-width: max-content !important}}
 {RULES}
 </style>"""
 
@@ -53,7 +53,7 @@ class Controls:
         self.status = named(w.HTML(), "status")
         self.progress = named(w.IntProgress(min=0, max=1, description="working", layout={"width": "190px"}), "progress")
         self.cancel = _button("Cancel", "cancel", "Stop what takes long: fitting, a filmstrip, a walk")
-        self.working = w.HBox([self.progress, self.cancel], layout={"visibility": "hidden"})
+        self.working = w.HBox([self.progress, self.cancel], layout={"display": "none"})
         self.compare = named(w.Dropdown(options=COMPARE, value="off", description="compare", layout={"width": "260px"},
                                         tooltip="See the face as it was, beside the picture or in its place"), "compare")
         self.reset = _button("Reset", "reset", "All attributes to zero, truncation and mixing as at first")
@@ -68,7 +68,7 @@ class Controls:
         self.tabs = named(w.Tab(list(tabs.values()), titles=list(tabs), layout={"flex": "1 1 430px", "min_width": "330px"}),
                           "tabs")
         pictures = w.Box([self.left, self.right], layout={"flex_flow": "row wrap"})
-        side = w.VBox([pictures, self.status, self.error, self.working, self.compare, w.HBox([self.reset, self.pin, self.walk]),
+        side = w.VBox([pictures, self.status, self.error, self.compare, w.HBox([self.reset, self.pin, self.walk]), self.working,
                        self.pins], layout={"flex": "0 0 auto", "max_width": "540px", "margin": "0 12px 0 0"})
         self.box = w.Box([side, self.tabs], layout={"flex_flow": "row wrap", "width": "100%"})
         self.style = w.HTML(STYLE, layout={"display": "none"})
@@ -122,7 +122,7 @@ class Controls:
         names = [(label(name), name) for name in [*offered(directions), *component_names()]]
         self.swept = named(w.Dropdown(options=names, description="attribute", layout={"width": "280px"},
                                       tooltip="What changes from picture to picture"), "sweep-attribute")
-        number = {"layout": {"width": "150px"}, "style": {"description_width": "50px"}}
+        number = {"layout": {"width": "158px"}, "style": {"description_width": "64px"}}
         self.first = named(w.BoundedFloatText(-2.0, min=-10, max=10, step=0.5, description="from",
                                               tooltip="Strength of the first picture", **number), "sweep-from")
         self.last = named(w.BoundedFloatText(2.0, min=-10, max=10, step=0.5, description="to",
@@ -141,7 +141,7 @@ class Controls:
     def _save(self) -> w.Widget:
         self.copy = _button("Copy as code", "copy-code", "Python that makes this very picture", "130px")
         self.text = named(w.Textarea(description="code", placeholder="press the button above, then copy from here", rows=11,
-                                     layout={"width": "100%"}, style={"description_width": "60px"}, tooltip="To copy"), "code")
+                                     layout={"width": "98%"}, style={"description_width": "60px"}, tooltip="To copy"), "code")
         self.script_name, self.write_script = _file("face.json", "Save edit script", "script-file",
                                                     "A file that `facemug replay` makes this picture from")
         self.saved = named(w.HTML(), "written")

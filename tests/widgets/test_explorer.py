@@ -215,7 +215,7 @@ def test_sweeps_are_shown_and_written(panel: Explorer, tmp_path: Path) -> None:
     c.swept.value, c.count.value = "light", 3
     c.film.click()
     assert panel.wait(WAIT) and panel.error == "" and shown(c.strip).shape == (96, 3 * 96 + 4, 3)
-    assert c.strip.layout.display is None and panel.state == View(seed=3) and c.working.layout.visibility == "hidden"
+    assert c.strip.layout.display is None and panel.state == View(seed=3) and c.working.layout.display == "none"
     c.strip_name.value, c.gif_name.value = str(tmp_path / "a.png"), str(tmp_path / "a.gif")
     for button in (c.write_strip, c.write_gif):
         button.click()
@@ -256,14 +256,14 @@ def test_fitting_can_be_cancelled(panel: Explorer, portrait: torch.Tensor, monke
         working(what, done, total)
         if what == "fitting" and done:
             steps.append(done)
-            assert c.working.layout.visibility == "visible" and c.progress.max == 200
+            assert c.working.layout.display is None and c.progress.max == 200
             c.cancel.click()
 
     monkeypatch.setattr(panel, "_working", watched)
     panel.set(photo=portrait, refine=200)
     assert panel.wait(WAIT) and steps == [1] and panel.state.photo is None and panel.error == ""
     assert "cancelled" in c.status.value or "256 px" in c.status.value
-    assert c.working.layout.visibility == "hidden"
+    assert c.working.layout.display == "none"
 
 
 def test_uploads(panel: Explorer, portrait: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
