@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from facemug_lib.editing.inputs import (
     unmasked,
 )
 from facemug_lib.editing.known_faces import seamless, shown_as
+from facemug_lib.editing.networks import Judges, require, weights_files
 from facemug_lib.editing.refine import Experts, Progress, Refined, RefineSettings, refine
 from facemug_lib.editing.text import SOURCE, Followed, TextEditSettings, follow
 from facemug_lib.errors import FacemugError
@@ -44,11 +45,8 @@ from facemug_lib.modalities.conditions import MODALITIES, Conditions, exemplar_i
 from facemug_lib.models.generator import RefinementGenerator
 from facemug_lib.models.latent_warping import LatentWarping
 from facemug_lib.models.style_encoder import StyleEncoder
-from facemug_lib.weights import load_module, weights_hash, weights_path
+from facemug_lib.weights import load_module, weights_hash
 
-STAGES = {"prior_heads": "head", "style_encoder": "encoder", "latent_warping": "warping", "generator": "generator",
-          "expert": "expert", "text_image": "text"}
-"""Which training stage makes which weights."""
 PSI = 0.7  # truncation of the random code
 
 
@@ -130,16 +128,16 @@ class Editor:
         """The shipped networks. ``weights`` is a folder (a run's, say) whose files are taken instead where it has them;
         ``directions`` is a file of further attributes, such as `facemug directions new` and `text` write."""
         device = resolve_device(device)
-        files = _weights_files(weights)
+        files = weights_files(weights)
         for name in ("prior_heads", "style_encoder", "latent_warping", "generator"):
-            _require(files, name)
+            require(files, name)
         prior = FacePrior.load(device, heads=False)
         prior.heads = load_module(files["prior_heads"], PictureHeads.from_config, device)
         modules = [load_module(files[name], build, device) for name, build in (
             ("style_encoder", StyleEncoder.from_config), ("latent_warping", LatentWarping.from_config),
             ("generator", RefinementGenerator.from_config))]
         named = None if directions is None else load_directions() | load_directions(directions)
-        return cls(prior.to(memory_format=torch.channels_last), *modules, device=device, experts=_Judges(files, device),
+        return cls(prior.to(memory_format=torch.channels_last), *modules, device=device, experts=Judges(files, device),
                    directions=named)
 
     @torch.no_grad()
@@ -362,58 +360,6 @@ class Editor:
         if self._experts is None:
             raise FacemugError("this editor was made without experts: make it with Editor.load, or use refine=0")
         return self._experts(parser, identity)
-
-
-# -- networks -------------------------------------------------------------------------------------------------------------
-
-
-def _weights_files(folder: Path | str | None) -> dict[str, Path]:
-    files = {name: weights_path(name) for name in STAGES}
-    if folder is None:
-        return files
-    folder = Path(folder).expanduser()
-    if not folder.is_dir():
-        raise FacemugError(f"{folder} is not a folder: --weights takes a folder of .safetensors files, such as a run folder")
-    own = {name: path for name in STAGES for path in (folder / f"{name}.safetensors", folder / "weights" / f"{name}.safetensors")
-           if path.is_file()}
-    if not own:
-        raise FacemugError(f"{folder} holds none of {', '.join(f'{name}.safetensors' for name in STAGES)}: name a run folder")
-    return files | own
-
-
-def _require(files: Mapping[str, Path], name: str) -> Path:
-    if not files[name].is_file():
-        raise FacemugError(f"no weights {files[name]}: restore data/weights from git, or train them with "
-                           f"`facemug train {STAGES[name]} --install`")
-    return files[name]
-
-
-class _Judges:
-    """Loads each judge when it is first asked for, and keeps it."""
-
-    def __init__(self, files: Mapping[str, Path], device: torch.device) -> None:
-        self.files, self.device = files, device
-
-    def __call__(self, parser: bool, identity: bool) -> Experts:
-        return Experts(self._perceptual, self._parser if parser else None, self._identity if identity else None)
-
-    @cached_property
-    def _perceptual(self) -> nn.Module:
-        from facemug_lib.experts.perceptual import Lpips
-
-        return Lpips("vgg").to(self.device, memory_format=torch.channels_last).eval().requires_grad_(False)
-
-    @cached_property
-    def _parser(self) -> nn.Module:
-        from facemug_lib.experts.student import ExpertStudent
-
-        return load_module(_require(self.files, "expert"), ExpertStudent.from_config, self.device)
-
-    @cached_property
-    def _identity(self) -> nn.Module:
-        from facemug_lib.experts.identity import ArcFace
-
-        return ArcFace().to(self.device).eval().requires_grad_(False)
 
 
 class _Clock:

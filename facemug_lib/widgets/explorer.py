@@ -31,9 +31,8 @@ from facemug_lib.editing.guidance import FaceLike, read_face
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import AlignedFace
 from facemug_lib.faces.photos import Photo, read_photo
-from facemug_lib.plotting import to_pixels
 from facemug_lib.widgets.desk import Desk
-from facemug_lib.widgets.explorer_controls import Controls, alert, label, said
+from facemug_lib.widgets.explorer_controls import Controls, alert, described, encoded, label, said
 from facemug_lib.widgets.still import is_headless, mimebundle
 from facemug_lib.widgets.worker import Job, Stopped, Turn
 
@@ -141,7 +140,7 @@ class Explorer(ipywidgets.VBox):
             if headless:
                 raise FacemugError(self._error or "no picture was made")
             return live
-        return mimebundle(live, _encoded(self._image, "png"), f"Explorer: {_described(self._state)}")
+        return mimebundle(live, encoded(self._image, "png"), f"Explorer: {described(self._state)}")
 
     # -- what is asked for ------------------------------------------------------------------------------------------------
 
@@ -291,8 +290,8 @@ class Explorer(ipywidgets.VBox):
     def _show(self, picture: Tensor, view: View, form: str) -> None:
         shown = self.controls.image
         with shown.hold_sync():
-            shown.format, shown.value = form, _encoded(picture, form)
-        text = escape(_described(view))
+            shown.format, shown.value = form, encoded(picture, form)
+        text = escape(described(view))
         if self.controls.caption.value != text:
             self.controls.caption.value = text
 
@@ -300,7 +299,7 @@ class Explorer(ipywidgets.VBox):
         c, how = self.controls, self.controls.compare.value
         if how != "off" and (face := self._exploration.face(self._state)) is not self._original:
             self._original = face
-            c.original.value = _encoded(face.image, "png")
+            c.original.value = encoded(face.image, "png")
         c.left.layout.display = "none" if how == "off" else None
         c.right.layout.display = "none" if how == "original" else None
 
@@ -332,6 +331,7 @@ class Explorer(ipywidgets.VBox):
                 raise Stopped
             self._working("fitting", done, total)
 
+        self._show(face.image, replace(self._state, photo=face, attributes={}), "png")
         self._working("fitting", 0, refine)
         self.controls.status.value = said(f"fitting the codes of {Path(face.photo.name).name}")
         try:
@@ -354,14 +354,14 @@ class Explorer(ipywidgets.VBox):
         self._next_seed += FACES
         self.controls.grid.clear()
         for seed, picture in zip(seeds, self._exploration.thumbnails(seeds, self._state.psi), strict=True):
-            self.controls.grid.show(_encoded(picture, "jpeg"), f"{seed}", f"The face of seed {seed}", seed)
+            self.controls.grid.show(encoded(picture, "jpeg"), f"{seed}", f"The face of seed {seed}", seed)
             self._desk.give_way(turn, *SHORT)
 
     def _pin(self, turn: Turn) -> None:
         view = self._state
         small = torch.nn.functional.interpolate(self._exploration.preview(view), (96, 96), mode="bilinear", antialias=True)
         number = len(self.controls.pins) + 1
-        self.controls.pins.show(_encoded(small, "jpeg"), f"pin {number}", _described(view), view)
+        self.controls.pins.show(encoded(small, "jpeg"), f"pin {number}", described(view), view)
 
     def _sweep(self, turn: Turn) -> None:
         c, view = self.controls, self._state
@@ -377,7 +377,7 @@ class Explorer(ipywidgets.VBox):
         finally:
             self._working(None)
         self._frames = torch.cat(frames)
-        c.strip.value = _encoded(strip(self._frames, 96), "png")
+        c.strip.value = encoded(strip(self._frames, 96), "png")
         c.strip.layout.display = None
         c.swept_to.value = said(f"{len(frames)} pictures: {label(c.swept.value)} from {strengths[0]:+g} to {strengths[-1]:+g}")
 
@@ -417,22 +417,3 @@ class Explorer(ipywidgets.VBox):
         how += "" if self._state.photo is None else f" --photo {self._state.photo.photo.name}"
         how += f" --directions {written[1]}" if len(written) > 1 else ""
         self.controls.saved.value = said(f"wrote {', '.join(map(str, written))}; {how} makes the picture again")
-
-
-def _encoded(picture: Tensor | np.ndarray, form: str) -> bytes:
-    """A picture [1,3,h,w] in [-1,1], or pixels, as the bytes of a PNG or JPEG."""
-    pixels = to_pixels(picture[0]) if isinstance(picture, Tensor) else picture
-    buffer = io.BytesIO()
-    options = {"compress_level": 1} if form == "png" else {"quality": 90}
-    PIL.Image.fromarray(pixels).save(buffer, form.upper(), **options)
-    return buffer.getvalue()
-
-
-def _described(view: View) -> str:
-    """The view in one line."""
-    face = f"seed {view.seed}, truncation {view.psi:g}" if view.photo is None else Path(view.photo.photo.name).name
-    if view.photo is None and view.mix_layers:
-        face += f", {' and '.join(view.mix_layers)} of seed {view.mix_seed}"
-    moved = ", ".join(f"{label(name)} {value:+.2f}" for name, value in view.attributes.items())
-    where = f" ({view.region} only)" if moved and view.region != WHOLE else ""
-    return f"{face}: {moved}{where}" if moved else face

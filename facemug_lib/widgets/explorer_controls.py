@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import ipywidgets as w
+import numpy as np
+import PIL.Image
+from torch import Tensor
 
 from facemug_lib.editing.directions import Direction
 from facemug_lib.editing.exploring import LARGEST_SEED, OWN, REGIONS, WHOLE, View, component_names, offered
 from facemug_lib.editing.known_faces import GROUPS
+from facemug_lib.plotting import to_pixels
 from facemug_lib.widgets.thumbnails import RULES, Thumbnails
 
 FULL = {"width": "auto"}
@@ -22,6 +28,7 @@ STYLE = f"""<style>
 .facemug-explorer .facemug-error, .facemug-explorer .facemug-written {{overflow-wrap: anywhere}}
 .facemug-explorer .widget-html-content {{line-height: 1.4; white-space: normal; overflow-wrap: anywhere}}
 .facemug-explorer .widget-label {{overflow: hidden; text-overflow: ellipsis}}
+.facemug-explorer .lm-TabBar-content {{flex-wrap: wrap}}
 .facemug-explorer .lm-TabBar-tab {{min-width: max-content !important}}
 {RULES}
 </style>"""
@@ -43,8 +50,9 @@ class Controls:
 
     def __init__(self, directions: Mapping[str, Direction], view: View, has_own_mask: bool, on_face: Callable[[Any], None],
                  on_pin: Callable[[Any], None]) -> None:
-        self.image = named(w.Image(format="png", layout=PICTURE), "explorer-image")
-        self.original = named(w.Image(format="png", layout=PICTURE), "explorer-original")
+        blank = encoded(np.zeros((1, 1, 4), np.uint8), "png")  # transparent; an empty one would look broken
+        self.image = named(w.Image(value=blank, format="png", layout=PICTURE), "explorer-image")
+        self.original = named(w.Image(value=blank, format="png", layout=PICTURE), "explorer-original")
         self.caption = named(w.HTML(layout={"width": "256px"}), "caption")
         self.original_caption = w.HTML("original", layout={"width": "256px"})
         self.left = w.VBox([self.original, self.original_caption], layout={"display": "none", "margin": "0 8px 0 0"})
@@ -158,6 +166,25 @@ def alert(line: str) -> str:
 def said(line: str) -> str:
     """One line that a screen reader says when it is idle."""
     return f'<div role="status">{escape(line)}</div>'
+
+
+def encoded(picture: Tensor | np.ndarray, form: str) -> bytes:
+    """A picture [1,3,h,w] in [-1,1], or pixels, as the bytes of a PNG or JPEG."""
+    pixels = to_pixels(picture[0]) if isinstance(picture, Tensor) else picture
+    buffer = io.BytesIO()
+    options = {"compress_level": 1} if form == "png" else {"quality": 90}
+    PIL.Image.fromarray(pixels).save(buffer, form.upper(), **options)
+    return buffer.getvalue()
+
+
+def described(view: View) -> str:
+    """The view in one line."""
+    face = f"seed {view.seed}, truncation {view.psi:g}" if view.photo is None else Path(view.photo.photo.name).name
+    if view.photo is None and view.mix_layers:
+        face += f", {' and '.join(view.mix_layers)} of seed {view.mix_seed}"
+    moved = ", ".join(f"{label(name)} {value:+.2f}" for name, value in view.attributes.items())
+    where = f" ({view.region} only)" if moved and view.region != WHOLE else ""
+    return f"{face}: {moved}{where}" if moved else face
 
 
 def _button(text: str, name: str, tooltip: str, width: str = "100px") -> w.Button:
