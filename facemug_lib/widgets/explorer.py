@@ -32,7 +32,7 @@ from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import AlignedFace
 from facemug_lib.faces.photos import Photo, read_photo
 from facemug_lib.widgets.desk import Desk
-from facemug_lib.widgets.explorer_controls import Controls, alert, described, encoded, label, said
+from facemug_lib.widgets.explorer_controls import BESIDE, PICTURE, Controls, alert, described, encoded, label, said
 from facemug_lib.widgets.still import is_headless, mimebundle
 from facemug_lib.widgets.worker import Job, Stopped, Turn
 
@@ -300,6 +300,9 @@ class Explorer(ipywidgets.VBox):
         if how != "off" and (face := self._exploration.face(self._state)) is not self._original:
             self._original = face
             c.original.value = encoded(face.image, "png")
+        for image in (c.image, c.original):
+            for name, length in (BESIDE if how == "beside" else PICTURE).items():
+                setattr(image.layout, name, length)
         c.left.layout.display = "none" if how == "off" else None
         c.right.layout.display = "none" if how == "original" else None
 

@@ -21,6 +21,7 @@ from facemug_lib.widgets.thumbnails import RULES, Thumbnails
 
 FULL = {"width": "auto"}
 PICTURE = {"width": "256px", "height": "256px"}
+BESIDE = {"width": "236px", "height": "236px"}  # two of them leave room for sliders at a page of 1280 px
 COMPARE = {"off": "off", "side by side": "beside", "original alone": "original"}
 GROUP_HELP = {"coarse": "pose, shape of the head, hair style", "middle": "features of the face", "fine": "colours, light, skin"}
 STYLE = f"""<style>
@@ -28,8 +29,9 @@ STYLE = f"""<style>
 .facemug-explorer .facemug-error, .facemug-explorer .facemug-written {{overflow-wrap: anywhere}}
 .facemug-explorer .widget-html-content {{line-height: 1.4; white-space: normal; overflow-wrap: anywhere}}
 .facemug-explorer .widget-label {{overflow: hidden; text-overflow: ellipsis}}
+.facemug-explorer .widget-tab-contents .widget-inline-hbox {{max-width: 98%}}
 .facemug-explorer .lm-TabBar-content {{flex-wrap: wrap}}
-.facemug-explorer .lm-TabBar-tab {{min-width: max-content !important}}
+.facemug-explorer .lm-TabBar-tab {{flex: 0 1 auto !important; min-width: max-content !important}}
 {RULES}
 </style>"""
 
@@ -53,8 +55,8 @@ class Controls:
         blank = encoded(np.zeros((1, 1, 4), np.uint8), "png")  # transparent; an empty one would look broken
         self.image = named(w.Image(value=blank, format="png", layout=PICTURE), "explorer-image")
         self.original = named(w.Image(value=blank, format="png", layout=PICTURE), "explorer-original")
-        self.caption = named(w.HTML(layout={"width": "256px"}), "caption")
-        self.original_caption = w.HTML("original", layout={"width": "256px"})
+        self.caption = named(w.HTML(layout={"max_width": "256px"}), "caption")
+        self.original_caption = w.HTML("original")
         self.left = w.VBox([self.original, self.original_caption], layout={"display": "none", "margin": "0 8px 0 0"})
         self.right = w.VBox([self.image, self.caption])
         self.error = named(w.HTML(layout={"display": "none"}), "error")
@@ -73,11 +75,11 @@ class Controls:
         tabs = {"Attributes": self._attributes(directions, has_own_mask), "Face": self._face(view, on_face),
                 "Mixing": self._mixing(view), "Components": self._components(), "Sweep": self._sweep(directions),
                 "Save": self._save()}
-        self.tabs = named(w.Tab(list(tabs.values()), titles=list(tabs), layout={"flex": "1 1 430px", "min_width": "330px"}),
+        self.tabs = named(w.Tab(list(tabs.values()), titles=list(tabs), layout={"flex": "1 1 320px", "min_width": "320px"}),
                           "tabs")
         pictures = w.Box([self.left, self.right], layout={"flex_flow": "row wrap"})
         side = w.VBox([pictures, self.status, self.error, self.compare, w.HBox([self.reset, self.pin, self.walk]), self.working,
-                       self.pins], layout={"flex": "0 0 auto", "max_width": "540px", "margin": "0 12px 0 0"})
+                       self.pins], layout={"flex": "0 0 auto", "max_width": "500px", "margin": "0 8px 0 0"})
         self.box = w.Box([side, self.tabs], layout={"flex_flow": "row wrap", "width": "100%"})
         self.style = w.HTML(STYLE, layout={"display": "none"})
 
@@ -144,7 +146,7 @@ class Controls:
         self.swept_to = named(w.HTML(), "written")
         row = {"flex_flow": "row wrap"}
         return w.VBox([self.swept, w.Box([self.first, self.last, self.count], layout=row), self.film, self.strip,
-                       w.HBox([self.strip_name, self.write_strip]), w.HBox([self.gif_name, self.write_gif]), self.swept_to])
+                       w.Box([self.strip_name, self.write_strip], layout=row), w.Box([self.gif_name, self.write_gif], layout=row), self.swept_to])
 
     def _save(self) -> w.Widget:
         self.copy = _button("Copy as code", "copy-code", "Python that makes this very picture", "130px")
@@ -153,7 +155,8 @@ class Controls:
         self.script_name, self.write_script = _file("face.json", "Save edit script", "script-file",
                                                     "A file that `facemug replay` makes this picture from")
         self.saved = named(w.HTML(), "written")
-        return w.VBox([self.copy, self.text, w.HBox([self.script_name, self.write_script]), self.saved])
+        file = w.Box([self.script_name, self.write_script], layout={"flex_flow": "row wrap"})
+        return w.VBox([self.copy, self.text, file, self.saved])
 
 
 
