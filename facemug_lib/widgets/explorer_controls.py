@@ -146,7 +146,8 @@ class Controls:
         self.swept_to = named(w.HTML(), "written")
         row = {"flex_flow": "row wrap"}
         return w.VBox([self.swept, w.Box([self.first, self.last, self.count], layout=row), self.film, self.strip,
-                       w.Box([self.strip_name, self.write_strip], layout=row), w.Box([self.gif_name, self.write_gif], layout=row), self.swept_to])
+                       w.Box([self.strip_name, self.write_strip], layout=row),
+                       w.Box([self.gif_name, self.write_gif], layout=row), self.swept_to])
 
     def _save(self) -> w.Widget:
         self.copy = _button("Copy as code", "copy-code", "Python that makes this very picture", "130px")
