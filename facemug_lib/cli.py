@@ -224,8 +224,10 @@ def pose(
 @app.command()
 def replay(
     script: Annotated[Path, typer.Argument(metavar="SCRIPT", help="A .json file that `edit --script-out` wrote.", **INPUT)],
-    photo: Annotated[list[Path], typer.Option(help="The photograph to edit, or others, or a folder; repeatable.", exists=True)],
     out: Annotated[Path, typer.Option(help="The picture to write, or a folder.")],
+    photo: Annotated[list[Path] | None, typer.Option(
+        help="The photograph to edit, or others, or a folder; repeatable. A script of a sampled face needs none.",
+        exists=True)] = None,
     upto: Annotated[int | None, typer.Option(min=1, help="Only the steps up to this one, counted from 1.")] = None,
     without: Annotated[list[int] | None, typer.Option(min=1, help="Leave this step out; repeatable.")] = None,
     attribute: Annotated[list[str] | None, typer.Option(
@@ -245,7 +247,7 @@ def replay(
     """
     from facemug_lib.editing.script_commands import photos_in, replay_command
 
-    replay_command(script, photos_in(photo), out, upto, without or (), numbers(attribute or [], "--attribute", "smile=1.5"),
+    replay_command(script, photos_in(photo or []), out, upto, without or (), numbers(attribute or [], "--attribute", "smile=1.5"),
                    face, aligned, weights, device, directions)
 
 

@@ -3,6 +3,7 @@
 A script lists steps; each is one edit of what the steps before it left: a mask, guidance pictures, attributes, a seed. Pictures
 lie beside the file as PNGs, or inside it as data URLs. Nothing is stored of the photo but what recognises it, so a script can be
 sent around, edited by hand, and applied to another face: what was drawn on the first photo is carried over by both alignments.
+Of a sampled face the script keeps how it was sampled, and needs no photo.
 
 Taught in `notebooks/08_incremental_editing.ipynb`.
 """
@@ -25,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from facemug_lib.editing.editor import Edit, Editor, EditResult
 from facemug_lib.editing.guidance import SIZE, Drawing, read_face
+from facemug_lib.editing.known_faces import sampled_face
 from facemug_lib.editing.refine import Progress
 from facemug_lib.editing.text import SOURCE
 from facemug_lib.errors import FacemugError
@@ -79,13 +81,24 @@ class Step(_Model):
         return {name: getattr(self, name) for name in PICTURES if getattr(self, name) is not None}
 
 
+class SampleRecord(_Model):
+    """How a face was sampled: the arguments of :func:`facemug_lib.editing.known_faces.sampled_face`."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    psi: Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)] = 0.7
+    mix_seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    mix_layers: Annotated[list[Literal["coarse", "middle", "fine"]], Field(max_length=3)] = []
+
+
 class PhotoRecord(_Model):
-    """What recognises the photo that a script was made on: SHA-256 of its pixels, its size, and the face's 2×3 alignment."""
+    """What recognises the photo that a script was made on: SHA-256 of its pixels, its size, and the face's 2×3 alignment; of a
+    sampled face also how to make it again."""
 
     sha256: Sha256
     width: Annotated[int, Field(ge=32, le=2**20)]
     height: Annotated[int, Field(ge=32, le=2**20)]
     matrix: Annotated[list[Annotated[list[Finite], Field(min_length=3, max_length=3)]], Field(min_length=2, max_length=2)]
+    sample: SampleRecord | None = None
 
 
 class EditScript(_Model):
@@ -223,10 +236,10 @@ def embedded(png: bytes) -> str:
 # -- making and repeating -------------------------------------------------------------------------------------------------
 
 
-def photo_record(face: AlignedFace) -> PhotoRecord:
-    """What a script keeps of a photo."""
+def photo_record(face: AlignedFace, sample: SampleRecord | None = None) -> PhotoRecord:
+    """What a script keeps of a photo, or of a sampled face."""
     return PhotoRecord(sha256=pixels_hash(face.photo), width=face.photo.width, height=face.photo.height,
-                       matrix=np.asarray(face.matrix, np.float64).tolist())
+                       matrix=np.asarray(face.matrix, np.float64).tolist(), sample=sample)
 
 
 def pixels_hash(photo: Photo) -> str:
@@ -255,27 +268,27 @@ class Replayer:
     """Repeats scripts on one photo. What earlier steps made is kept, so that changing a late step does not repeat them."""
 
     editor: Editor
-    face: AlignedFace
+    face: AlignedFace | None  # None: the face that a script says how to sample
     folder: Path
     _states: dict[str, tuple[AlignedFace, EditResult]] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
-    def of(cls, editor: Editor, photo: PhotoLike | AlignedFace, folder: Path | str = ".", face: int | None = None) -> Self:
-        """``folder`` is where the script's pictures lie."""
-        return cls(editor, read_face(photo, face), Path(folder))
+    def of(cls, editor: Editor, photo: PhotoLike | AlignedFace | None, folder: Path | str = ".", face: int | None = None) -> Self:
+        """``folder`` is where the script's pictures lie. Without a photo, only scripts of sampled faces can be replayed."""
+        return cls(editor, None if photo is None else read_face(photo, face), Path(folder))
 
     def replay(self, script: EditScript, upto: int | None = None, progress: Progress | None = None) -> Replayed:
         """Make the enabled steps of a script, or the first ``upto`` of all its steps. ``progress`` is called with (step, steps)
         of each edit's own long work; what it raises ends the replay, and the steps made so far are kept."""
-        is_same = pixels_hash(self.face.photo) == script.photo.sha256
-        notes = [] if is_same else ["another photo than the script's: what was drawn on that one is carried over by alignment"]
+        face, is_same, notes = self._first(script.photo)
         mine = self.editor.hashes()
         notes += [f"the weights of {name} are not those that the script was made with" for name, known in script.weights.items()
                   if name in mine and mine[name] != known]
-        face, results, key = self.face, [], f"{script.photo.sha256} {script.photo.matrix}"
+        results, key = [], script.photo.model_dump_json()
         if is_same:  # the author's alignment, to the last bit
             matrix = np.array(script.photo.matrix)
-            face = replace(face, matrix=matrix, image=crop_photo(face.photo, matrix, SIZE))
+            kept = {} if np.array_equal(face.matrix, matrix) else {"codes": None, "likeness": None}  # of another crop
+            face = replace(face, matrix=matrix, image=crop_photo(face.photo, matrix, SIZE), **kept)
         for number, step in enumerate(script.steps if upto is None else script.steps[:upto], start=1):
             if not step.enabled:
                 continue
@@ -288,6 +301,18 @@ class Replayer:
             face, result = self._states[key]
             results.append(result)
         return Replayed(face, results, notes)
+
+    def _first(self, record: PhotoRecord) -> tuple[AlignedFace, bool, list[str]]:
+        """(the face that the first step starts from, whether it is the script's own, what is to be said of that)."""
+        is_same = self.face is not None and pixels_hash(self.face.photo) == record.sha256
+        if record.sample is not None and (self.face is None or (is_same and self.face.codes is None)):
+            sampled = sampled_face(self.editor.prior, **record.sample.model_dump())
+            known = pixels_hash(sampled.photo) == record.sha256
+            return sampled, True, [] if known else ["the sampled face differs from the script's by rounding or by another prior"]
+        if self.face is None:
+            raise FacemugError("the script was made on a photograph: name one with --photo, its own or another")
+        return self.face, is_same, [] if is_same else [
+            "another photo than the script's: what was drawn on that one is carried over by alignment"]
 
     def _made(self, face: AlignedFace, step: Step, record: PhotoRecord, is_same: bool,
               progress: Progress | None) -> tuple[AlignedFace, EditResult]:

@@ -5,11 +5,12 @@ Taught in `notebooks/00_quickstart.ipynb`.
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,11 @@ from torch import Tensor, nn
 from facemug_lib.devices import resolve_device
 from facemug_lib.editing.blending import altered, blend
 from facemug_lib.editing.directions import Direction, checked_strengths, load_directions, moved
-from facemug_lib.editing.guidance import FaceLike, Picture
+from facemug_lib.editing.guidance import FaceLike, Picture, read_face
 from facemug_lib.editing.inputs import (
     Edit,
     Exemplars,
+    Inputs,
     checked_influence,
     one_of,
     read_edit,
@@ -31,6 +33,8 @@ from facemug_lib.editing.inputs import (
     stack_exemplars,
     unmasked,
 )
+from facemug_lib.editing.known_faces import seamless, shown_as
+from facemug_lib.editing.networks import Judges, require, weights_files
 from facemug_lib.editing.refine import Experts, Progress, Refined, RefineSettings, refine
 from facemug_lib.editing.text import SOURCE, Followed, TextEditSettings, follow
 from facemug_lib.errors import FacemugError
@@ -41,11 +45,8 @@ from facemug_lib.modalities.conditions import MODALITIES, Conditions, exemplar_i
 from facemug_lib.models.generator import RefinementGenerator
 from facemug_lib.models.latent_warping import LatentWarping
 from facemug_lib.models.style_encoder import StyleEncoder
-from facemug_lib.weights import load_module, weights_hash, weights_path
+from facemug_lib.weights import load_module, weights_hash
 
-STAGES = {"prior_heads": "head", "style_encoder": "encoder", "latent_warping": "warping", "generator": "generator",
-          "expert": "expert", "text_image": "text"}
-"""Which training stage makes which weights."""
 PSI = 0.7  # truncation of the random code
 
 
@@ -55,9 +56,9 @@ class EditResult:
 
     image [1,3,256,256] in [-1,1]: the aligned face with the edit; outside the mask it is the photo's crop bit for bit.
     raw [1,3,256,256]: the whole picture as painted. codes [1,t,512]: what it was painted from. contributions
-    [1,4,256,256]: each modality's share of every point (Eq. 16). known_loss [steps+1]: the refinement's error on the known
-    pixels. followed: how a text was followed. seconds, timings: the wall time, in all and by part; of edits made together, that
-    of all of them.
+    [1,4,256,256]: each modality's share of every point (Eq. 16), all of it the image's where the prior alone altered a face of
+    known codes. known_loss [steps+1]: the refinement's error on the known pixels. followed: how a text was followed. seconds,
+    timings: the wall time, in all and by part; of edits made together, that of all of them.
     """
 
     image: Tensor
@@ -111,6 +112,12 @@ class Editor:
             self._directions = load_directions()
         return self._directions
 
+    def with_directions(self, more: Mapping[str, Direction]) -> Editor:
+        """An editor with the same networks that knows further attributes."""
+        other = copy.copy(self)
+        other._directions = {**self.directions, **more}
+        return other
+
     def hashes(self) -> dict[str, str]:
         """SHA-256 of each network that an edit goes through, as it is in memory."""
         return {name: weights_hash(getattr(self, name)) for name in ("prior", "encoder", "warping", "generator")}
@@ -121,16 +128,16 @@ class Editor:
         """The shipped networks. ``weights`` is a folder (a run's, say) whose files are taken instead where it has them;
         ``directions`` is a file of further attributes, such as `facemug directions new` and `text` write."""
         device = resolve_device(device)
-        files = _weights_files(weights)
+        files = weights_files(weights)
         for name in ("prior_heads", "style_encoder", "latent_warping", "generator"):
-            _require(files, name)
+            require(files, name)
         prior = FacePrior.load(device, heads=False)
         prior.heads = load_module(files["prior_heads"], PictureHeads.from_config, device)
         modules = [load_module(files[name], build, device) for name, build in (
             ("style_encoder", StyleEncoder.from_config), ("latent_warping", LatentWarping.from_config),
             ("generator", RefinementGenerator.from_config))]
         named = None if directions is None else load_directions() | load_directions(directions)
-        return cls(prior.to(memory_format=torch.channels_last), *modules, device=device, experts=_Judges(files, device),
+        return cls(prior.to(memory_format=torch.channels_last), *modules, device=device, experts=Judges(files, device),
                    directions=named)
 
     @torch.no_grad()
@@ -156,7 +163,8 @@ class Editor:
                   settings: RefineSettings | None = None, text_steps: int = 16, text_model: str = "small",
                   text_settings: TextEditSettings | None = None, progress: Progress | None = None) -> list[EditResult]:
         """Make several edits in one batch, of one face or of many: much cheaper than one by one when refining. Texts are
-        followed one after the other."""
+        followed one after the other. Where attributes or a text are all that is asked of a face whose codes are known, nothing
+        is left to refine: such edits are painted one by one, each by a pass of the prior."""
         if not edits:
             raise FacemugError("no edit was given: pass at least one")
         if refine < 0:
@@ -167,6 +175,15 @@ class Editor:
         with clock("read"):
             inputs = [read_edit(edit, influence) for edit in edits]
             strengths = [checked_strengths(edit.attributes, self.directions) if edit.attributes else {} for edit in edits]
+        is_known = [one.face.codes is not None and one.is_unguided and bool(wanted or edit.text)
+                    for wanted, one, edit in zip(strengths, inputs, edits, strict=True)]
+        if any(is_known):
+            rest = [replace(edit, face=one.face) for edit, one, known in zip(edits, inputs, is_known, strict=True) if not known]
+            others = iter(self.edit_many(rest, influence=influence, refine=refine, settings=settings, text_steps=text_steps,
+                                         text_model=text_model, text_settings=text_settings, progress=progress) if rest else ())
+            return [self._edit_known(one, edit, wanted, words, text_steps, text_settings, progress) if known else next(others)
+                    for known, one, edit, wanted in zip(is_known, inputs, edits, strengths, strict=True)]
+        with clock("read"):
             photo = torch.cat([one.face.image for one in inputs]).to(self.device)
             conditions = stack([one.conditions for one in inputs]).to(self.device)
             exemplars = stack_exemplars([one.exemplar for one in inputs], self.device)
@@ -223,6 +240,46 @@ class Editor:
                        dict(clock.seconds))
             for i, one in enumerate(inputs)
         ]
+
+    @torch.no_grad()
+    def fit(self, face: FaceLike, refine: int, progress: Progress | None = None) -> AlignedFace:
+        """Find the codes of a face once, by the encoder and ``refine`` steps on the whole picture, and keep them with it.
+
+        Editing the answer's attributes gives what editing ``face`` with the same ``refine`` gives, without fitting it again.
+        """
+        if refine < 1:
+            raise FacemugError(f"{refine} steps to fit a face: use 1 or more, 8 give a likeness")
+        face = read_face(face)
+        photo = face.image.to(self.device)
+        conditions = Conditions.build(torch.zeros_like(photo[:, :1]), photo)
+        # All of the face is seen: the seed, which decides what is not, decides nothing.
+        w_z = self.prior.sample_w(1, torch.Generator().manual_seed(0), PSI).float()
+        codes, source, certainty = self._codes(conditions, None, w_z, {})
+        refined = self._refine(conditions, photo, codes, source, w_z, certainty, None, {}, refine, None, progress)
+        return replace(face, codes=refined.codes.cpu(), likeness=refined.image.cpu())
+
+    def _edit_known(self, one: Inputs, edit: Edit, wanted: Mapping[str, float], words: TextImage | None, text_steps: int,
+                    text_settings: TextEditSettings | None, progress: Progress | None) -> EditResult:
+        """Alter a face whose codes are known: the prior's own picture of the moved codes, and what its likeness had missed."""
+        clock, conditions = _Clock(self.device), one.conditions.to(self.device)
+        photo, followed = one.face.image.to(self.device), None
+        codes = moved(one.face.codes.to(self.device), wanted, self.directions)
+
+        def painted(codes: Tensor) -> Tensor:
+            raw = shown_as(one.face, self.prior.synthesize(codes, 256).float())
+            return conditions.composite(raw.clamp(-1, 1), photo)
+
+        if edit.text:
+            with clock("text"):
+                followed = self._follow(painted, codes, edit, words, text_steps, text_settings, progress)
+                codes = followed.codes
+        with clock("paint"):
+            raw = shown_as(one.face, self.prior.synthesize(codes, 256).float())
+        with clock("blend"):
+            image = seamless(raw, photo, conditions.mask)
+        shares = torch.zeros(1, len(MODALITIES), *photo.shape[2:], device=self.device)
+        shares[:, 0] = 1
+        return EditResult(image, raw, codes, conditions, shares, one.face, one.photo_mask, None, followed, dict(clock.seconds))
 
     # -- the forward pass, numbered as in the notebooks -------------------------------------------------------------------
 
@@ -309,58 +366,6 @@ class Editor:
         if self._experts is None:
             raise FacemugError("this editor was made without experts: make it with Editor.load, or use refine=0")
         return self._experts(parser, identity)
-
-
-# -- networks -------------------------------------------------------------------------------------------------------------
-
-
-def _weights_files(folder: Path | str | None) -> dict[str, Path]:
-    files = {name: weights_path(name) for name in STAGES}
-    if folder is None:
-        return files
-    folder = Path(folder).expanduser()
-    if not folder.is_dir():
-        raise FacemugError(f"{folder} is not a folder: --weights takes a folder of .safetensors files, such as a run folder")
-    own = {name: path for name in STAGES for path in (folder / f"{name}.safetensors", folder / "weights" / f"{name}.safetensors")
-           if path.is_file()}
-    if not own:
-        raise FacemugError(f"{folder} holds none of {', '.join(f'{name}.safetensors' for name in STAGES)}: name a run folder")
-    return files | own
-
-
-def _require(files: Mapping[str, Path], name: str) -> Path:
-    if not files[name].is_file():
-        raise FacemugError(f"no weights {files[name]}: restore data/weights from git, or train them with "
-                           f"`facemug train {STAGES[name]} --install`")
-    return files[name]
-
-
-class _Judges:
-    """Loads each judge when it is first asked for, and keeps it."""
-
-    def __init__(self, files: Mapping[str, Path], device: torch.device) -> None:
-        self.files, self.device = files, device
-
-    def __call__(self, parser: bool, identity: bool) -> Experts:
-        return Experts(self._perceptual, self._parser if parser else None, self._identity if identity else None)
-
-    @cached_property
-    def _perceptual(self) -> nn.Module:
-        from facemug_lib.experts.perceptual import Lpips
-
-        return Lpips("vgg").to(self.device, memory_format=torch.channels_last).eval().requires_grad_(False)
-
-    @cached_property
-    def _parser(self) -> nn.Module:
-        from facemug_lib.experts.student import ExpertStudent
-
-        return load_module(_require(self.files, "expert"), ExpertStudent.from_config, self.device)
-
-    @cached_property
-    def _identity(self) -> nn.Module:
-        from facemug_lib.experts.identity import ArcFace
-
-        return ArcFace().to(self.device).eval().requires_grad_(False)
 
 
 class _Clock:

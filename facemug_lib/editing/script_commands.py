@@ -20,7 +20,7 @@ from facemug_lib.editing.edit_script import (
 from facemug_lib.editing.editor import Editor
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import AlignedFace, open_face
-from facemug_lib.faces.photos import pictures_in, write_image
+from facemug_lib.faces.photos import pictures_in, read_photo, write_image
 from facemug_lib.files import replacing, require_folder
 
 
@@ -63,29 +63,40 @@ class Recording:
 def replay_command(script: Path, photos: Sequence[Path], out: Path, upto: int | None = None, without: Sequence[int] = (),
                    strengths: Mapping[str, float] | None = None, face: int | None = None, aligned: bool = False,
                    weights: Path | None = None, device: str = "auto", directions: Path | None = None) -> None:
-    """Make a script's edits again, on its own photo or on others."""
+    """Make a script's edits again, on its own photo or on others; without any, on the face that it says how to sample."""
     steps = EditScript.read(script)
+    if not photos and steps.photo.sample is None:
+        raise FacemugError(f"{script} was made on a photograph: name one with --photo, its own or another")
     for number in without:
         steps = steps.changed(number, enabled=False)
     if strengths:
         steps = _with_strengths(steps, strengths)
     if len(photos) > 1 and out.suffix:
         raise FacemugError(f"--out {out} for {len(photos)} photos: name a folder")
-    targets = [out / f"{photo.stem}.png" if not out.suffix else out for photo in photos]
+    sources: list[Path | None] = [*photos] or [None]
+    targets = [out / f"{(photo or script).stem}.png" if not out.suffix else out for photo in sources]
     if len(set(targets)) < len(targets):
         raise FacemugError("two photos have the same name: replay them into two folders")
-    for photo, target in zip(photos, targets, strict=True):
-        if target.resolve() == photo.resolve():
+    for photo, target in zip(sources, targets, strict=True):
+        if photo is not None and target.resolve() == photo.resolve():
             raise FacemugError(f"replaying would overwrite {photo}: write elsewhere")
     editor = Editor.load(resolve_device(device), weights, directions)
-    for photo, target in zip(photos, targets, strict=True):
-        opened = open_face(photo, face=face, aligned=aligned)
+    for photo, target in zip(sources, targets, strict=True):
+        # A sampled face in its own PNG is aligned and recognised by its pixels.
+        is_aligned = aligned or (photo is not None and _is_sampled(photo, steps))
+        opened = None if photo is None else open_face(photo, face=face, aligned=is_aligned)
         found = Replayer.of(editor, opened, script.parent).replay(steps, upto)
         for note in found.notes:
             print(f"note: {note}")
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_image(target, found.photo, icc_profile=opened.photo.icc_profile)
-        print(f"{len(found.results)} of {len(steps.steps)} steps replayed on {photo.name}: {target}")
+        write_image(target, found.photo, icc_profile=found.face.photo.icc_profile)
+        where = "the sampled face" if photo is None else photo.name
+        print(f"{len(found.results)} of {len(steps.steps)} steps replayed on {where}: {target}")
+
+
+def _is_sampled(photo: Path, script: EditScript) -> bool:
+    """Whether a file holds the sampled face that a script was made on."""
+    return script.photo.sample is not None and pixels_hash(read_photo(photo)) == script.photo.sha256
 
 
 def _with_strengths(script: EditScript, strengths: Mapping[str, float]) -> EditScript:

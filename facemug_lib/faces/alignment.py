@@ -33,7 +33,9 @@ class AlignedFace:
     """An aligned crop and the way back.
 
     ``image``: [1, 3, size, size] in [-1, 1]. ``matrix``: 2×3, photo pixel indices (x, y) → crop pixel indices.
-    ``face`` and ``landmarks`` ([106, 2], photo coordinates) are None where detection was skipped.
+    ``face`` and ``landmarks`` ([106, 2], photo coordinates) are None where detection was skipped. ``codes`` [1, t, 512] and
+    ``likeness`` [1, 3, size, size], the prior's own picture of them, are there where they are known: of a sampled face, or of a
+    photo that was fitted once. Such a face can be altered by one pass of the prior.
     """
 
     image: torch.Tensor
@@ -41,6 +43,8 @@ class AlignedFace:
     matrix: np.ndarray
     face: DetectedFace | None = None
     landmarks: np.ndarray | None = None
+    codes: torch.Tensor | None = None
+    likeness: torch.Tensor | None = None
 
     @property
     def original(self) -> np.ndarray:
@@ -58,9 +62,10 @@ class AlignedFace:
         return None if self.landmarks is None else transform_points(self.matrix, self.landmarks)
 
     def repainted(self, pixels: np.ndarray) -> AlignedFace:
-        """The same face, under the same alignment, in an edited photo given as pixels like :attr:`original`."""
+        """The same face, under the same alignment, in an edited photo given as pixels like :attr:`original`; its codes are no
+        longer known."""
         photo = replace(self.photo, pixels=pixels)
-        return replace(self, photo=photo, image=crop_photo(photo, self.matrix, self.size))
+        return replace(self, photo=photo, image=crop_photo(photo, self.matrix, self.size), codes=None, likeness=None)
 
     def to_crop(self, guidance: PhotoLike, interpolation: Interpolation = "area") -> np.ndarray:
         """Bring a guidance image drawn on the photo into the crop: [size, size] or [size, size, c], the input's dtype.

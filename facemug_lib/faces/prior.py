@@ -253,20 +253,24 @@ class FacePrior(CodeSpace):
             w = functional.leaky_relu(layer(w), 0.2) * math.sqrt(2.0)
         return w
 
-    def features(self, codes: Tensor, max_resolution: int = 128) -> dict[int, Tensor]:
-        """Bank features {F^s_i} of codes [b, t ≥ 16, 512]: resolution → [b, c, r, r], for r = 4 … ``max_resolution``."""
+    def features(self, codes: Tensor, max_resolution: int = 128, made: Mapping[int, Tensor] | None = None) -> dict[int, Tensor]:
+        """Bank features {F^s_i} of codes [b, t ≥ 16, 512]: resolution → [b, c, r, r], for r = 4 … ``max_resolution``.
+
+        ``made`` are some of these very features, from the lowest resolution on; they are not made again.
+        """
         codes = self._checked(codes, self.num_codes_full)
-        x = self.constant.expand(codes.shape[0], -1, -1, -1).to(codes.dtype)
-        if x.device.type == "cpu":  # depthwise convolutions and their gradients take less than half as long there
-            x = x.contiguous(memory_format=torch.channels_last)
-        x = self.conv1(x, codes[:, 0])
-        features = {4: x}
+        features = dict(made or {})
+        if 4 not in features:
+            x = self.constant.expand(codes.shape[0], -1, -1, -1).to(codes.dtype)
+            if x.device.type == "cpu":  # depthwise convolutions and their gradients take less than half as long there
+                x = x.contiguous(memory_format=torch.channels_last)
+            features[4] = self.conv1(x, codes[:, 0])
         for index, layer in enumerate(self.layers):
             resolution = 8 * 2**index
             if resolution > max_resolution:
                 break
-            x = layer(x, codes[:, 1 + 3 * index : 4 + 3 * index])
-            features[resolution] = x
+            if resolution not in features:
+                features[resolution] = layer(features[resolution // 2], codes[:, 1 + 3 * index : 4 + 3 * index])
         return features
 
     def paint(self, features: Mapping[int, Tensor], codes: Tensor, size: int = 256) -> Tensor:

@@ -7,13 +7,16 @@ import torch
 from safetensors.torch import load_file
 
 from facemug_lib.editing import commands, direction_commands
-from facemug_lib.editing.directions import load_directions
+from facemug_lib.editing.directions import constant, load_directions
 from facemug_lib.editing.editor import Editor
+from facemug_lib.editing.exploring import Exploration, View
 from facemug_lib.editing.script_commands import photos_in, replay_command
 from facemug_lib.errors import FacemugError
 from facemug_lib.experts.student import ExpertStudent
 from facemug_lib.faces.dataset import FaceFolder
+from facemug_lib.faces.photos import write_image
 from facemug_lib.faces.prior import FacePrior
+from facemug_lib.plotting import to_pixels
 
 
 class Parser:
@@ -186,6 +189,33 @@ def test_scripts_are_not_mixed_up(inputs, tmp_path, astronaut) -> None:
         with pytest.raises(FacemugError, match=message):
             replay_command(tmp_path / "edit.json", photos, out, **options)
     assert not (tmp_path / "no.png").exists()
+
+
+def test_a_script_of_a_sampled_face_needs_no_photo(tmp_path, editor, capsys) -> None:
+    exploration = Exploration(editor.with_directions({"light": constant("light", torch.ones(512) * 0.01, "factor")}))
+    view = View(seed=3, attributes={"component 1": 1.0})
+    script, directions = exploration.save_script(view, tmp_path / "face.json")
+    monkey = editor.with_directions(load_directions(directions))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Editor, "load", lambda device, weights, more: monkey if more == directions else editor)
+        replay_command(script, [], tmp_path / "again.png", directions=directions)
+        replay_command(script, [], tmp_path / "folder", directions=directions)
+        wanted = exploration.picture(view)
+        assert np.abs(pixels(tmp_path / "again.png").astype(int) - to_pixels(wanted[0])).max() <= 1
+        assert (tmp_path / "folder" / "face.png").is_file()
+        assert "1 of 1 steps replayed on the sampled face" in capsys.readouterr().out
+        own = write_image(tmp_path / "own.png", exploration.face(view).image)
+        replay_command(script, [own], tmp_path / "third.png", directions=directions)
+        assert np.array_equal(pixels(tmp_path / "third.png"), pixels(tmp_path / "again.png"))
+        with pytest.raises(FacemugError, match="no attribute is called 'component 1'"):
+            replay_command(script, [], tmp_path / "no.png")
+
+
+def test_a_script_of_a_photo_needs_one(inputs, tmp_path) -> None:
+    photo, mask = inputs
+    commands.edit_command(photo, mask, tmp_path / "out.png", script_out=tmp_path / "edit.json")
+    with pytest.raises(FacemugError, match="was made on a photograph: name one with --photo"):
+        replay_command(tmp_path / "edit.json", [], tmp_path / "no.png")
 
 
 # -- directions -----------------------------------------------------------------------------------------------------------

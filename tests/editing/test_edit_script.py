@@ -8,7 +8,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from facemug_lib.editing.edit_script import EditScript, History, Replayer, Step, embedded, photo_record
+from facemug_lib.editing.edit_script import EditScript, History, Replayer, SampleRecord, Step, embedded, photo_record
+from facemug_lib.editing.known_faces import sampled_face
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import AlignedFace, open_face
 
@@ -186,3 +187,57 @@ def test_links_and_broken_pictures_are_refused(editor, face: AlignedFace, folder
         data["photo"]["matrix"] = [[0.0] * 100_000] * 2
         (folder / "edit.json").write_text(json.dumps(data))
         EditScript.read(folder / "edit.json")
+
+
+# -- sampled faces --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sampled(tmp_path: Path, editor) -> Path:
+    """A script of one step on a sampled face."""
+    sample = SampleRecord(seed=4, psi=0.6, mix_seed=5, mix_layers=["fine"])
+    aligned = sampled_face(editor.prior, **sample.model_dump())
+    mask = embedded(png(stroke((256, 256), 100)))
+    return EditScript(photo=photo_record(aligned, sample), steps=[Step(mask=mask, seed=2)]).write(tmp_path / "sampled.json")
+
+
+def test_a_sampled_face_needs_no_photo(editor, sampled: Path, face: AlignedFace) -> None:
+    script = EditScript.read(sampled)
+    assert script.photo.sample == SampleRecord(seed=4, psi=0.6, mix_seed=5, mix_layers=["fine"])
+    found = Replayer.of(editor, None, sampled.parent).replay(script)
+    assert found.notes == [] and len(found.results) == 1
+    own = sampled_face(editor.prior, 4, 0.6, 5, ["fine"])
+    assert (found.photo != own.original).any()
+    again = Replayer.of(editor, open_face(own.original, aligned=True), sampled.parent).replay(script)
+    assert np.array_equal(again.photo, found.photo) and again.notes == []
+    other = Replayer.of(editor, face, sampled.parent).replay(script)
+    assert "another photo" in other.notes[0] and other.photo.shape == face.original.shape
+
+
+def test_a_sample_of_another_prior_is_noted(editor, sampled: Path) -> None:
+    script = EditScript.read(sampled)
+    script = script.model_copy(update={"photo": script.photo.model_copy(update={"sha256": "0" * 64})})
+    assert "differs from the script's" in Replayer.of(editor, None, sampled.parent).replay(script).notes[0]
+
+
+def test_known_codes_belong_to_their_own_crop(editor, sampled: Path) -> None:
+    script, own = EditScript.read(sampled), sampled_face(editor.prior, 4, 0.6, 5, ["fine"])
+    turned = script.photo.model_copy(update={"matrix": [[-1.0, 0.0, 255.0], [0.0, 1.0, 0.0]]})
+    found = Replayer.of(editor, own, sampled.parent).replay(script.model_copy(update={"photo": turned, "steps": []}))
+    assert found.face.codes is None and not np.array_equal(found.face.image, own.image)
+
+
+def test_scripts_without_a_sample_want_a_photo(editor, folder: Path) -> None:
+    with pytest.raises(FacemugError, match="was made on a photograph: name one"):
+        Replayer.of(editor, None, folder).replay(EditScript.read(folder / "edit.json"))
+
+
+@pytest.mark.parametrize(("name", "value"), [("seed", -1), ("seed", "7"), ("psi", 1e9), ("psi", "0.7"), ("mix_layers", ["rough"]),
+                                             ("mix_layers", ["fine"] * 9), ("mix_seed", 2**70), ("run", "rm")])
+def test_hostile_samples_get_one_line(sampled: Path, name: str, value: object) -> None:
+    data = json.loads(sampled.read_text())
+    data["photo"]["sample"][name] = value
+    sampled.write_text(json.dumps(data))
+    with pytest.raises(FacemugError, match=f"photo.sample.{name}") as caught:
+        EditScript.read(sampled)
+    assert "\n" not in str(caught.value)

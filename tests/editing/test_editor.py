@@ -8,6 +8,7 @@ import torch
 from facemug_lib.editing.directions import constant
 from facemug_lib.editing.editor import Edit, Editor, EditResult
 from facemug_lib.editing.guidance import Drawing, read_face
+from facemug_lib.editing.known_faces import sampled_codes, sampled_face
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import open_face
 from facemug_lib.modalities.semantics import PALETTE
@@ -269,3 +270,61 @@ def test_unknown_attributes_are_refused(smiling, face, mask) -> None:
         smiling.edit(face, mask, attributes={"joy": 1.0})
     with pytest.raises(FacemugError, match="use a number from -10 to 10"):
         smiling.edit(face, mask, attributes={"light": float("inf")})
+
+
+# -- faces whose codes are known ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_a_fitted_face_edits_as_refining_does(smiling, face, mask, everything) -> None:
+    where = torch.ones_like(mask) if everything else mask
+    steps: list[tuple[int, int]] = []
+    fitted = smiling.fit(face, 3, lambda done, total: steps.append((done, total)))
+    assert steps == [(1, 3), (2, 3), (3, 3)] and fitted.codes.shape == (1, 17, 512) and torch.equal(fitted.image, face)
+    assert torch.equal(fitted.likeness, smiling.prior.synthesize(fitted.codes, 256))
+    wanted = smiling.edit(face, where, attributes={"light": 2.0}, refine=3, progress=lambda done, total: None)
+    for refine in (0, 3):  # nothing is left to refine
+        found = smiling.edit(fitted, where, attributes={"light": 2.0}, refine=refine, progress=lambda done, total: None)
+        assert torch.equal(found.image, wanted.image) and torch.equal(found.codes, wanted.codes)
+        assert torch.equal(found.raw, wanted.raw) and found.contributions.shape == wanted.contributions.shape
+        assert torch.equal(found.contributions[:, 0], torch.ones(1, 256, 256)) and not found.contributions[:, 1:].any()
+
+
+def test_a_face_is_fitted_by_steps(smiling, face) -> None:
+    with pytest.raises(FacemugError, match="0 steps to fit a face: use 1 or more"):
+        smiling.fit(face, 0)
+
+
+def test_batches_may_mix_known_and_unknown_faces(smiling, face, mask) -> None:
+    sampled = sampled_face(smiling.prior, 4)
+    edits = [Edit(face, mask, attributes={"light": 2.0}), Edit(sampled, mask, attributes={"light": 1.0}),
+             Edit(sampled, mask, seed=2), Edit(smiling.fit(face, 1, lambda done, total: None), mask, attributes={"light": -1.0})]
+    for refine in (0, 1):
+        together = smiling.edit_many(edits, refine=refine, progress=lambda done, total: None)
+        for one, edit in zip(together, edits, strict=True):
+            alone = smiling.edit_many([edit], refine=refine, progress=lambda done, total: None)[0]
+            assert torch.allclose(one.image, alone.image, atol=2e-4)
+        assert [one.known_loss is None for one in together] == [not refine, True, not refine, True]
+
+
+def test_an_edited_face_is_no_longer_known(smiling) -> None:
+    sampled = sampled_face(smiling.prior, 4, psi=0.5)
+    assert torch.equal(sampled.image, open_face(sampled.likeness.clamp(-1, 1), aligned=True).image)
+    assert 0 < float((sampled.image - sampled.likeness.clamp(-1, 1)).abs().max()) <= 0.5 / 127.5 + 1e-6
+    result = smiling.edit(sampled, torch.ones(1, 1, 256, 256), attributes={"light": 2.0})
+    later = sampled.repainted(result.paste_back())
+    assert later.codes is None and later.likeness is None
+
+
+def test_mixing_takes_groups_of_layers(editor) -> None:
+    own, other = (sampled_codes(editor.prior, seed) for seed in (1, 2))
+    mixed = sampled_codes(editor.prior, 1, mix_seed=2, mix_layers=["middle"])
+    assert torch.equal(mixed[:, 4:10], other[:, 4:10]) and torch.equal(mixed[:, :4], own[:, :4])
+    assert torch.equal(mixed[:, 10:], own[:, 10:])
+    with pytest.raises(FacemugError, match="no group of layers is called 'rough': choose from coarse"):
+        sampled_codes(editor.prior, 1, mix_seed=2, mix_layers=["rough"])
+
+
+def test_further_directions_leave_the_editor_alone(editor, smiling) -> None:
+    more = editor.with_directions({"darkness": smiling.directions["light"]})
+    assert "darkness" in more.directions and "darkness" not in editor.directions and more.prior is editor.prior

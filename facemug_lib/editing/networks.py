@@ -1,0 +1,69 @@
+"""Where the editor's networks are, and the judges that it asks now and then."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from facemug_lib.editing.refine import Experts
+from facemug_lib.errors import FacemugError
+from facemug_lib.weights import load_module, weights_path
+
+STAGES = {"prior_heads": "head", "style_encoder": "encoder", "latent_warping": "warping", "generator": "generator",
+          "expert": "expert", "text_image": "text"}
+"""Which training stage makes which weights."""
+
+
+def weights_files(folder: Path | str | None) -> dict[str, Path]:
+    """Name → file of all weights: the shipped ones, those of a run's folder instead where it has them."""
+    files = {name: weights_path(name) for name in STAGES}
+    if folder is None:
+        return files
+    folder = Path(folder).expanduser()
+    if not folder.is_dir():
+        raise FacemugError(f"{folder} is not a folder: --weights takes a folder of .safetensors files, such as a run folder")
+    own = {name: path for name in STAGES for path in (folder / f"{name}.safetensors", folder / "weights" / f"{name}.safetensors")
+           if path.is_file()}
+    if not own:
+        raise FacemugError(f"{folder} holds none of {', '.join(f'{name}.safetensors' for name in STAGES)}: name a run folder")
+    return files | own
+
+
+def require(files: Mapping[str, Path], name: str) -> Path:
+    """The file of that name. Raises :class:`FacemugError` where it does not exist."""
+    if not files[name].is_file():
+        raise FacemugError(f"no weights {files[name]}: restore data/weights from git, or train them with "
+                           f"`facemug train {STAGES[name]} --install`")
+    return files[name]
+
+
+class Judges:
+    """Loads each judge when it is first asked for, and keeps it."""
+
+    def __init__(self, files: Mapping[str, Path], device: torch.device) -> None:
+        self.files, self.device = files, device
+
+    def __call__(self, parser: bool, identity: bool) -> Experts:
+        return Experts(self._perceptual, self._parser if parser else None, self._identity if identity else None)
+
+    @cached_property
+    def _perceptual(self) -> nn.Module:
+        from facemug_lib.experts.perceptual import Lpips
+
+        return Lpips("vgg").to(self.device, memory_format=torch.channels_last).eval().requires_grad_(False)
+
+    @cached_property
+    def _parser(self) -> nn.Module:
+        from facemug_lib.experts.student import ExpertStudent
+
+        return load_module(require(self.files, "expert"), ExpertStudent.from_config, self.device)
+
+    @cached_property
+    def _identity(self) -> nn.Module:
+        from facemug_lib.experts.identity import ArcFace
+
+        return ArcFace().to(self.device).eval().requires_grad_(False)
