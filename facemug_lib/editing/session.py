@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from facemug_lib.devices import machine
-from facemug_lib.editing.edit_script import EditScript, Replayed, Replayer, Step, photo_record
+from facemug_lib.editing.edit_script import EditScript, Replayed, Replayer, SampleRecord, Step, photo_record
 from facemug_lib.editing.editor import Editor, EditResult
+from facemug_lib.editing.guidance import read_face
+from facemug_lib.editing.known_faces import sampled_face
 from facemug_lib.editing.refine import Progress
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import AlignedFace
@@ -56,13 +58,14 @@ class Moment:
 class Session:
     """The pictures made of one photo, as a tree; :attr:`current` is the one that the next edit starts from."""
 
-    def __init__(self, editor: Editor, photo: PhotoLike | AlignedFace, face: int | None = None) -> None:
-        """``face`` picks one of several faces in a photo, 0 is the leftmost. Raises :class:`FacemugError` for a photo
-        without a usable one."""
+    def __init__(self, editor: Editor, photo: PhotoLike | AlignedFace | SampleRecord, face: int | None = None) -> None:
+        """``face`` picks one of several faces in a photo, 0 is the leftmost. A sample record stands for the face that it says how
+        to make; nobody needs a file to replay its script. Raises :class:`FacemugError` for a photo without a usable face."""
         self.editor = editor
-        self._replayer = Replayer.of(editor, photo, face=face)
-        start = self._replayer.face
-        script = EditScript(photo=photo_record(start), weights=editor.hashes(), device=machine(editor.device)["device"])
+        sample = photo if isinstance(photo, SampleRecord) else None
+        start = read_face(photo, face) if sample is None else sampled_face(editor.prior, **sample.model_dump())
+        self._replayer = Replayer.of(editor, start)
+        script = EditScript(photo=photo_record(start, sample), weights=editor.hashes(), device=machine(editor.device)["device"])
         self.moments = [Moment(0, None, script, start)]
         self.current = self.moments[0]
 

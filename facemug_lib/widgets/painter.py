@@ -22,7 +22,7 @@ import torch
 import traitlets
 from torch import Tensor
 
-from facemug_lib.editing.edit_script import Step, embedded
+from facemug_lib.editing.edit_script import SampleRecord, Step, embedded
 from facemug_lib.editing.editor import Editor
 from facemug_lib.editing.guidance import read_face
 from facemug_lib.editing.inputs import INFLUENCES, checked_influence
@@ -85,8 +85,8 @@ class Painter(anywidget.AnyWidget):
         self._snapshots: dict[int, dict[str, Any]] = {}  # picture → what was painted and set for the edit that made it
         self._parses: dict[int, np.ndarray] = {}
         self._thumbnails: dict[int, str] = {}
-        self._is_on_disk = isinstance(photo, str | PathLike)
-        session = Session(self.editor, _sampled(self.editor, seed) if photo is None else photo, face)
+        self._is_known = photo is None or isinstance(photo, str | PathLike)  # whoever has the script can have the photo, too
+        session = Session(self.editor, SampleRecord(seed=seed) if photo is None else photo, face)
         super().__init__(bench={
             "classes": list(SEMANTIC_CLASSES), "palette": [list(colour) for colour in PALETTE], "layers": list(LAYERS),
             "attributes": list(self.editor.directions), "influences": list(INFLUENCES)})
@@ -165,7 +165,7 @@ class Painter(anywidget.AnyWidget):
         if path.suffix != ".json":
             raise FacemugError(f"the script's name {name!r} must end in .json")
         written = [self.script.write(path), write_image(path.with_suffix(".png"), self.photo)]
-        if not self._is_on_disk:
+        if not self._is_known:
             written.append(write_image(path.with_name(f"{path.stem}_photo.png"), self.session.moments[0].face.original))
         return written
 
@@ -217,10 +217,10 @@ class Painter(anywidget.AnyWidget):
         self._send_layers(LAYERS)
         self._show("")
 
-    def _open(self, photo: PhotoLike | AlignedFace, face: int | None, is_on_disk: bool) -> None:
+    def _open(self, photo: PhotoLike | AlignedFace, face: int | None, is_known: bool) -> None:
         def job(turn: Turn) -> None:
             self._begin(Session(self.editor, photo, face))
-            self._is_on_disk = is_on_disk
+            self._is_known = is_known
 
         self._start("opening the photo", job)
 
@@ -373,7 +373,7 @@ class Painter(anywidget.AnyWidget):
         def job(turn: Turn) -> None:
             opened, note = _uploaded(name, data)
             self._begin(Session(self.editor, opened))
-            self._is_on_disk, self.note = False, note
+            self._is_known, self.note = False, note
 
         self._start(f"opening {name}", job)
 
@@ -394,13 +394,6 @@ class Painter(anywidget.AnyWidget):
 
 
 # -- pictures -------------------------------------------------------------------------------------------------------------
-
-
-def _sampled(editor: Editor, seed: int) -> AlignedFace:
-    w = editor.prior.sample_w(1, torch.Generator().manual_seed(seed), 0.7)
-    with torch.no_grad():
-        image = editor.prior.synthesize(editor.prior.broadcast(w.to(editor.device)), 256).float().clamp(-1, 1).cpu()
-    return open_face(image, aligned=True)
 
 
 def _pixels(image: Tensor) -> np.ndarray:

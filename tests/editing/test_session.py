@@ -7,7 +7,7 @@ import PIL.Image
 import pytest
 import torch
 
-from facemug_lib.editing.edit_script import Step, embedded
+from facemug_lib.editing.edit_script import EditScript, Replayer, SampleRecord, Step, embedded
 from facemug_lib.editing.session import Session
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import open_face
@@ -82,3 +82,11 @@ def test_an_edit_that_fails_leaves_all_as_it_was(session: Session) -> None:
         session.apply(step(60).model_copy(update={"refine": 3}), stop)
     assert len(session.moments) == 2 and session.current.number == 1
     assert session.apply(step(60)).number == 2
+
+
+def test_a_sampled_face_needs_no_file(editor, tmp_path) -> None:
+    session = Session(editor, SampleRecord(seed=7))
+    session.apply(step(20).model_copy(update={"attributes": {"smile": 2.0}}))
+    path = session.script.write(tmp_path / "edit.json")
+    again = Replayer.of(editor, None).replay(EditScript.read(path))
+    assert again.notes == [] and np.array_equal(again.photo, session.photo)
