@@ -5,9 +5,6 @@ Both leave every known pixel alone; they only change what is painted into the ho
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any
-
 import numpy as np
 import scipy.ndimage
 import scipy.sparse
@@ -65,26 +62,15 @@ def _blend_one(raw: Tensor, known: Tensor, mask: Tensor, reach: float) -> Tensor
     offset = np.median(difference, axis=1)
     offset = offset * np.exp(-np.square(np.abs(offset).max() / TRUST))
     correction = np.zeros((3, *hole.shape))
-    correction[:, hole] = offset[:, None] + _screened(hole, difference - offset[:, None], reach)
+    correction[:, hole] = offset[:, None] + _screened(hole, edge, difference - offset[:, None], reach)
     return raw + torch.from_numpy(correction).to(raw)
 
 
-def _screened(hole: np.ndarray, values: np.ndarray, reach: float) -> np.ndarray:
-    """Solve Δh = h·s²/reach⁴ on the pixels of ``hole`` with ``values`` [c,n] on those around it (5-point stencil): [c,m].
+def _screened(hole: np.ndarray, edge: np.ndarray, values: np.ndarray, reach: float) -> np.ndarray:
+    """Solve Δh = h·s²/reach⁴ on the pixels of ``hole`` with ``values`` [c,n] on those of ``edge`` (5-point stencil): [c,m].
 
     The picture's own border carries no condition: there the normal derivative is zero.
     """
-    factors, links = _equation(hole.shape, np.packbits(hole).tobytes(), reach)
-    solved = factors.solve(links @ values.T)
-    return solved.reshape(len(solved), -1).T
-
-
-@lru_cache(maxsize=2)
-def _equation(shape: tuple[int, int], packed: bytes, reach: float) -> tuple[Any, Any]:
-    """(the factorised equation of a hole, what links its pixels with those of its edge): it depends on the hole alone, and takes
-    most of the time where one mask is used again and again."""
-    hole = np.unpackbits(np.frombuffer(packed, np.uint8), count=shape[0] * shape[1]).reshape(shape).astype(bool)
-    edge = scipy.ndimage.binary_dilation(hole) & ~hole
     inside, outside = int(hole.sum()), int(edge.sum())
     number = np.full(hole.shape, -1)
     number[hole] = np.arange(inside)
@@ -103,7 +89,8 @@ def _equation(shape: tuple[int, int], packed: bytes, reach: float) -> tuple[Any,
     # Symmetric and diagonally dominant: no pivoting is needed, and an ordering for that case fills in less than the default one.
     factors = scipy.sparse.linalg.splu(matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, relax=1, panel_size=4,
                                        options={"SymmetricMode": True})
-    return factors, links[:, inside:]
+    solved = factors.solve(links[:, inside:] @ values.T)
+    return solved.reshape(inside, -1).T
 
 
 def detail_gain(raw: Tensor, known: Tensor, mask: Tensor) -> Tensor:
