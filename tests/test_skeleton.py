@@ -104,6 +104,6 @@ def test_git_holds_no_more_than_it_should() -> None:
 
 def test_make_offers_its_targets() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    for target in ("setup", "demo", "test", "lab", "bench", "clean"):
+    for target in ("setup", "demo", "test", "browser", "lab", "app", "bench", "clean"):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
     assert "make test" in (ROOT / ".ci" / "run").read_text()

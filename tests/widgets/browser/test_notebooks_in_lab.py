@@ -1,0 +1,49 @@
+"""The notebooks themselves in JupyterLab, with the shipped networks."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def test_the_painter_of_notebook_08(open_notebook: Any, lab: Any) -> None:
+    shutil.copyfile(ROOT / "notebooks" / "08_incremental_editing.ipynb", lab.folder / "08.ipynb")
+    notebook = open_notebook(name="08.ipynb", wait_for=".facemug-painter .fm-moment >> nth=1", patience=400_000)
+    page = notebook.page
+    page.locator(".facemug-painter").scroll_into_view_if_needed()
+    before = np.array(notebook.kernel("painter.photo.tolist()"), np.uint8)
+    page.click(".facemug-painter .fm-tool-region")
+    box = page.locator(".fm-paint").bounding_box()
+    page.mouse.click(box["x"] + 0.5 * box["width"], box["y"] + 0.55 * box["height"])  # the nose
+    notebook.until("painter.received['stroke'] == 1")
+    page.click(".fm-edit")
+    notebook.until("painter.current == 2 and not painter.busy", 120)
+    after = np.array(notebook.kernel("painter.photo.tolist()"), np.uint8)
+    painted = "torch.from_numpy(painter._snapshots[2]['layers']['mask'] / 255)[None, None]"
+    mask = np.array(notebook.kernel(f"painter.session.moments[0].face.mask_to_photo({painted}).tolist()"), bool)
+    assert 50 < mask.sum() < 20_000 and (after != before)[mask].any() and not (after != before)[~mask].any()
+    assert notebook.kernel("torch.equal(painter.script.replay(editor).face.image, painter.image)")
+    assert notebook.console == []
+
+
+def test_the_explorer_of_notebook_06(open_notebook: Any, lab: Any) -> None:
+    shutil.copyfile(ROOT / "notebooks" / "06_latent_directions.ipynb", lab.folder / "06.ipynb")
+    notebook = open_notebook(name="06.ipynb", wait_for=".facemug-explorer-image", patience=500_000)
+    page = notebook.page
+    slider = page.locator(".facemug-slider-smile [role=slider], .facemug-slider-smile .noUi-handle").first
+    slider.scroll_into_view_if_needed()
+    slider.focus()
+    for _ in range(10):
+        page.keyboard.press("ArrowLeft")
+    notebook.until("explorer.state.attributes.get('smile') == 0.5")
+    assert notebook.kernel("explorer.wait(60)")
+    assert notebook.kernel("torch.equal(explorer.image, prior.synthesize(moved(prior.broadcast(prior.w_of_seeds([face_seed])), "
+                           "dict(explorer.state.attributes), directions)).clamp(-1, 1).cpu())")
+    assert notebook.console == []
