@@ -15,7 +15,7 @@ from facemug_lib import cli, doctor
 from facemug_lib.cli import main
 from facemug_lib.errors import FacemugError
 
-COMMANDS = ["doctor", "assets", "run", "train", "edit", "pose", "replay", "directions", "sample", "align", "synthesize",
+COMMANDS = ["doctor", "assets", "run", "train", "edit", "pose", "replay", "directions", "sample", "app", "align", "synthesize",
             "evaluate", "subsets", "influence", "gallery", "prompts", "bench"]
 
 

@@ -33,9 +33,7 @@ def edit_command(photo: Path, mask: Path, out: Path, sketch: Path | None = None,
     from facemug_lib.editing.script_commands import Recording
     from facemug_lib.faces.alignment import open_face
 
-    _check_image_target(out)
-    if out.resolve() in {path.resolve() for path in (photo, mask, sketch, semantics, colour, exemplar) if path is not None}:
-        raise FacemugError(f"--out {out} would overwrite an input: write elsewhere")
+    _check_image_target(out, photo, mask, sketch, semantics, colour, exemplar)
     aligned = open_face(photo, face=face)
     editor = Editor.load(device, weights, directions)
     recording = Recording.start(script_out, editor, aligned) if script_out is not None else None
@@ -76,9 +74,7 @@ def pose_command(photo: Path, out: Path, like: Path | None = None, frontal: bool
 
     aim = Aim(like, frontal, mirror, yaw, pitch)
     check_method(method, aim)
-    _check_image_target(out)
-    if out.resolve() in {path.resolve() for path in (photo, like, mask) if path is not None}:
-        raise FacemugError(f"--out {out} would overwrite an input: write elsewhere")
+    _check_image_target(out, photo, like, mask)
     aligned = open_face(photo, face=face)
     editor = Editor.load(device, weights)
     result = turn(editor, aligned, aim, method=method, refine=refine, mask=mask)
@@ -219,11 +215,13 @@ def _grid(faces: Tensor) -> Tensor:
     return rows.permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2)[None]
 
 
-def _check_image_target(out: Path) -> None:
-    """Fail before the work, not after it."""
+def _check_image_target(out: Path, *inputs: Path | None) -> None:
+    """Fail before the work, not after it: where no picture can be written, or one of ``inputs`` would be overwritten."""
     if out.suffix.lower() not in WRITABLE:
         raise FacemugError(f"cannot write {out.name or out}: the name must end in .png, .tif or .jpg")
     require_folder(out)
+    if out.resolve() in {path.resolve() for path in inputs if path is not None}:
+        raise FacemugError(f"--out {out} would overwrite an input: write elsewhere")
 
 
 def _unique_name(photo: Path, photos: Sequence[Path]) -> str:

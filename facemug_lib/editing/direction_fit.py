@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from facemug_lib.editing.directions import LAYERS, Direction, constant
 from facemug_lib.errors import FacemugError
-from facemug_lib.experts.text_image import TextImage
+from facemug_lib.experts.text_image import TextImage, text_direction
 from facemug_lib.experts.traits import TRAITS
 
 Read = Callable[[Tensor], Mapping[str, Tensor]]
@@ -218,10 +218,7 @@ def from_text(prior: nn.Module, model: TextImage, target: str, source: str, w: T
     boundary is fitted to the scores, made orthogonal to the directions ``leave``, and calibrated from codes [m,t,512] to one
     standard deviation of the score.
     """
-    wanted = model.embed_texts([target, source])
-    wanted = wanted[0] - wanted[1]
-    if float(wanted.norm()) < 1e-3:
-        raise FacemugError(f"{target!r} and {source!r} mean the same to the text model: name a change")
+    _, wanted = text_direction(model, target, source)
 
     def read(images: Tensor) -> dict[str, Tensor]:
         return {"text": model.embed_images(images) @ wanted / wanted.norm()}

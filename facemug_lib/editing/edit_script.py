@@ -28,7 +28,7 @@ from facemug_lib.editing.editor import Edit, Editor, EditResult
 from facemug_lib.editing.guidance import SIZE, Drawing, read_face
 from facemug_lib.editing.known_faces import sampled_face
 from facemug_lib.editing.refine import Progress
-from facemug_lib.editing.text import SOURCE
+from facemug_lib.editing.text import SOURCE, STEPS
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import AlignedFace, crop_photo
 from facemug_lib.faces.photos import Photo, PhotoLike, write_image
@@ -63,7 +63,7 @@ class Step(_Model):
     attributes: dict[str, Strength] = {}
     text: Annotated[str, StringConstraints(max_length=1000)] = ""
     text_source: Annotated[str, StringConstraints(min_length=1, max_length=1000)] = SOURCE
-    text_steps: Annotated[int, Field(ge=1, le=10_000)] = 16
+    text_steps: Annotated[int, Field(ge=1, le=10_000)] = STEPS
     text_model: Annotated[str, StringConstraints(pattern=r"^[\w.-]+(:[\w-]+)?$")] = "small"  # never a file
     influence: dict[str, Influence] = {}
     refine: Annotated[int, Field(ge=0, le=10_000)] = 0

@@ -36,7 +36,7 @@ from facemug_lib.editing.inputs import (
 from facemug_lib.editing.known_faces import seamless, shown_as
 from facemug_lib.editing.networks import Judges, require, weights_files
 from facemug_lib.editing.refine import Experts, Progress, Refined, RefineSettings, refine
-from facemug_lib.editing.text import SOURCE, Followed, TextEditSettings, follow
+from facemug_lib.editing.text import SOURCE, STEPS, Followed, TextEditSettings, follow
 from facemug_lib.errors import FacemugError
 from facemug_lib.experts.text_image import TextImage, load_text_image
 from facemug_lib.faces.alignment import AlignedFace, Frame
@@ -144,7 +144,7 @@ class Editor:
     def edit(self, face: FaceLike, mask: Picture, sketch: Picture | None = None, semantics: Picture | None = None,
              colour: Picture | None = None, exemplar: FaceLike | None = None, attributes: Mapping[str, float] | None = None,
              influence: Mapping[str, float] | None = None, refine: int = 0, seed: int = 0, guidance_frame: Frame = "photo",
-             text: str | None = None, text_source: str = SOURCE, text_steps: int = 16, text_model: str = "small",
+             text: str | None = None, text_source: str = SOURCE, text_steps: int = STEPS, text_model: str = "small",
              progress: Progress | None = None) -> EditResult:
         """Edit ``face`` (a photo, an :class:`AlignedFace`, or a tensor [1,3,256,256] of an aligned one) where ``mask`` is white.
 
@@ -160,7 +160,7 @@ class Editor:
 
     @torch.no_grad()
     def edit_many(self, edits: Sequence[Edit], *, influence: Mapping[str, float] | None = None, refine: int = 0,
-                  settings: RefineSettings | None = None, text_steps: int = 16, text_model: str = "small",
+                  settings: RefineSettings | None = None, text_steps: int = STEPS, text_model: str = "small",
                   text_settings: TextEditSettings | None = None, progress: Progress | None = None) -> list[EditResult]:
         """Make several edits in one batch, of one face or of many: much cheaper than one by one when refining. Texts are
         followed one after the other. Where attributes or a text are all that is asked of a face whose codes are known, nothing

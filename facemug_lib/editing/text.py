@@ -22,10 +22,11 @@ from torch.nn import functional as F
 from facemug_lib.editing.directions import LAYERS
 from facemug_lib.editing.refine import Progress
 from facemug_lib.errors import FacemugError
-from facemug_lib.experts.text_image import TextImage
+from facemug_lib.experts.text_image import TextImage, text_direction
 from facemug_lib.modalities.draws import uniform
 
-SOURCE = "a person"
+SOURCE = "a person"  # what a face is told to be no longer, where nothing is said
+STEPS = 16  # most steps in which a text is followed, by default
 """What a face is called before the edit, unless the user says it better."""
 
 
@@ -60,7 +61,7 @@ class Followed:
 
 
 def follow(paint: Callable[[Tensor], Tensor], codes: Tensor, model: TextImage, target: str, source: str = SOURCE, *,
-           steps: int = 16, seed: int = 0, identity: Callable[[Tensor], Tensor] | None = None,
+           steps: int = STEPS, seed: int = 0, identity: Callable[[Tensor], Tensor] | None = None,
            settings: TextEditSettings | None = None, progress: Progress | None = None) -> Followed:
     """Move ``codes`` [1,t,512] until what ``paint`` makes of them has gone from ``source`` to ``target``.
 
@@ -74,10 +75,7 @@ def follow(paint: Callable[[Tensor], Tensor], codes: Tensor, model: TextImage, t
         raise FacemugError(f"{steps} text steps: use 1 or more")
     codes = codes.detach()
     with torch.no_grad():
-        there, here = model.embed_texts([target, source])
-        wanted = there - here
-        if float(wanted.norm()) < 1e-3:
-            raise FacemugError(f"{target!r} and {source!r} mean the same to the text model: name a change")
+        there, wanted = text_direction(model, target, source)
         before = paint(codes)
         whose = identity(before) if identity is not None and s.identity else None
     draw = torch.Generator().manual_seed(seed)

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from facemug_lib.editing.editor import Edit, Editor
-from facemug_lib.editing.text import TextEditSettings
+from facemug_lib.editing.text import STEPS, TextEditSettings
 from facemug_lib.evaluation.attributes import Read
 from facemug_lib.evaluation.metrics import Score, average, cosine
-from facemug_lib.evaluation.protocols import EDIT_SEEDS, Progress, TestSet, as_8_bit
+from facemug_lib.evaluation.protocols import EDIT_SEEDS, TestSet, as_8_bit
 
 
 class Prompt(NamedTuple):
@@ -76,7 +76,7 @@ class PromptEffect:
 
 
 def prompt_effect(editor: Editor, test_set: TestSet, prompt: Prompt, read: Read, identity: Callable[[Tensor], Tensor],
-                  deviation: float, indices: Sequence[int], *, is_masked: bool = True, refine: int = 0, steps: int = 16,
+                  deviation: float, indices: Sequence[int], *, is_masked: bool = True, refine: int = 0, steps: int = STEPS,
                   model: str = "small", settings: TextEditSettings | None = None) -> tuple[PromptEffect, Tensor]:
     """Edit those faces by a prompt and read its trait before and after: (the effect, pictures [n,3,256,256])."""
     cases = test_set.cases(prompt.family, list(indices))
@@ -98,7 +98,7 @@ def prompt_effect(editor: Editor, test_set: TestSet, prompt: Prompt, read: Read,
     return effect, pictures
 
 
-def prompts_command(out: Path, count: int = 2, refine: int = 0, steps: int = 16, model: str = "small", first: int = 0,
+def prompts_command(out: Path, count: int = 2, refine: int = 0, steps: int = STEPS, model: str = "small",
                     device: str = "auto") -> None:
     """Write prompts.csv and prompts.png: every prompt on ``count`` unseen faces, everywhere and under a mask."""
     import pandas
@@ -118,9 +118,8 @@ def prompts_command(out: Path, count: int = 2, refine: int = 0, steps: int = 16,
     def say(line: str) -> None:
         print(line, flush=True)
 
-    tell: Progress = say
-    faces = prior_set(editor.prior, expert, first + count + (first + count) % 2, tell=tell)
-    indices = range(first, first + count)
+    faces = prior_set(editor.prior, expert, count + count % 2, tell=say)
+    indices = range(count)
     out.mkdir(parents=True, exist_ok=True)
     rows, shown = [], {"unedited": faces.images(list(indices))}
     for prompt in PROMPTS:

@@ -44,6 +44,8 @@ SYNONYMS = {
 """Words that are read as another one."""
 EMPTY = frozenset(("a", "an", "the", "of", "and", "with", "to", "photo", "portrait", "picture", "face"))
 
+SAME = 1e-3  # distance of unit vectors below which two texts mean the same
+
 
 class TextImage(Protocol):
     """Embeds texts and faces so that they can be compared; gradients flow through the pictures.
@@ -215,6 +217,16 @@ class OpenClip:
     def embed_images(self, images: Tensor) -> Tensor:
         images = F.interpolate(images, self._size, mode="bicubic", align_corners=False, antialias=True).clamp(-1, 1)
         return self.model.encode_image(((images + 1) / 2 - self._mean) / self._std, normalize=True)
+
+
+def text_direction(model: TextImage, target: str, source: str) -> tuple[Tensor, Tensor]:
+    """(E_T(target) [d], ΔT = E_T(target) − E_T(source) [d]): where a face shall go, and how from where it is (Eq. 4). Raises
+    :class:`FacemugError` where the model sees no difference."""
+    there, here = model.embed_texts([target, source])
+    wanted = there - here
+    if float(wanted.norm()) < SAME:
+        raise FacemugError(f"{target!r} and {source!r} mean the same to the text model: name a change")
+    return there, wanted
 
 
 def load_text_image(name: str = "small", device: torch.device | str = "cpu") -> TextImage:
