@@ -52,7 +52,10 @@ def serve_app(
     browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
     dark: Annotated[bool, typer.Option("--dark", help="The dark theme.")] = False,
 ) -> None:
-    """Serve painter and explorer as a page, for people without JupyterLab.
+    """Serve painter and explorer as a page of its own.
+
+    For people without JupyterLab; it needs no other site.
+
 
     Example: facemug app photo.jpg --port 8866
     """
