@@ -56,7 +56,6 @@ def serve_app(
 
     For people without JupyterLab; it needs no other site.
 
-
     Example: facemug app photo.jpg --port 8866
     """
     from facemug_lib.widgets.app import serve
