@@ -22,9 +22,7 @@ def bench() -> ipywidgets.Tab:
     """Painter and explorer on one set of networks, with the photo that :func:`serve` was given; what the page shows."""
     editor = Editor.load()
     photo = os.environ.get(PHOTO) or None
-    tabs = ipywidgets.Tab([Painter(editor, photo), Explorer(editor, photo=photo)], titles=["Painter", "Explorer"])
-    tabs.layout.width = "100%"
-    return tabs
+    return ipywidgets.Tab([Painter(editor, photo), Explorer(editor, photo=photo)], titles=["Painter", "Explorer"])
 
 
 def environment(photo: Path | None = None) -> dict[str, str]:

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from facemug_lib.errors import FacemugError
+from facemug_lib.widgets import app
+
+
+def test_the_page_lies_where_voila_is_told_to_look(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("JUPYTER_PATH", "elsewhere")
+    photo = tmp_path / "a.png"
+    found = app.environment(photo)
+    first, second = found["JUPYTER_PATH"].split(":")
+    assert (Path(first) / "voila" / "templates" / "facemug" / "index.html.j2").is_file() and second == "elsewhere"
+    assert found[app.PHOTO] == str(photo.resolve()) and app.PHOTO not in app.environment()
+    nbformat.validate(nbformat.read(app.PAGE / "app.ipynb", as_version=4))
+
+
+def test_the_template_names_no_other_site() -> None:
+    templates = list((app.PAGE / "voila").rglob("*.j2"))
+    assert templates and not any("http" in path.read_text() for path in templates)
+
+
+def test_a_photo_that_is_not_there_is_said_before_a_server_starts(tmp_path: Path) -> None:
+    with pytest.raises(FacemugError, match=r"no file .*none\.png: check the path"):
+        app.serve(tmp_path / "none.png")
