@@ -14,7 +14,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -108,8 +107,6 @@ def serving(command: list[str], folder: Path, ready: str, token: str = "",
             try:
                 server.ask(ready)
                 break
-            except urllib.error.HTTPError:
-                break  # it answers; Voilà's template has no list of notebooks
             except OSError:
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError(f"no server: {log.read_text()[-2000:]}") from None

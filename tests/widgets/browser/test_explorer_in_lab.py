@@ -90,7 +90,9 @@ def tab(page: Any, title: str) -> None:
 def drag(notebook: Any, moves: int, to: float, meanwhile: Any = None) -> None:
     """Drag the smile slider in ``moves`` moves to a place on its track, from 0 to 1; ``meanwhile`` is called half-way."""
     page = notebook.page
-    handle = page.locator(".facemug-slider-smile .noUi-handle").first.bounding_box()
+    grip = page.locator(".facemug-slider-smile .noUi-handle").first
+    grip.hover()  # waits until it stands still and nothing lies over it
+    handle = grip.bounding_box()
     track = page.locator(".facemug-slider-smile .noUi-base").first.bounding_box()
     x, y = handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2
     end = track["x"] + to * track["width"]
