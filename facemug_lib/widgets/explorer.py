@@ -36,7 +36,7 @@ from facemug_lib.widgets.explorer_controls import BESIDE, PICTURE, Controls, ale
 from facemug_lib.widgets.still import is_headless, mimebundle
 from facemug_lib.widgets.worker import Job, Stopped, Turn
 
-QUIET = 0.08  # seconds without a change before the full picture is painted
+QUIET = 0.05  # seconds without a change before the full picture is painted: the next key's way here, no more
 FACES = 12  # of the grid
 WANDERING = 6  # attributes that a random walk moves
 SHORT = ("paint", "original", "pin", "code", "script", "export")  # what long work gives way to

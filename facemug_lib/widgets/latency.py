@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from facemug_lib.errors import FacemugError
-from facemug_lib.widgets.live import PATIENCE, Notebook, find_browser, jupyterlab, running_browser
+from facemug_lib.widgets.live import PATIENCE, Notebook, jupyterlab, running_browser
 
 MOVES = 50
-LOAD = "import facemug_lib as fm\neditor = fm.Editor.load({device!r})"
 CELL = """\
 from facemug_lib.widgets.explorer import Explorer
 explorer = Explorer(editor, seed=3)
@@ -49,50 +47,52 @@ def percentile_95(times: list[float]) -> float:
     return statistics.quantiles(times, n=20, method="inclusive")[-1] if len(times) > 1 else times[0]
 
 
-def latencies(moves: int = MOVES, device: str = "cpu", load: str = LOAD,
-              slider: str = "smile") -> dict[tuple[str, str], list[float]]:
-    """Times in ms by (region, what). ``load`` is Python that makes ``editor``.
+def latencies(moves: int = MOVES, device: str = "cpu") -> dict[tuple[str, str], list[float]]:
+    """:func:`run` with the shipped editor in a browser of its own. Raises :class:`FacemugError` where there is none."""
+    with running_browser() as browser:
+        return run(browser, moves, f"import facemug_lib as fm\neditor = fm.Editor.load({device!r})")
+
+
+def run(browser: Any, moves: int, load: str) -> dict[tuple[str, str], list[float]]:
+    """Times in ms by (region, what); ``load`` is Python that makes ``editor``.
 
     What: "preview, dragging", where the slider moves on as soon as a preview is seen; "preview" and "256 px", where it rests
-    after every move until the full picture is there. Raises :class:`FacemugError` without playwright or Chromium.
+    after every move until the full picture is there.
     """
-    find_browser()
     measured: dict[tuple[str, str], list[float]] = {}
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, jupyterlab(Path(folder) / "lab") as server, \
-            running_browser() as browser:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, jupyterlab(Path(folder) / "lab") as server:
         notebook = Notebook(browser.new_page(viewport={"width": 1280, "height": 1000}), server, "latency.ipynb")
-        notebook.page.add_init_script(f"({WATCH})()")
-        notebook.write(load.format(device=device), CELL)
+        page = notebook.page
+        page.add_init_script(f"({WATCH})()")
+        notebook.write(load, CELL)
         notebook.open()
         notebook.run_all()
-        notebook.page.wait_for_selector(f"{IMAGE}[src^=blob]", timeout=PATIENCE)
+        page.wait_for_selector(f"{IMAGE}[src^=blob]", timeout=PATIENCE)
         for region in REGIONS:
             notebook.kernel(f"[explorer.set(region={region!r}, attributes={{}}), explorer.wait()]")
             if error := notebook.kernel("explorer.error"):
                 raise FacemugError(f"the explorer cannot be measured: {error}")
-            notebook.page.locator(f".facemug-slider-{slider} .noUi-handle").focus()
+            page.locator(".facemug-slider-smile .noUi-handle").focus()
             for key, what in (("ArrowRight", ("previews",)), ("ArrowLeft", ("previews", "pictures"))):
-                _move(notebook, key, ("previews", "pictures"))  # the first picture of a region costs more, once
-                found = [_move(notebook, key, what) for _ in range(moves)]
+                _move(page, key, ("previews", "pictures"))  # the first picture of a region costs more, once
+                found = [_move(page, key, what) for _ in range(moves)]
                 names = ("preview, dragging",) if len(what) == 1 else ("preview", "256 px")
                 measured |= {(region, name): [times[number] for times in found] for number, name in enumerate(names)}
                 notebook.until("explorer.wait(0)")
-        if notebook.console:
-            raise RuntimeError(f"the page complains: {notebook.console[0]}")
+        page.close()
     return measured
 
 
-def _move(notebook: Notebook, key: str, what: tuple[str, ...]) -> list[float]:
+def _move(page: Any, key: str, what: tuple[str, ...]) -> list[float]:
     """Move the slider one step and wait for the pictures; after how many ms each was there."""
-    page: Any = notebook.page
     page.keyboard.press(key)
-    return [page.wait_for_function(f"(kind) => ({AFTER})(kind)", arg=kind, timeout=PATIENCE, polling=5).json_value()
-            for kind in what]
+    return [page.wait_for_function(AFTER, arg=kind, timeout=PATIENCE, polling=5).json_value() for kind in what]
 
 
-def summary(measured: dict[tuple[str, str], list[float]], tell: Callable[[str, float], None]) -> None:
-    """Tell median and 95th percentile of each."""
+def summary(measured: dict[tuple[str, str], list[float]]) -> list[tuple[str, float]]:
+    """Median and 95th percentile of each, by name."""
+    found = []
     for (region, what), times in measured.items():
         where = "whole" if region == "whole picture" else region
-        tell(f"{what}, {where}: median", statistics.median(times))
-        tell(f"{what}, {where}: 95 of 100", percentile_95(times))
+        found += [(f"{what}, {where}, median", statistics.median(times)), (f"{what}, {where}, 95 %", percentile_95(times))]
+    return found
