@@ -37,15 +37,20 @@ class Measurement:
     precision: str = "fp32"
 
 
-def bench_command(out: Path | None = None, quick: bool = False, device: str = "auto") -> None:
-    """Measure, print a table, and write the numbers to ``out`` as JSON.
+def bench_command(out: Path | None = None, quick: bool = False, device: str = "auto", widgets: bool = False) -> None:
+    """Measure, print a table, and write the numbers to ``out`` as JSON; with ``widgets`` those of the widgets alone.
 
     A section that fails is named with its reason and the others go on; then the command fails at its end.
     """
     if out is not None and not out.parent.is_dir():
         raise FacemugError(f"no folder {out.parent}: make it first or write elsewhere")
     target = resolve_device(device)
-    report = measure(target, quick, tell=lambda line: print(line, flush=True))
+    if widgets:
+        from facemug_lib.widgets.live import find_browser
+
+        find_browser()  # without one there is nothing to measure: one line, no table
+    report = measure(target, quick, tell=lambda line: print(line, flush=True),
+                     sections={"widgets": bench_widgets} if widgets else None)
     print(table(report))
     if out is not None:
         with replacing(out) as temporary:
@@ -215,6 +220,14 @@ def bench_stage(stage: str) -> Callable[[torch.device, bool], list[Measurement]]
         return [Measurement("training", stage, speed, "images/s", batch, "bf16" if device.type == "cuda" else "fp32")]
 
     return section
+
+
+def bench_widgets(device: torch.device, quick: bool) -> list[Measurement]:
+    """How soon the Explorer's pictures appear in a browser; memory is this process's, without the kernel and the browser."""
+    from facemug_lib.widgets import latency
+
+    measured = latency.latencies(10 if quick else latency.MOVES, device.type)
+    return [Measurement("widgets", name, value, "ms", 1) for name, value in latency.summary(measured)]
 
 
 SECTIONS: dict[str, Callable[[torch.device, bool], list[Measurement]]] = {

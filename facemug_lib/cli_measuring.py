@@ -138,6 +138,8 @@ def influence(
 def bench(
     out: Annotated[Path | None, typer.Option(help="Also write the numbers to this JSON file.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer repetitions.")] = False,
+    widgets: Annotated[bool, typer.Option("--widgets", help="Measure instead how soon the Explorer's pictures appear in a "
+                                                            "browser (playwright and a Chromium).")] = False,
 ) -> None:
     """Measure speed and peak memory on this machine.
 
@@ -145,4 +147,4 @@ def bench(
     """
     from facemug_lib.bench import bench_command
 
-    bench_command(out=out, quick=quick)
+    bench_command(out=out, quick=quick, widgets=widgets)

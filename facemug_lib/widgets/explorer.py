@@ -36,7 +36,7 @@ from facemug_lib.widgets.explorer_controls import BESIDE, PICTURE, Controls, ale
 from facemug_lib.widgets.still import is_headless, mimebundle
 from facemug_lib.widgets.worker import Job, Stopped, Turn
 
-QUIET = 0.08  # seconds without a change before the full picture is painted
+QUIET = 0.05  # seconds without a change before the full picture is painted: the next key's way here, no more
 FACES = 12  # of the grid
 WANDERING = 6  # attributes that a random walk moves
 SHORT = ("paint", "original", "pin", "code", "script", "export")  # what long work gives way to
@@ -213,20 +213,21 @@ class Explorer(ipywidgets.VBox):
             box.value = name in self._state.mix_layers
 
     def _on_strength(self, name: str, change: Any) -> None:
-        if self._state.attributes.get(name, 0.0) != change.new:
+        if self._state.attributes.get(name, 0.0) != (value := _plain(change.new)):
             with self._desk.lock:
-                strengths = self._state.at(name, float(change.new)).attributes
+                strengths = self._state.at(name, value).attributes
                 self._choose(attributes=strengths)
 
     def _on_choice(self, name: str, change: Any) -> None:
-        if getattr(self._state, name) == change.new:
+        value = _plain(change.new) if name == "psi" else change.new
+        if getattr(self._state, name) == value:
             return
         if name == "refine" and self._state.photo is not None:
-            self._ask_photo(self._state.photo, change.new)
+            self._ask_photo(self._state.photo, value)
         elif name in ("refine", "region"):
-            self._choose(**{name: change.new})
+            self._choose(**{name: value})
         else:
-            self._choose_sampled(**{name: change.new})
+            self._choose_sampled(**{name: value})
 
     def _on_groups(self, change: Any) -> None:
         chosen = tuple(name for name, box in self.controls.groups.items() if box.value)
@@ -420,3 +421,8 @@ class Explorer(ipywidgets.VBox):
         how += "" if self._state.photo is None else f" --photo {self._state.photo.photo.name}"
         how += f" --directions {written[1]}" if len(written) > 1 else ""
         self.controls.saved.value = said(f"wrote {', '.join(map(str, written))}; {how} makes the picture again")
+
+
+def _plain(value: float) -> float:
+    """A slider's value as it is shown and written into files: pages count in steps, and 24 of 0.05 make 1.2000000000000002."""
+    return round(float(value), 6)

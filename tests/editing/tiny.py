@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from facemug_lib.editing.directions import constant
 from facemug_lib.editing.editor import Editor
 from facemug_lib.editing.refine import Experts
 from facemug_lib.faces.code_space import CODE_DIM, CodeSpace
@@ -76,3 +77,12 @@ def tiny_editor() -> Editor:
         network.eval().requires_grad_(False)
     judges = Experts(TinyLpips(), TinyParser(), lambda image: F.normalize(F.adaptive_avg_pool2d(image, 4).flatten(1), dim=1))
     return Editor(prior, *networks, experts=lambda parser, identity: judges)
+
+
+def steerable_editor() -> Editor:
+    """The tiny editor with two directions that visibly move its picture."""
+    plain = tiny_editor()
+    light = constant("light", -plain.prior.paint.mean(1).view(17, 512).sum(0), "factor")
+    other = constant("smile", torch.randn(512, generator=torch.Generator().manual_seed(4)), "factor").restricted("upper")
+    return plain.with_directions({"light": light.scaled(0.05 / float(light.vector[0].norm()), "tests"),
+                                  "smile": other.scaled(0.02, "tests")})

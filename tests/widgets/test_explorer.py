@@ -84,6 +84,13 @@ def test_a_slider_moves_the_picture_and_the_state(panel: Explorer) -> None:
     assert "light +2.00" in panel.controls.caption.value and "preview after" in panel.controls.status.value
 
 
+def test_values_are_what_the_slider_shows(panel: Explorer) -> None:
+    panel.controls.sliders["light"].value = 24 * 0.05  # pages count like this: 1.2000000000000002
+    panel.controls.psi.value = 3 * 0.1
+    assert panel.wait(WAIT) and panel.state == View(seed=3, psi=0.3, attributes={"light": 1.2})
+    assert "'light': 1.2}" in panel.code()
+
+
 def test_of_many_changes_only_the_last_is_painted_at_full_size(panel: Explorer) -> None:
     pictures = panel.messages["pictures"]
     _, go_on = held(panel)

@@ -1,0 +1,47 @@
+"""What measures the pictures' way to the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from facemug_lib import bench
+from facemug_lib.errors import FacemugError
+from facemug_lib.widgets import latency, live
+
+LOAD = f"""\
+import importlib.util
+spec = importlib.util.spec_from_file_location("tiny", {str(Path(__file__).parents[2] / "editing" / "tiny.py")!r})
+tiny = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(tiny)
+editor = tiny.steerable_editor()
+"""
+
+
+def test_every_move_is_timed_from_its_key_to_its_pictures(browser: Any) -> None:
+    measured = latency.run(browser, moves=3, load=LOAD)
+    assert list(measured) == [(region, what) for region in ("whole picture", "face")
+                              for what in ("preview, dragging", "preview", "256 px")]
+    assert all(len(times) == 3 and min(times) > 1 for times in measured.values())
+    for region in latency.REGIONS:  # the full picture comes after the preview and the quiet time
+        for preview, full in zip(measured[region, "preview"], measured[region, "256 px"], strict=True):
+            assert full > preview + 40
+    told = dict(latency.summary(measured))
+    assert len(told) == 12 and told["256 px, face, 95 %"] >= told["256 px, face, median"]
+
+
+def test_without_a_browser_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "NAMES", ())
+    monkeypatch.delenv(live.VARIABLE, raising=False)
+    with pytest.raises(FacemugError, match="^no Chromium: install one"):
+        bench.bench_command(device="cpu", widgets=True)
+    monkeypatch.setenv(live.VARIABLE, "/nowhere/chrome")
+    with pytest.raises(FacemugError, match="names /nowhere/chrome, which is no program"):
+        bench.bench_command(device="cpu", widgets=True)
+
+
+def test_percentile() -> None:
+    assert latency.percentile_95([7.0]) == 7.0
+    assert latency.percentile_95([float(number) for number in range(101)]) == 95.0
