@@ -43,7 +43,8 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def lab(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """JupyterLab on an empty folder, with settings of its own."""
-    with jupyterlab(tmp_path_factory.mktemp("lab"), ONE_THREAD) as server:
+    folder = tmp_path_factory.mktemp("lab")
+    with jupyterlab(folder, ONE_THREAD | {"FACEMUG_FIGURES": str(folder / "figures")}) as server:
         yield server
 
 
@@ -58,17 +59,20 @@ def voila(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
 
 @pytest.fixture
 def open_notebook(lab: Server, browser: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
-    """A function from the sources of cells to a :class:`Notebook` whose cells have been run."""
+    """A function from the sources of cells to a :class:`Notebook` whose cells have been run; or from the ``name`` of one that is
+    there already. ``patience`` in ms."""
     contexts = []
 
-    def open_it(*cells: str, wait_for: str, width: int = 1280) -> Notebook:
+    def open_it(*cells: str, wait_for: str, width: int = 1280, name: str = "", patience: float = PATIENCE) -> Notebook:
         context = browser.new_context(viewport={"width": width, "height": 1000})
         contexts.append(context)
-        notebook = Notebook(context.new_page(), lab, f"{request.node.name.replace('[', '-').replace(']', '')}.ipynb")
-        notebook.write(TINY, *cells)
+        own = f"{request.node.name.replace('[', '-').replace(']', '')}.ipynb"
+        notebook = Notebook(context.new_page(), lab, name or own)
+        if not name:
+            notebook.write(TINY, *cells)
         notebook.open()
         notebook.run_all()
-        notebook.page.wait_for_selector(wait_for, timeout=PATIENCE)
+        notebook.page.wait_for_selector(wait_for, timeout=patience)
         return notebook
 
     yield open_it
