@@ -33,13 +33,21 @@ WATCH = """() => {
         const kind = kinds.get(event.target.src);
         if (!event.target.matches(".facemug-explorer-image") || kind === undefined) return;
         window.facemugSeen[kind === "image/png" ? "pictures" : "previews"].push(performance.now());
+        window.dispatchEvent(new Event("facemug-seen"));
     }, { capture: true });
 }"""
-AFTER = """(kind) => {
-    const { pressed, [kind]: seen } = window.facemugSeen;
-    const first = seen.find((time) => time > pressed);
-    return first === undefined ? null : first - pressed;
-}"""
+# A promise: asking again and again would take time from what is measured.
+AFTER = """([kind, patience]) => new Promise((done, fail) => {
+    const look = () => {
+        const { pressed, [kind]: seen } = window.facemugSeen, first = seen.find((time) => time > pressed);
+        if (first === undefined) return;
+        window.removeEventListener("facemug-seen", look);
+        done(first - pressed);
+    };
+    window.addEventListener("facemug-seen", look);
+    setTimeout(() => fail(new Error(`none of the ${kind} came`)), patience);
+    look();
+})"""
 
 
 def percentile_95(times: list[float]) -> float:
@@ -86,7 +94,7 @@ def run(browser: Any, moves: int, load: str) -> dict[tuple[str, str], list[float
 def _move(page: Any, key: str, what: tuple[str, ...]) -> list[float]:
     """Move the slider one step and wait for the pictures; after how many ms each was there."""
     page.keyboard.press(key)
-    return [page.wait_for_function(AFTER, arg=kind, timeout=PATIENCE, polling=5).json_value() for kind in what]
+    return [page.evaluate(AFTER, [kind, PATIENCE]) for kind in what]
 
 
 def summary(measured: dict[tuple[str, str], list[float]]) -> list[tuple[str, float]]:
