@@ -21,7 +21,7 @@ from facemug_lib.widgets.thumbnails import RULES, Thumbnails
 
 FULL = {"width": "auto"}
 PICTURE = {"width": "256px", "height": "256px"}
-BESIDE = {"width": "236px", "height": "236px"}  # two of them leave room for sliders at a page of 1280 px
+BESIDE = {"width": "192px", "height": "192px"}  # two of them leave room for sliders at a page of 1280 px
 COMPARE = {"off": "off", "side by side": "beside", "original alone": "original"}
 GROUP_HELP = {"coarse": "pose, shape of the head, hair style", "middle": "features of the face", "fine": "colours, light, skin"}
 STYLE = f"""<style>
@@ -55,7 +55,7 @@ class Controls:
         blank = encoded(np.zeros((1, 1, 4), np.uint8), "png")  # transparent; an empty one would look broken
         self.image = named(w.Image(value=blank, format="png", layout=PICTURE), "explorer-image")
         self.original = named(w.Image(value=blank, format="png", layout=PICTURE), "explorer-original")
-        self.caption = named(w.HTML(layout={"max_width": "256px"}), "caption")
+        self.caption = named(w.HTML(layout={"max_width": "192px"}), "caption")
         self.original_caption = w.HTML("original")
         self.left = w.VBox([self.original, self.original_caption], layout={"display": "none", "margin": "0 8px 0 0"})
         self.right = w.VBox([self.image, self.caption])
@@ -77,9 +77,9 @@ class Controls:
                 "Save": self._save()}
         self.tabs = named(w.Tab(list(tabs.values()), titles=list(tabs), layout={"flex": "1 1 320px", "min_width": "320px"}),
                           "tabs")
-        pictures = w.Box([self.left, self.right], layout={"flex_flow": "row wrap"})
+        pictures = w.Box([self.left, self.right], layout={"flex_flow": "row nowrap"})
         side = w.VBox([pictures, self.status, self.error, self.compare, w.HBox([self.reset, self.pin, self.walk]), self.working,
-                       self.pins], layout={"flex": "0 0 auto", "max_width": "500px", "margin": "0 8px 0 0"})
+                       self.pins], layout={"flex": "0 0 auto", "max_width": "420px", "margin": "0 8px 0 0"})
         self.box = w.Box([side, self.tabs], layout={"flex_flow": "row wrap", "width": "100%"})
         self.style = w.HTML(STYLE, layout={"display": "none"})
 

@@ -97,6 +97,10 @@ def serving(command: list[str], folder: Path, ready: str, token: str = "",
     quiet = folder / "config" / "labconfig"
     quiet.mkdir()
     (quiet / "page_config.json").write_text('{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}')
+    # Cells that are scrolled out of sight are drawn, too.
+    tracker = folder / "settings" / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"
+    tracker.parent.mkdir(parents=True)
+    tracker.write_text('{"windowingMode": "none"}')
     with log.open("w") as out:
         process = subprocess.Popen([sys.executable, "-m", *command, f"--port={port}"], cwd=notebooks,
                                    env=known | dict(variables or {}), stdout=out, stderr=subprocess.STDOUT)

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def test_the_painter_of_notebook_08(open_notebook: Any, lab: Any) -> None:
     shutil.copyfile(ROOT / "notebooks" / "08_incremental_editing.ipynb", lab.folder / "08.ipynb")
-    notebook = open_notebook(name="08.ipynb", wait_for=".facemug-painter .fm-moment >> nth=1", patience=400_000)
+    notebook = open_notebook(name="08.ipynb", wait_for=".facemug-painter .fm-moment >> nth=1", patience=300_000)
     page = notebook.page
     page.locator(".facemug-painter").scroll_into_view_if_needed()
     before = np.array(notebook.kernel("painter.photo.tolist()"), np.uint8)
@@ -35,7 +35,7 @@ def test_the_painter_of_notebook_08(open_notebook: Any, lab: Any) -> None:
 
 def test_the_explorer_of_notebook_06(open_notebook: Any, lab: Any) -> None:
     shutil.copyfile(ROOT / "notebooks" / "06_latent_directions.ipynb", lab.folder / "06.ipynb")
-    notebook = open_notebook(name="06.ipynb", wait_for=".facemug-explorer-image", patience=500_000)
+    notebook = open_notebook(name="06.ipynb", wait_for=".facemug-explorer-image", patience=300_000)
     page = notebook.page
     slider = page.locator(".facemug-slider-smile [role=slider], .facemug-slider-smile .noUi-handle").first
     slider.scroll_into_view_if_needed()
