@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import numpy as np
 import pytest
+from papermill.iorw import load_notebook_node
+from papermill.parameterize import parameterize_notebook
+
+from facemug_lib.notebook_parameters import resolve_parameters
+from facemug_lib.run import find_notebook
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).resolve().parents[3]
+
+
+def copied(name: str, folder: Path) -> str:
+    """A notebook of the suite with the parameters of its smoke profile, in a folder; the copy's name."""
+    source = find_notebook(name)
+    notebook = load_notebook_node(str(source))
+    notebook = parameterize_notebook(notebook, resolve_parameters(notebook, source.name, "smoke", {}))
+    nbformat.write(notebook, folder / source.name)
+    return source.name
 
 
 def test_the_painter_of_notebook_08(open_notebook: Any, lab: Any) -> None:
-    shutil.copyfile(ROOT / "notebooks" / "08_incremental_editing.ipynb", lab.folder / "08.ipynb")
-    notebook = open_notebook(name="08.ipynb", wait_for=".facemug-painter .fm-moment >> nth=1", patience=300_000)
+    notebook = open_notebook(name=copied("08", lab.folder), wait_for=".facemug-painter .fm-moment >> nth=1", patience=300_000)
     page = notebook.page
     page.locator(".facemug-painter").scroll_into_view_if_needed()
     before = np.array(notebook.kernel("painter.photo.tolist()"), np.uint8)
@@ -34,8 +46,7 @@ def test_the_painter_of_notebook_08(open_notebook: Any, lab: Any) -> None:
 
 
 def test_the_explorer_of_notebook_06(open_notebook: Any, lab: Any) -> None:
-    shutil.copyfile(ROOT / "notebooks" / "06_latent_directions.ipynb", lab.folder / "06.ipynb")
-    notebook = open_notebook(name="06.ipynb", wait_for=".facemug-explorer-image", patience=300_000)
+    notebook = open_notebook(name=copied("06", lab.folder), wait_for=".facemug-explorer-image", patience=300_000)
     page = notebook.page
     slider = page.locator(".facemug-slider-smile [role=slider], .facemug-slider-smile .noUi-handle").first
     slider.scroll_into_view_if_needed()
