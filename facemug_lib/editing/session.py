@@ -56,7 +56,10 @@ class Moment:
 
 
 class Session:
-    """The pictures made of one photo, as a tree; :attr:`current` is the one that the next edit starts from."""
+    """The pictures made of one photo, as a tree; :attr:`current` is the one that the next edit starts from.
+
+    Every picture keeps the whole photo in memory: 3 bytes a pixel of an 8-bit one, 123 MB at 41 megapixels.
+    """
 
     def __init__(self, editor: Editor, photo: PhotoLike | AlignedFace | SampleRecord, face: int | None = None) -> None:
         """``face`` picks one of several faces in a photo, 0 is the leftmost. A sample record stands for the face that it says how

@@ -6,6 +6,7 @@ state: the browser can be reloaded at any time. Each stroke comes as one message
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 import time
@@ -365,7 +366,7 @@ class Painter(anywidget.AnyWidget):
         if part + 1 < parts:
             return
         self._idle()
-        data, name = b"".join(self._parts.pop(what)), Path(str(content["name"])).name or "photo"
+        data, name = b"".join(self._parts.pop(what)), _file_name(str(content["name"]))
         if what == "exemplar":
             self._start("reading the exemplar", lambda turn: self._take_exemplar(name, data))
             return
@@ -399,6 +400,12 @@ class Painter(anywidget.AnyWidget):
 def _pixels(image: Tensor) -> np.ndarray:
     """[1,3,256,256] in [-1,1] as uint8 [256,256,3]."""
     return ((image[0].permute(1, 2, 0) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+
+
+def _file_name(name: str) -> str:
+    """A file's name from the browser as one that can be written anywhere."""
+    plain = re.sub(r"[^\w. ()-]", "_", Path(name.replace("\\", "/")).name)[-100:]
+    return plain if plain.strip(". ") else "photo"
 
 
 def _uploaded(name: str, data: bytes) -> tuple[AlignedFace, str]:

@@ -192,6 +192,13 @@ def test_an_unusable_photo_leaves_everything_in_place(painter: Painter, astronau
     assert "other.png is damaged" in painter.error and painter.exemplar == ""
 
 
+@pytest.mark.parametrize(("name", "written"), [("../../etc/passwd.png", "passwd.png"), ("..", "photo"), ("", "photo"),
+                                               ("C:\\me\\my face (1).jpg", "my face (1).jpg"), ("a\0b.png", "a_b.png"),
+                                               ("ü" * 300 + ".png", "ü" * 96 + ".png")])
+def test_names_of_files_that_are_dropped_lead_nowhere(name: str, written: str) -> None:
+    assert module._file_name(name) == written
+
+
 def test_a_photo_too_large_to_hold_is_refused(painter: Painter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LARGEST_FILE", 1000)
     upload(painter, bytes(5000), "huge.png", size=600)
