@@ -187,15 +187,28 @@ class Notebook:
     def kernel(self, expression: str, timeout: float = 120) -> Any:
         """The value of an expression in the kernel; it must be plain data."""
         if self._client is None:
-            self._client = BlockingKernelClient(connection_file=str(self.connection))
-            self._client.load_connection_file()
-            self._client.start_channels()
-            self._client.wait_for_ready(timeout)
+            self._client = self._connected(timeout)
         reply = self._client.execute("", user_expressions={"value": f"__import__('json').dumps({expression})"}, reply=True,
                                      timeout=timeout)
         value = reply["content"]["user_expressions"]["value"]
         assert value["status"] == "ok", f"{expression}: {value.get('ename')}: {value.get('evalue')}"
         return json.loads(eval(value["data"]["text/plain"]))  # the repr of a JSON text
+
+    def _connected(self, timeout: float) -> BlockingKernelClient:
+        """A client of the kernel; one that is just being restarted looks dead for a while."""
+        deadline = time.monotonic() + timeout
+        while True:
+            client = BlockingKernelClient(connection_file=str(self.connection))
+            client.load_connection_file()
+            client.start_channels()
+            try:
+                client.wait_for_ready(max(1.0, deadline - time.monotonic()))
+                return client
+            except RuntimeError:
+                client.stop_channels()
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
 
     def until(self, expression: str, seconds: float = 60) -> Any:
         """Wait until an expression in the kernel is true."""

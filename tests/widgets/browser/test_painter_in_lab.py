@@ -165,7 +165,8 @@ def test_an_edit_shows_what_its_script_makes_again_and_keeps_what_is_not_masked(
     page.locator(".fm-save-name").fill("mine.json")
     page.click(".fm-save")
     notebook.until("painter.note.startswith('written')")
-    assert {path.name for path in notebook.server.folder.iterdir()} >= {"mine.json", "mine.png", "mine_photo.png"}
+    written = {path.name for path in notebook.server.folder.iterdir() if path.name.startswith("mine")}
+    assert written == {"mine.json", "mine.png"}  # a sampled face needs no file of its own
     counts = notebook.kernel("dict(painter.received)")
     assert counts == {"ready": 1, "stroke": 3, "edit": 3, "go": 1, "revise": 1, "save": 1}
     assert notebook.console == []
