@@ -24,6 +24,7 @@ import numpy as np
 import PIL.Image
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from facemug_lib.devices import machine
 from facemug_lib.editing.editor import Edit, Editor, EditResult
 from facemug_lib.editing.guidance import SIZE, Drawing, read_face
 from facemug_lib.editing.known_faces import sampled_face
@@ -110,6 +111,12 @@ class EditScript(_Model):
     weights: dict[str, Sha256] = {}
     device: Annotated[str, StringConstraints(max_length=100)] = ""
     steps: Annotated[list[Step], Field(max_length=1000)] = []
+
+    @classmethod
+    def begun(cls, editor: Editor, face: AlignedFace, sample: SampleRecord | None = None, steps: Sequence[Step] = ()) -> Self:
+        """A script of this editor on this face; ``sample`` says how a sampled one was made."""
+        return cls(photo=photo_record(face, sample), weights=editor.hashes(), device=machine(editor.device)["device"],
+                   steps=list(steps))
 
     # -- changing it ------------------------------------------------------------------------------------------------------
 

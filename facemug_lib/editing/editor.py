@@ -265,16 +265,18 @@ class Editor:
         photo, followed = one.face.image.to(self.device), None
         codes = moved(one.face.codes.to(self.device), wanted, self.directions)
 
+        def look(codes: Tensor) -> Tensor:
+            return shown_as(one.face, self.prior.synthesize(codes, 256).float())
+
         def painted(codes: Tensor) -> Tensor:
-            raw = shown_as(one.face, self.prior.synthesize(codes, 256).float())
-            return conditions.composite(raw.clamp(-1, 1), photo)
+            return conditions.composite(look(codes).clamp(-1, 1), photo)
 
         if edit.text:
             with clock("text"):
                 followed = self._follow(painted, codes, edit, words, text_steps, text_settings, progress)
                 codes = followed.codes
         with clock("paint"):
-            raw = shown_as(one.face, self.prior.synthesize(codes, 256).float())
+            raw = look(codes)
         with clock("blend"):
             image = seamless(raw, photo, conditions.mask)
         shares = torch.zeros(1, len(MODALITIES), *photo.shape[2:], device=self.device)

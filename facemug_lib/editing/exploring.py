@@ -22,11 +22,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from facemug_lib.devices import machine
 from facemug_lib.editing.blending import altered
 from facemug_lib.editing.direction_fit import components
 from facemug_lib.editing.directions import Direction, checked_strengths, moved, save_directions
-from facemug_lib.editing.edit_script import EditScript, SampleRecord, Step, embedded, photo_record
+from facemug_lib.editing.edit_script import EditScript, SampleRecord, Step, embedded
 from facemug_lib.editing.editor import Editor
 from facemug_lib.editing.filmstrip import checked_target
 from facemug_lib.editing.guidance import SIZE
@@ -242,8 +241,7 @@ class Exploration:
             steps = [Step(name=name, mask=_embedded_mask(self.mask(view)), attributes=wanted, guidance_frame="aligned",
                           refine=0 if view.photo is None else view.refine)]
         sample = None if view.photo is not None else SampleRecord(**view.sample)
-        return EditScript(photo=photo_record(face, sample), weights=self.editor.hashes(),
-                          device=machine(self.editor.device)["device"], steps=steps)
+        return EditScript.begun(self.editor, face, sample, steps)
 
     def save_script(self, view: View, path: Path | str) -> list[Path]:
         """Write the script to a .json file, and the principal components that it names, if any, to a file beside it that
@@ -317,8 +315,7 @@ def region_mask(editor: Editor, face: AlignedFace, region: str) -> Tensor:
     """A region of :data:`REGIONS` of a face as the expert parses it, a little grown: [1,1,256,256] in {0,1}."""
     if region not in REGIONS:
         raise FacemugError(f"no region is called {region!r}: choose from {', '.join(REGIONS)}")
-    labels = editor.experts(parser=True, identity=False).parser(face.image.to(editor.device)).semantics.argmax(1)
-    mask = semantic(labels, REGIONS[region]).cpu()
+    mask = semantic(editor.parse(face.image), REGIONS[region])
     if not bool(mask.any()):
         raise FacemugError(f"no {region} can be seen in this face: choose another region")
     return F.max_pool2d(mask, 2 * GROWN + 1, 1, GROWN)

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from facemug_lib.devices import machine, resolve_device
+from facemug_lib.devices import resolve_device
 from facemug_lib.editing.edit_script import (
     EditScript,
     Replayed,
     Replayer,
     Step,
-    photo_record,
     pixels_hash,
 )
 from facemug_lib.editing.editor import Editor
@@ -39,8 +38,7 @@ class Recording:
             raise FacemugError(f"--script-out {path}: the name must end in .json")
         require_folder(path)
         if not path.is_file():
-            fresh = EditScript(photo=photo_record(face), weights=editor.hashes(), device=machine(editor.device)["device"])
-            return cls(path, fresh, Replayed(face, [], []))
+            return cls(path, EditScript.begun(editor, face), Replayed(face, [], []))
         script = EditScript.read(path)
         if script.photo.sha256 != pixels_hash(face.photo):
             raise FacemugError(f"{path} belongs to another photo: give the photo that it was begun with, or another --script-out")

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facemug_lib.devices import machine
-from facemug_lib.editing.edit_script import EditScript, Replayed, Replayer, SampleRecord, Step, photo_record
+from facemug_lib.editing.edit_script import EditScript, Replayed, Replayer, SampleRecord, Step
 from facemug_lib.editing.editor import Editor, EditResult
 from facemug_lib.editing.guidance import read_face
 from facemug_lib.editing.known_faces import sampled_face
@@ -68,8 +67,7 @@ class Session:
         sample = photo if isinstance(photo, SampleRecord) else None
         start = read_face(photo, face) if sample is None else sampled_face(editor.prior, **sample.model_dump())
         self._replayer = Replayer.of(editor, start)
-        script = EditScript(photo=photo_record(start, sample), weights=editor.hashes(), device=machine(editor.device)["device"])
-        self.moments = [Moment(0, None, script, start)]
+        self.moments = [Moment(0, None, EditScript.begun(editor, start, sample), start)]
         self.current = self.moments[0]
 
     @property

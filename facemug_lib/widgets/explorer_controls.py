@@ -160,8 +160,6 @@ class Controls:
         return w.VBox([self.copy, self.text, file, self.saved])
 
 
-
-
 def alert(line: str) -> str:
     """One line that a screen reader says at once."""
     return f'<div role="alert">Error: {escape(line)}</div>' if line else ""

@@ -33,6 +33,7 @@ from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import AlignedFace, open_face
 from facemug_lib.faces.photos import PhotoLike, write_image
 from facemug_lib.modalities.semantics import PALETTE, SEMANTIC_CLASSES
+from facemug_lib.plotting import to_pixels
 from facemug_lib.widgets.layers import LAYERS, Layers, data_url, png
 from facemug_lib.widgets.still import mimebundle
 from facemug_lib.widgets.worker import Stopped, Turn, Worker
@@ -80,16 +81,12 @@ class Painter(anywidget.AnyWidget):
                  seed: int = 0) -> None:
         self.editor = editor or Editor.load()
         self.received: Counter[str] = Counter()
-        self.layers = Layers()
         self._worker = Worker(self._failed)
         self._parts: dict[str, list[bytes]] = {}
-        self._snapshots: dict[int, dict[str, Any]] = {}  # picture → what was painted and set for the edit that made it
-        self._parses: dict[int, np.ndarray] = {}
-        self._thumbnails: dict[int, str] = {}
         self._is_known = photo is None or isinstance(photo, str | PathLike)  # whoever has the script can have the photo, too
         session = Session(self.editor, SampleRecord(seed=seed) if photo is None else photo, face)
         super().__init__(bench={
-            "classes": list(SEMANTIC_CLASSES), "palette": [list(colour) for colour in PALETTE], "layers": list(LAYERS),
+            "classes": list(SEMANTIC_CLASSES), "palette": [list(colour) for colour in PALETTE],
             "attributes": list(self.editor.directions), "influences": list(INFLUENCES)})
         self._begin(session)
         self.on_msg(self._receive)
@@ -113,12 +110,10 @@ class Painter(anywidget.AnyWidget):
 
     def edit(self) -> None:
         """Start the edit that is painted and set; :meth:`wait` for it. Raises :class:`FacemugError` for one without a mask."""
-        if self._worker.is_busy:
-            raise FacemugError("an edit is being made: wait for it or cancel it")
+        self._idle()
         step, snapshot = self._step(), self._snapshot()
 
         def job(turn: Turn) -> None:
-            self._report(0, 1)
             moment = self.session.apply(step, self._reporter(turn))
             self._snapshots[moment.number] = snapshot
             self._parsed(moment)  # before it is shown, so that labels and picture change together
@@ -158,7 +153,11 @@ class Painter(anywidget.AnyWidget):
 
     def open_photo(self, photo: PhotoLike | AlignedFace, face: int | None = None) -> None:
         """Begin with another photo; :meth:`wait` for it. The layers are emptied once the photo has been read."""
-        self._open(photo, face, isinstance(photo, str | PathLike))
+        def job(turn: Turn) -> None:
+            self._begin(Session(self.editor, photo, face))
+            self._is_known = isinstance(photo, str | PathLike)
+
+        self._start("opening the photo", job)
 
     def save(self, name: str = "edit.json") -> list[Path]:
         """Write the script, the edited photo as a PNG beside it, and the photo too where it is no file yet."""
@@ -172,7 +171,7 @@ class Painter(anywidget.AnyWidget):
 
     def still(self) -> bytes:
         """The current face with the layers over it, a PNG: what is shown where no browser is."""
-        base = _pixels(self.image).astype(np.float32)
+        base = to_pixels(self.image[0]).astype(np.float32)
         colour = self.layers["colour"]
         base = np.where(colour[..., 3:] > 0, 0.4 * base + 0.6 * colour[..., :3], base)
         labels = self.layers["semantics"]
@@ -213,17 +212,14 @@ class Painter(anywidget.AnyWidget):
 
     def _begin(self, session: Session) -> None:
         self.session = session
-        self._snapshots, self._parses, self._thumbnails, self.layers = {}, {}, {}, Layers()
+        self.layers = Layers()
+        self._snapshots: dict[int, dict[str, Any]] = {}  # picture → what was painted and set for the edit that made it
+        self._parses: dict[int, np.ndarray] = {}
+        self._thumbnails: dict[int, str] = {}
         self._parsed(session.current)
+        self.original = png(PIL.Image.fromarray(to_pixels(self.image[0])))
         self._send_layers(LAYERS)
         self._show("")
-
-    def _open(self, photo: PhotoLike | AlignedFace, face: int | None, is_known: bool) -> None:
-        def job(turn: Turn) -> None:
-            self._begin(Session(self.editor, photo, face))
-            self._is_known = is_known
-
-        self._start("opening the photo", job)
 
     def _parsed(self, moment: Moment) -> np.ndarray:
         if moment.number not in self._parses:
@@ -257,12 +253,9 @@ class Painter(anywidget.AnyWidget):
             turn.progress(done, total)
             if time.monotonic() - told > 0.2 or done == total:
                 told = time.monotonic()
-                self._report(done, total)
+                self.share = done / max(total, 1)
 
         return progress
-
-    def _report(self, done: int, total: int) -> None:
-        self.share = done / max(total, 1)
 
     def _show(self, note: str) -> None:
         """Send the current picture and the history."""
@@ -270,13 +263,13 @@ class Painter(anywidget.AnyWidget):
         rows = session.branches()
         for moment in session.moments:
             if moment.number not in self._thumbnails:
-                small = PIL.Image.fromarray(_pixels(moment.face.image)).resize((THUMBNAIL, THUMBNAIL), PIL.Image.Resampling.BOX)
+                picture = PIL.Image.fromarray(to_pixels(moment.face.image[0]))
+                small = picture.resize((THUMBNAIL, THUMBNAIL), PIL.Image.Resampling.BOX)
                 self._thumbnails[moment.number] = data_url(small, "JPEG")
         history = [{"number": moment.number, "parent": moment.parent, "name": moment.name, "row": rows[moment.number],
                     "thumbnail": self._thumbnails[moment.number]} for moment in session.moments]
         with self.hold_sync():
-            self.original = png(PIL.Image.fromarray(_pixels(session.moments[0].face.image)))
-            self.picture = png(PIL.Image.fromarray(_pixels(self.image)))
+            self.picture = png(PIL.Image.fromarray(to_pixels(self.image[0])))
             self.parse = self._parsed(session.current).tobytes()
             self.history = history
             self.current = session.current.number
@@ -395,11 +388,6 @@ class Painter(anywidget.AnyWidget):
 
 
 # -- pictures -------------------------------------------------------------------------------------------------------------
-
-
-def _pixels(image: Tensor) -> np.ndarray:
-    """[1,3,256,256] in [-1,1] as uint8 [256,256,3]."""
-    return ((image[0].permute(1, 2, 0) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
 
 
 def _file_name(name: str) -> str:
