@@ -31,8 +31,8 @@ def to_pixels(picture: Tensor) -> np.ndarray:
     if picture.ndim != 3 or picture.shape[0] not in (1, 3):
         raise FacemugError(f"a picture of shape {tuple(picture.shape)} cannot be shown: give [3,h,w] or [1,h,w]")
     values = picture.detach().float().cpu()
-    values = values.expand(3, -1, -1) if len(values) == 1 else (values + 1) / 2
-    return (values.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    values = values.expand(3, -1, -1) * 255 if len(values) == 1 else (values + 1) * 127.5
+    return values.clamp_(0, 255).round_().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
 
 
 def ink(strokes: Tensor) -> Tensor:

@@ -5,6 +5,11 @@ Both leave every known pixel alone; they only change what is painted into the ho
 
 from __future__ import annotations
 
+import functools
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import scipy.ndimage
 import scipy.sparse
@@ -49,8 +54,13 @@ def altered(photo: Tensor, before: Tensor, after: Tensor) -> Tensor:
     likeness about as it was, and fades out where the change is larger than :data:`CHANGE` (the mouth of a new smile must not
     carry the shadows of the old one).
     """
-    change = _low_pass((after - before).abs().amax(dim=1, keepdim=True), CHANGE_SIGMA)
-    return after + (photo - before) * torch.exp(-(change / CHANGE).square())
+    return after + (photo - before) * sameness(before, after)
+
+
+def sameness(before: Tensor, after: Tensor, sigma: float = CHANGE_SIGMA) -> Tensor:
+    """How far ``after`` shows the same as ``before`` [b,3,h,w]: [b,1,h,w] in 0 … 1, seen over about ``sigma`` pixels."""
+    change = _low_pass((after - before).abs().amax(dim=1, keepdim=True), sigma)
+    return torch.exp(-(change / CHANGE).square())
 
 
 def _blend_one(raw: Tensor, known: Tensor, mask: Tensor, reach: float) -> Tensor:
@@ -62,15 +72,38 @@ def _blend_one(raw: Tensor, known: Tensor, mask: Tensor, reach: float) -> Tensor
     offset = np.median(difference, axis=1)
     offset = offset * np.exp(-np.square(np.abs(offset).max() / TRUST))
     correction = np.zeros((3, *hole.shape))
-    correction[:, hole] = offset[:, None] + _screened(hole, edge, difference - offset[:, None], reach)
+    correction[:, hole] = offset[:, None] + _solver(os.getpid()).submit(_screened, hole, edge, difference - offset[:, None],
+                                                                        reach).result()
     return raw + torch.from_numpy(correction).to(raw)
+
+
+_kept = threading.local()  # the last hole's equation
+
+
+@functools.lru_cache(maxsize=1)
+def _solver(process: int) -> ThreadPoolExecutor:
+    """The one thread in which equations are solved and kept: SciPy wants factors to be freed by the thread that made them. A
+    forked process, which inherits no thread, gets its own."""
+    return ThreadPoolExecutor(1, f"facemug blending {process}")
 
 
 def _screened(hole: np.ndarray, edge: np.ndarray, values: np.ndarray, reach: float) -> np.ndarray:
     """Solve Δh = h·s²/reach⁴ on the pixels of ``hole`` with ``values`` [c,n] on those of ``edge`` (5-point stencil): [c,m].
 
-    The picture's own border carries no condition: there the normal derivative is zero.
+    The picture's own border carries no condition: there the normal derivative is zero. Whoever drags a slider asks for the same
+    hole again and again, and nine tenths of the time go into its factors: those of the last one are kept.
     """
+    key = (hole.shape, reach, np.packbits(hole).tobytes())
+    if getattr(_kept, "key", None) != key:
+        _kept.key, _kept.system = None, None  # frees the old ones first
+        _kept.system = _system(hole, edge, reach)
+        _kept.key = key
+    factors, to_edge = _kept.system
+    return factors.solve(to_edge @ values.T).reshape(to_edge.shape[0], -1).T
+
+
+def _system(hole: np.ndarray, edge: np.ndarray, reach: float) -> tuple[scipy.sparse.linalg.SuperLU, scipy.sparse.csr_matrix]:
+    """(factors of the equation's matrix on the hole's m pixels, links [m,n] of these to the n of the edge)."""
     inside, outside = int(hole.sum()), int(edge.sum())
     number = np.full(hole.shape, -1)
     number[hole] = np.arange(inside)
@@ -89,8 +122,7 @@ def _screened(hole: np.ndarray, edge: np.ndarray, values: np.ndarray, reach: flo
     # Symmetric and diagonally dominant: no pivoting is needed, and an ordering for that case fills in less than the default one.
     factors = scipy.sparse.linalg.splu(matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, relax=1, panel_size=4,
                                        options={"SymmetricMode": True})
-    solved = factors.solve(links[:, inside:] @ values.T)
-    return solved.reshape(inside, -1).T
+    return factors, links[:, inside:]
 
 
 def detail_gain(raw: Tensor, known: Tensor, mask: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ import io
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -22,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from facemug_lib.editing.blending import altered
+from facemug_lib.editing.blending import CHANGE_SIGMA, sameness
 from facemug_lib.editing.direction_fit import components
 from facemug_lib.editing.directions import Direction, checked_strengths, moved, save_directions
 from facemug_lib.editing.edit_script import EditScript, SampleRecord, Step, embedded
@@ -115,7 +116,8 @@ class Exploration:
         self._faces: dict[Any, AlignedFace] = {}
         self._fitted: dict[Any, AlignedFace] = {}
         self._masks: dict[Any, Tensor] = {}
-        self._near: tuple[Any, Tensor, Tensor] | None = None  # whose, the last full picture, the same by the small head
+        self._near: _Detail | None = None  # of the last full picture
+        self._start: tuple[Any, Tensor] | None = None  # of whom, the last sampled codes
 
     def check(self, view: View) -> None:
         """Raise :class:`FacemugError` for attributes that are not known; quick."""
@@ -171,7 +173,9 @@ class Exploration:
     def codes(self, view: View) -> Tensor:
         """The moved codes [1,t,512]."""
         if view.photo is None:  # known without painting the face
-            start = sampled_codes(self.editor.prior, **view.sample)
+            if self._start is None or self._start[0] != _key(view):
+                self._start = _key(view), sampled_codes(self.editor.prior, **view.sample)
+            start = self._start[1]
         else:
             start = self.face(view).codes.to(self.editor.device)
         return moved(start, self.strengths(view), self.editor_for(view).directions)
@@ -182,9 +186,8 @@ class Exploration:
     def preview(self, view: View, size: int = 64) -> Tensor:
         """Quickly about how the view looks, [1,3,256,256]: the prior's picture of ``size`` px (64 or 128), enlarged, with the
         fine detail of the last full picture wherever that still shows the same. The seam of a mask is left to :meth:`picture`."""
-        small = _enlarged(self._painter.paint(self.codes(view), size)).cpu()
-        if self._near is not None and self._near[0] == _whose(view):
-            small = altered(self._near[1], self._near[2], small)
+        small = self._painter.paint(self.codes(view), size).cpu()
+        small = self._near.lent_to(small) if self._near is not None and self._near.photo is view.photo else _enlarged(small)
         if view.region != WHOLE and self.has_face(view):
             face = self.face(view)
             small = torch.where(self.mask(view) > 0.5, small, face.image)
@@ -196,7 +199,7 @@ class Exploration:
         raise to stop."""
         codes = self.codes(view)
         image = self._altered(view, codes, check) if self.strengths(view) else self.face(view, check=check).image
-        self._near = (_whose(view), image, _enlarged(self._painter.paint(codes, 64)).cpu())
+        self._near = _Detail(view.photo, image, self._painter.paint(codes, 64).cpu())
         return image
 
     def _altered(self, view: View, codes: Tensor, check: Callable[[], None]) -> Tensor:
@@ -295,13 +298,32 @@ def _key(view: View) -> tuple[Any, ...]:
     return tuple(sample.get(name) for name in ("seed", "psi", "mix_seed")) + (view.mix_layers,)
 
 
-def _whose(view: View) -> Any:
-    """Pictures of which views may lend each other detail."""
-    return view.photo
+class _Detail:
+    """What a full picture has more than ``small``, the prior's picture [1,3,64,64] of the same codes. Only previews of the same
+    photo (none for sampled faces) may borrow it."""
+
+    def __init__(self, photo: AlignedFace | None, image: Tensor, small: Tensor) -> None:
+        self.photo, self._image, self._small = photo, image, small
+
+    @cached_property
+    def _surplus(self) -> Tensor:
+        return self._image - _enlarged(self._small)
+
+    def lent_to(self, preview: Tensor) -> Tensor:
+        """A preview [1,3,s,s] at full size, with this detail wherever it still shows the same."""
+        small, enlarged = preview, _enlarged(preview)
+        coarse = enlarged
+        if preview.shape != self._small.shape:
+            small = F.avg_pool2d(preview, preview.shape[-1] // self._small.shape[-1])
+            coarse = _enlarged(small)
+        same = sameness(self._small, small, CHANGE_SIGMA * small.shape[-1] / SIZE)  # looked for where that is quick
+        same = F.interpolate(same, (SIZE, SIZE), mode="bilinear", antialias=True)
+        return torch.lerp(enlarged, coarse + self._surplus, same)
 
 
 def _enlarged(picture: Tensor) -> Tensor:
-    return F.interpolate(picture, (SIZE, SIZE), mode="bicubic", align_corners=False)
+    # PyTorch's anti-aliasing resampler is, of these, the quicker one on a CPU; enlarging, it has nothing to anti-alias.
+    return F.interpolate(picture, (SIZE, SIZE), mode="bicubic", antialias=True)
 
 
 def _embedded_mask(mask: Tensor) -> str:

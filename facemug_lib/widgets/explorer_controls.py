@@ -12,6 +12,7 @@ import ipywidgets as w
 import numpy as np
 import PIL.Image
 from torch import Tensor
+from traitlets import CFloat
 
 from facemug_lib.editing.directions import Direction
 from facemug_lib.editing.exploring import LARGEST_SEED, OWN, REGIONS, WHOLE, View, component_names, offered
@@ -47,6 +48,12 @@ def label(attribute: str) -> str:
     return attribute.replace("_", " ")
 
 
+class Slider(w.FloatSlider):
+    """A slider whose moves are not repeated to the page that made them: while it is dragged, each message counts."""
+
+    value = CFloat(0.0, help="Float value").tag(sync=True, echo_update=False)
+
+
 class Controls:
     """Every control of one panel, and ``box``, which holds them."""
 
@@ -71,7 +78,7 @@ class Controls:
         self.walk = named(w.ToggleButton(value=False, description="Random walk", layout={"width": "110px"},
                                          tooltip="Let the attributes wander; press again to stop"), "walk")
         self.pins = Thumbnails("pins", on_pin)
-        self.sliders: dict[str, w.FloatSlider] = {}
+        self.sliders: dict[str, Slider] = {}
         tabs = {"Attributes": self._attributes(directions, has_own_mask), "Face": self._face(view, on_face),
                 "Mixing": self._mixing(view), "Components": self._components(), "Sweep": self._sweep(directions),
                 "Save": self._save()}
@@ -83,9 +90,9 @@ class Controls:
         self.box = w.Box([side, self.tabs], layout={"flex_flow": "row wrap", "width": "100%"})
         self.style = w.HTML(STYLE, layout={"display": "none"})
 
-    def _slider(self, attribute: str, tooltip: str) -> w.FloatSlider:
-        slider = w.FloatSlider(0, min=-3, max=3, step=0.05, description=label(attribute), tooltip=tooltip, readout_format=".2f",
-                               style={"description_width": "112px"}, layout={"width": "auto"})
+    def _slider(self, attribute: str, tooltip: str) -> Slider:
+        slider = Slider(0, min=-3, max=3, step=0.05, description=label(attribute), tooltip=tooltip, readout_format=".2f",
+                        style={"description_width": "112px"}, layout={"width": "auto"})
         self.sliders[attribute] = named(slider, f"slider-{attribute.replace(' ', '-')}")
         return slider
 
@@ -119,8 +126,8 @@ class Controls:
 
     def _mixing(self, view: View) -> w.Widget:
         wide = {"style": {"description_width": "112px"}}
-        self.psi = named(w.FloatSlider(view.psi, min=0, max=1.2, step=0.05, description="truncation", layout=FULL, **wide,
-                                       tooltip="0: the mean face, 0.7: clean faces, 1: as varied as the prior"), "psi")
+        self.psi = named(Slider(view.psi, min=0, max=1.2, step=0.05, description="truncation", layout=FULL, **wide,
+                                tooltip="0: the mean face, 0.7: clean faces, 1: as varied as the prior"), "psi")
         self.mix_seed = named(w.BoundedIntText(view.mix_seed, min=0, max=LARGEST_SEED, description="second seed", **wide,
                                                layout={"width": "260px"}, tooltip="The face whose layers are taken"), "mix-seed")
         self.groups = {name: named(w.Checkbox(name in view.mix_layers, description=f"{name}: {GROUP_HELP[name]}", indent=False,

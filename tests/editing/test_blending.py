@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+import threading
+
 import pytest
 import torch
 
-from facemug_lib.editing.blending import blend, detail_gain, sharpen
+from facemug_lib.editing import blending
+from facemug_lib.editing.blending import blend, detail_gain, sameness, sharpen
 
 
 def outside(mask: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
@@ -90,3 +95,54 @@ def test_what_lies_under_the_mask_is_not_looked_at(face, mask) -> None:
     grainy = face + 0.05 * torch.randn(face.shape, generator=torch.Generator().manual_seed(1))
     assert detail_gain(raw, grainy, mask) > 1.2
     assert torch.equal(blend(raw, grainy, mask), blend(raw, torch.where(mask > 0.5, -grainy, grainy), mask))
+
+
+def test_a_hole_asked_for_again_gives_the_same_and_another_one_its_own(face, mask, monkeypatch) -> None:
+    made = []
+    system = blending._system
+    monkeypatch.setattr(blending, "_system", lambda *given: made.append(given) or system(*given))
+    raw, other = torch.rand_like(face), mask.flip(3)
+    first, second, third = (blend(raw, face, where) for where in (mask, other, mask))
+    count = len(made)
+    again, plain = blend(raw, face, mask), blend(raw, face, mask, reach=float("inf"))
+    assert torch.equal(first, third) and torch.equal(first, again) and not torch.equal(first, second)
+    assert count >= 2 and len(made) == count + 1 and not torch.equal(plain, first)  # the same hole again: nothing new
+
+
+def test_threads_may_blend_at_once(face, mask) -> None:
+    raws = [torch.rand_like(face) for _ in range(4)]
+    wanted, found = [blend(raw, face, mask) for raw in raws], {}
+    threads = [threading.Thread(target=lambda number=number: found.update({number: blend(raws[number], face, mask)}))
+               for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(torch.equal(found[number], wanted[number]) for number in range(4))
+
+
+def test_a_program_that_has_blended_in_a_daemon_thread_ends_silently() -> None:
+    code = """
+import threading, torch
+from facemug_lib.editing.blending import blend
+done = threading.Event()
+def work():
+    mask = torch.zeros(1, 1, 64, 64)
+    mask[..., 20:40, 20:40] = 1
+    blend(torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64), mask)
+    done.set()
+    threading.Event().wait()
+threading.Thread(target=work, daemon=True).start()
+done.wait()
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
+def test_sameness_falls_with_the_change() -> None:
+    before = torch.zeros(1, 3, 64, 64)
+    after = before.clone()
+    after[..., 40:] = 0.5
+    same = sameness(before, after)
+    assert same.shape == (1, 1, 64, 64) and torch.equal(sameness(before, before), torch.ones(1, 1, 64, 64))
+    assert same[0, 0, 32, 4] > 0.99 and same[0, 0, 32, 60] == pytest.approx(torch.exp(torch.tensor(-4.0)).item(), rel=0.05)

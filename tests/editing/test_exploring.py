@@ -122,6 +122,8 @@ def test_a_preview_comes_near_and_nearer_with_the_last_picture(exploration: Expl
     exploration.picture(view)
     helped = (exploration.preview(soon) - wanted).abs().mean()
     assert exploration.preview(soon).shape == (1, 3, 256, 256) and float(alone) < 0.1 and float(helped) < float(alone)
+    assert (exploration.preview(soon, 128) - wanted).abs().mean() < alone
+    assert (exploration.preview(view) - exploration.picture(view)).abs().max() < 1e-5  # nothing has changed: all of its detail
 
 
 def test_a_preview_keeps_what_is_outside_of_the_mask(exploration: Exploration, mask: torch.Tensor) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import PIL.Image
+import pytest
 
 CELL = """\
 import base64, json, time, torch
@@ -247,6 +248,29 @@ def test_files_errors_and_a_reloaded_page(open_notebook: Any) -> None:
     drag(notebook, 5, 0.9)
     notebook.until("explorer.state.attributes")
     assert not np.array_equal(settled(notebook), again)
+
+
+@pytest.mark.parametrize("width", [1280, 1920])
+def test_nothing_overflows(open_notebook: Any, width: int) -> None:
+    notebook = open_notebook(CELL, wait_for=READY, width=width)
+    page = notebook.page
+    page.locator(".facemug-compare select").select_option(label="side by side")
+    page.locator(ORIGINAL).wait_for(state="visible")
+    for title in ("Attributes", "Face", "Mixing", "Components", "Sweep", "Save"):
+        tab(page, title)
+        if title == "Face":
+            page.wait_for_selector(".facemug-grid-0")
+        page.wait_for_timeout(200)
+        found = page.evaluate("""() => {
+            const root = document.querySelector(".facemug-explorer"), frame = root.getBoundingClientRect();
+            const visible = [...root.querySelectorAll("*")].filter((one) => one.offsetParent);
+            const out = visible.filter((one) => one.getBoundingClientRect().right > frame.right + 0.5);
+            const cut = visible.filter((one) => one.matches("button, .widget-label") && one.scrollWidth > one.clientWidth + 1);
+            return { out: out.map((one) => one.className), cut: cut.map((one) => one.textContent),
+                     wide: root.scrollWidth - root.clientWidth };
+        }""")
+        assert found == {"out": [], "cut": [], "wide": 0}, title
+    assert notebook.console == []
 
 
 def test_on_a_page_by_voila(open_page: Any) -> None:
