@@ -35,6 +35,7 @@ from facemug_lib.editing.inputs import (
 )
 from facemug_lib.editing.known_faces import seamless, shown_as
 from facemug_lib.editing.networks import Judges, require, weights_files
+from facemug_lib.editing.recolouring import recoloured
 from facemug_lib.editing.refine import Experts, Progress, Refined, RefineSettings, refine
 from facemug_lib.editing.text import SOURCE, STEPS, Followed, TextEditSettings, follow
 from facemug_lib.errors import FacemugError
@@ -234,6 +235,9 @@ class Editor:
         with clock("blend"):
             image = blend(raw.clamp(-1, 1), photo, conditions.mask)
             image = conditions.composite(image, photo)
+        if bool(conditions.present[:, MODALITIES.index("colour")].any()) and self._experts is not None:
+            with clock("recolour"):
+                image = self._recoloured(image, conditions, photo, influence)
         return [
             EditResult(image[i : i + 1], raw[i : i + 1], codes[i : i + 1], one_of(conditions, i), contributions[i : i + 1],
                        one.face, one.photo_mask, None if refined is None else refined.known_loss[:, i], followed[i],
@@ -324,6 +328,19 @@ class Editor:
         output = self.generator(conditions, codes, features, prior_image.float(),
                                 {name: weight for name, weight in influence.items() if name in MODALITIES} or None)
         return output.image.float(), output.contributions, prior_image.float()
+
+    def _recoloured(self, image: Tensor, conditions: Conditions, photo: Tensor, influence: Mapping[str, float]) -> Tensor:
+        """The finished pictures in the colours that were asked for. What a stroke was painted on is what the labels under it say,
+        and else what the photo shows there; an editor without a parser would not know, and leaves the pictures as they are."""
+        wanted = conditions.present[:, MODALITIES.index("colour")]
+        parser = self.experts(parser=True, identity=False).parser
+        pictures, drawn = image[wanted], conditions.semantics[wanted]
+        meant = torch.where(drawn.any(dim=1), drawn.argmax(dim=1), parser(photo[wanted]).semantics.argmax(dim=1))
+        made = recoloured(pictures, conditions.colour[wanted], conditions.mask[wanted],
+                          parser(pictures).semantics.softmax(dim=1), meant)
+        image = image.clone()
+        image[wanted] = torch.lerp(pictures, made, min(1.0, influence.get("colour", 1.0)))
+        return image
 
     def _refine(self, conditions: Conditions, photo: Tensor, codes: Tensor, source: Tensor, w_z: Tensor, certainty: Tensor,
                 exemplars: Exemplars | None, influence: Mapping[str, float], steps: int, settings: RefineSettings | None,

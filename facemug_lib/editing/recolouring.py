@@ -1,0 +1,118 @@
+"""Colours that are obeyed: what was painted gives the region it was painted on its colour, shading and texture kept.
+
+The paper's colour modality holds the mean colour of every semantic region (FACEMUG §III-B). One pass of the networks follows it
+only roughly. What is missing is known exactly once the picture has been painted, and is added here.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.ndimage
+import skimage.measure
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from facemug_lib.modalities.semantics import SEMANTIC_CLASSES
+
+ONE_COLOUR = (("skin", "nose", "l_ear", "r_ear", "neck"), ("l_brow", "r_brow"), ("l_eye", "r_eye"), ("u_lip", "l_lip"))
+"""Classes that a stroke means together; every other class is a region by itself."""
+LEVELS = 32  # of each channel, in which two neighbouring pixels must agree to be one stroke
+SMALLEST = 16  # pixels; smaller ones are the soft edges of others
+LEAST = 0.1  # share of a stroke that must lie on the region it means
+SEAM = 4.0
+REACHES = (1, 4, 16, 64)  # pixels; colours are spread over a region in these steps, the nearer ones counting a hundred times more
+_REGIONS = tuple(tuple(SEMANTIC_CLASSES.index(name) for name in names) for names in (
+    *ONE_COLOUR, *((name,) for name in SEMANTIC_CLASSES if not any(name in several for several in ONE_COLOUR))))
+
+
+def regions(classes: Tensor) -> Tensor:
+    """Scores of the 19 classes [b,19,h,w] summed up to those of the regions that have one colour, [b,r,h,w]."""
+    return torch.stack([classes[:, list(indices)].sum(1) for indices in _REGIONS], dim=1)
+
+
+def recoloured(image: Tensor, colour: Tensor, mask: Tensor, seen: Tensor, meant: Tensor) -> Tensor:
+    """``image`` with the colours of ``colour`` under ``mask`` [b,1,h,w]; pictures [b,3,h,w] in [-1,1], h and w multiples of 64.
+
+    Painted is what of ``colour`` is not 0. ``seen`` [b,19,h,w] are the probabilities of the classes in ``image``; ``meant``
+    [b,h,w] are labels of what the strokes were painted on, -1 = nothing.
+
+    A stroke, a connected area of one colour, means the region that most of it was painted on. Its pixels where that region is
+    really seen say by how much their mean has to move, and normalised convolution (Knutsson and Westin, 1993) spreads that over
+    the whole region, so that several strokes share it; then the region's mean is moved to that of its colours, because a small
+    stroke may lie in a shadow. A stroke on something else than it means changes nothing: a colour of hair must not dye the wall
+    where the hair has become short. Towards the mask's edge the shift fades, over about :data:`SEAM` pixels: what lies beyond
+    keeps its colour.
+    """
+    moved = [_recoloured(*sample) for sample in zip(image, colour, mask, seen, meant, strict=True)]
+    return torch.where(mask > 0.5, torch.stack(moved).clamp(-1, 1), image)
+
+
+def _recoloured(image: Tensor, colour: Tensor, mask: Tensor, seen: Tensor, meant: Tensor) -> Tensor:
+    shares = regions(seen[None])[0]
+    found = shares.argmax(dim=0)
+    strokes = _strokes(colour, mask)
+    is_shown = _says(strokes, meant, found)
+    wanted = torch.cat((colour, colour - image))  # the colours, and the ways to them
+    wanted = _to_mean(wanted, strokes * is_shown)
+    shift = torch.zeros_like(image)
+    for region in range(len(shares)):
+        known = (is_shown & (found == region)).to(image)
+        if bool(known.any()):
+            matte = shares[region] * mask[0]
+            target, way = spread(wanted[None], known[None, None])[0].split(3)
+            missing = ((target - image - way) * matte).sum((1, 2)) / matte.sum()
+            shift = shift + shares[region] * (way + missing[:, None, None])
+    hole = mask[0].cpu().numpy() > 0.5
+    depth = scipy.ndimage.distance_transform_edt(hole) if not hole.all() else np.full(hole.shape, np.inf)
+    return image + shift * torch.from_numpy(1 - np.exp(-np.square(depth / SEAM))).to(image)
+
+
+def _strokes(colour: Tensor, mask: Tensor) -> Tensor:
+    """Number of the stroke that each pixel belongs to, long [h,w]; 0 = not painted."""
+    painted = (colour != 0).any(0) & (mask[0] > 0.5)
+    level = ((colour + 1) * (LEVELS / 2)).long().clamp(0, LEVELS - 1)
+    value = (1 + (level[0] * LEVELS + level[1]) * LEVELS + level[2]) * painted
+    return torch.from_numpy(skimage.measure.label(value.cpu().numpy(), background=0, connectivity=1).astype(np.int64)).to(
+        colour.device)
+
+
+def _says(strokes: Tensor, meant: Tensor, found: Tensor) -> Tensor:
+    """Where a stroke lies on the region that it means, bool [h,w]; ``found`` [h,w] is the region that is seen there."""
+    count, names = int(strokes.max()) + 1, len(_REGIONS) + 1
+    region_of = torch.zeros(len(SEMANTIC_CLASSES) + 1, dtype=torch.long, device=strokes.device)
+    for region, indices in enumerate(_REGIONS):
+        region_of[[1 + index for index in indices]] = 1 + region  # 0 is for what is not labelled
+
+    def votes(of: Tensor) -> Tensor:
+        return torch.bincount((strokes * names + of).flatten(), minlength=count * names).view(count, names)
+
+    most, wanted = votes(region_of[meant.long() + 1])[:, 1:].max(dim=1)
+    there = votes(1 + found)[:, 1:]
+    size = there.sum(1)
+    counts = (most > 0) & (size >= SMALLEST) & (there.gather(1, wanted[:, None])[:, 0] >= LEAST * size)
+    counts[0] = False  # what is not painted
+    return counts[strokes] & (wanted[strokes] == found)
+
+
+def _to_mean(values: Tensor, areas: Tensor) -> Tensor:
+    """Each area of ``areas`` [h,w] in the mean of ``values`` [c,h,w] over it; 0 where that is 0."""
+    count = int(areas.max()) + 1
+    flat = areas.flatten()
+    sums = torch.zeros(len(values), count, dtype=torch.float64, device=values.device)
+    sums.index_add_(1, flat, values.flatten(1).double())
+    means = sums / torch.bincount(flat, minlength=count).clamp_min(1)
+    means[:, 0] = 0
+    return means.to(values.dtype)[:, areas]
+
+
+def spread(values: Tensor, known: Tensor) -> Tensor:
+    """``values`` [b,c,h,w] where ``known`` [b,1,h,w] is 1, and everywhere else what is known near by."""
+    total, weight, faith = torch.zeros_like(values), torch.zeros_like(known), 1.0
+    for reach in REACHES:
+        here, there = (F.avg_pool2d(F.avg_pool2d(one, reach), 3, 1, 1) for one in (values * known, known))
+        if reach > 1:
+            here, there = (F.interpolate(one, values.shape[2:], mode="bilinear", align_corners=False) for one in (here, there))
+        total, weight, faith = total + faith * here, weight + faith * there, faith / 100
+    total = total + faith * (values * known).mean((2, 3), keepdim=True)
+    return total / (weight + faith * known.mean((2, 3), keepdim=True))
