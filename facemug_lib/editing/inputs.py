@@ -26,7 +26,8 @@ class Edit:
     coordinates of ``guidance_frame``. ``seed`` decides what neither the photo nor the guidance does. ``attributes``: name →
     strength, 1 = one standard deviation of it over faces (:mod:`facemug_lib.editing.directions`). ``text`` says how the face
     shall look and ``text_source`` what it is now, as far as that matters (:mod:`facemug_lib.editing.text`). Given alone or
-    together, these two leave the person who they are: what lies under the mask is altered instead of made anew.
+    together, these two leave the person who they are: what lies under the mask is altered instead of made anew. A stroke of
+    ``colour`` is meant for the whole region that it lies on (:mod:`facemug_lib.editing.recolouring`).
     """
 
     face: FaceLike
