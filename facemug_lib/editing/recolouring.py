@@ -20,7 +20,7 @@ ONE_COLOUR = (("skin", "nose", "l_ear", "r_ear", "neck"), ("l_brow", "r_brow"), 
 LEVELS = 32  # of each channel, in which two neighbouring pixels must agree to be one stroke
 SMALLEST = 16  # pixels; smaller ones are the soft edges of others
 LEAST = 0.1  # share of a stroke that must lie on the region it means
-SEAM = 4.0
+SEAM = 12.0
 _REGIONS = tuple(tuple(SEMANTIC_CLASSES.index(name) for name in names) for names in (
     *ONE_COLOUR, *((name,) for name in SEMANTIC_CLASSES if not any(name in several for several in ONE_COLOUR))))
 
@@ -40,8 +40,7 @@ def recoloured(image: Tensor, colour: Tensor, mask: Tensor, seen: Tensor, meant:
     really seen say by how much their mean has to move, and normalised convolution (Knutsson and Westin, 1993) spreads that over
     the whole region, so that several strokes share it; then the region's mean is moved to that of its colours, because a small
     stroke may lie in a shadow. A stroke on something else than it means changes nothing: a colour of hair must not dye the wall
-    where the hair has become short. Towards the mask's edge the shift fades, over about :data:`SEAM` pixels: what lies beyond
-    keeps its colour.
+    where the hair has become short. Where the region goes on beyond the mask, the shift fades over some :data:`SEAM` pixels.
     """
     moved = [_recoloured(*sample) for sample in zip(image, colour, mask, seen, meant, strict=True)]
     return torch.where(mask > 0.5, torch.stack(moved).clamp(-1, 1), image)
@@ -61,10 +60,17 @@ def _recoloured(image: Tensor, colour: Tensor, mask: Tensor, seen: Tensor, meant
             matte = shares[region] * mask[0]
             target, way = spread(wanted[None], known[None, None])[0].split(3)
             missing = ((target - image - way) * matte).sum((1, 2)) / matte.sum()
-            shift = shift + shares[region] * (way + missing[:, None, None])
-    hole = mask[0].cpu().numpy() > 0.5
-    depth = scipy.ndimage.distance_transform_edt(hole) if not hole.all() else np.full(hole.shape, np.inf)
-    return image + shift * torch.from_numpy(1 - np.exp(-np.square(depth / SEAM))).to(image)
+            fading = _fading((found == region) & (mask[0] < 0.5))
+            shift = shift + shares[region] * fading * (way + missing[:, None, None])
+    return image + shift
+
+
+def _fading(kept: Tensor) -> Tensor:
+    """How much may change, 0 … 1, near what keeps its colour, bool [h,w]."""
+    if not bool(kept.any()):
+        return torch.ones(kept.shape, device=kept.device)
+    distance = scipy.ndimage.distance_transform_edt(~kept.cpu().numpy())
+    return torch.from_numpy(1 - np.exp(-np.square(distance / SEAM))).to(kept.device, torch.float32)
 
 
 def _strokes(colour: Tensor, mask: Tensor) -> Tensor:

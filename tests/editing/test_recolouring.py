@@ -40,8 +40,8 @@ def paint(colour: Tensor, meant: Tensor | None = None) -> tuple[Tensor, Tensor]:
 
 def test_a_stroke_colours_the_whole_of_its_region_and_keeps_its_texture() -> None:
     before, after = paint(stroke((RED, slice(40, 60), slice(30, 60))))  # in the darker part of the hair
-    hair, middle = (slice(16, 100), slice(16, 240)), (slice(36, 100), slice(36, 220))
-    assert torch.allclose(after[0, :, hair[0], hair[1]].mean((1, 2)), torch.tensor(RED), atol=0.06)  # less the seam
+    hair, middle = (slice(16, 100), slice(16, 240)), (slice(52, 100), slice(52, 204))  # far from the hair beyond the mask
+    assert torch.allclose(after[0, :, middle[0], middle[1]].mean((1, 2)), torch.tensor(RED), atol=0.01)
     shift = (after - before)[0, :, middle[0], middle[1]]
     assert shift.std(dim=(1, 2)).max() < 1e-3 and shift.abs().amin(dim=(1, 2)).min() > 0.3
     other = torch.ones(256, 256, dtype=torch.bool)
@@ -49,17 +49,21 @@ def test_a_stroke_colours_the_whole_of_its_region_and_keeps_its_texture() -> Non
     assert torch.equal(before[0, :, other], after[0, :, other])  # skin, wall, and what is outside of the mask
 
 
-def test_towards_the_edge_of_the_mask_the_colour_fades() -> None:
+def test_the_colour_fades_towards_the_same_region_beyond_the_mask() -> None:
     before, after = paint(stroke((RED, slice(40, 60), slice(100, 140))))
-    shift = (after - before)[0, 0, 50].abs()
-    assert shift[15] == 0 and 0 < shift[16] < 0.1 * shift[120] and shift[16 + 4 * int(SEAM)] > 0.99 * shift[120]
+    shift = (after - before)[0, 0, 70].abs()
+    assert shift[15] == 0 and 0 < shift[16] < 0.02 * shift[120] and shift[16 + 3 * int(SEAM)] > 0.99 * shift[120]
+    image, mask, labels = scene()
+    labels[:, :16], labels[:, :, :16], labels[:, :, 240:] = WALL, WALL, WALL  # now the hair ends with the mask
+    made = recoloured(image, stroke((RED, slice(40, 60), slice(100, 140))), mask, one_hot(labels), labels)
+    assert (made - image)[0, 0, 16:100, 16:240].abs().min() > 0.3
 
 
 def test_two_strokes_share_a_region() -> None:
     before, after = paint(stroke((RED, slice(40, 60), slice(30, 50)), (BLUE, slice(40, 60), slice(200, 220))))
     left, right = (after[0, :, 40:60, columns].mean((1, 2)) for columns in (slice(30, 50), slice(200, 220)))
     assert torch.allclose(left, torch.tensor(RED), atol=0.12) and torch.allclose(right, torch.tensor(BLUE), atol=0.12)
-    assert (after[0, :, 20:98, 24:232] - before[0, :, 20:98, 24:232]).abs().amax(0).min() > 0.1  # all of it has some colour
+    assert (after[0, :, 40:98, 40:216] - before[0, :, 40:98, 40:216]).abs().amax(0).min() > 0.1  # all of it has some colour
 
 
 def test_a_nose_goes_with_the_skin() -> None:
@@ -131,8 +135,8 @@ def test_an_edit_gets_its_colours(editor, face) -> None:
     mask[..., 40:200, 40:200] = 1
     given = dict(face=face, mask=mask, colour=colour, guidance_frame="aligned")
     plain, made = other.edit(**given), knowing.edit(**given)
-    place = (0, slice(None), slice(40, 128), slice(40, 200))
-    assert torch.allclose(made.image[place].mean((1, 2)), torch.tensor(RED), atol=0.1)
+    place = (0, slice(None), slice(60, 128), slice(64, 176))
+    assert torch.allclose(made.image[place].mean((1, 2)), torch.tensor(RED), atol=0.15)
     assert not torch.allclose(plain.image[place].mean((1, 2)), torch.tensor(RED), atol=0.3)
     assert torch.equal(made.raw, plain.raw) and torch.equal(made.image[..., 128:, :], plain.image[..., 128:, :])
     known = (mask < 0.5).expand_as(face)
