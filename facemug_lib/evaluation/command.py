@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -94,7 +95,15 @@ def _work(share: tuple[int, int], test_sets: Sequence[TestSet], images: Sequence
     cv2.setNumThreads(torch.get_num_threads())
     editor = Editor.load("cpu", weights)
     fill(editor, test_sets, _methods(editor, images, refine), Store(out / "cache"), plan, families, share,
-         lambda line: _say(f"worker {share[0] + 1}: {line}"))
+         lambda line: _report(share[0] + 1, line))
+
+
+def _report(number: int, line: str) -> None:
+    """Say how far a worker is, and end it if nobody waits for it any more: a killed command cannot end its workers itself."""
+    _say(f"worker {number}: {line}")
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():
+        raise SystemExit(1)
 
 
 def _methods(editor, images: Sequence[Path], refine: int) -> list:

@@ -62,3 +62,13 @@ def test_bad_input_gets_one_line(bad: dict[str, object], expected: str, tmp_path
     with pytest.raises(FacemugError, match=expected) as caught:
         evaluate_command(10, tmp_path / "out", **bad)
     assert "\n" not in str(caught.value) and not (tmp_path / "out").exists()
+
+
+def test_a_worker_that_nobody_waits_for_ends(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for parent in (None, SimpleNamespace(is_alive=lambda: True)):
+        monkeypatch.setattr(command.multiprocessing, "parent_process", lambda parent=parent: parent)
+        command._report(2, "10 of 20 faces")
+    assert capsys.readouterr().out == "worker 2: 10 of 20 faces\n" * 2
+    monkeypatch.setattr(command.multiprocessing, "parent_process", lambda: SimpleNamespace(is_alive=lambda: False))
+    with pytest.raises(SystemExit):
+        command._report(2, "20 of 20 faces")
