@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from facemug_lib.modalities.colour import area_mean
 from facemug_lib.modalities.semantics import SEMANTIC_CLASSES
 
 ONE_COLOUR = (("skin", "nose", "l_ear", "r_ear", "neck"), ("l_brow", "r_brow"), ("l_eye", "r_eye"), ("u_lip", "l_lip"))
@@ -42,23 +43,22 @@ def recoloured(image: Tensor, colour: Tensor, mask: Tensor, seen: Tensor, meant:
     stroke may lie in a shadow. A stroke on something else than it means changes nothing: a colour of hair must not dye the wall
     where the hair has become short. Where the region goes on beyond the mask, the shift fades over some :data:`SEAM` pixels.
     """
-    moved = [_recoloured(*sample) for sample in zip(image, colour, mask, seen, meant, strict=True)]
+    moved = [_recoloured(*sample) for sample in zip(image, colour, mask, regions(seen), meant, strict=True)]
     return torch.where(mask > 0.5, torch.stack(moved).clamp(-1, 1), image)
 
 
-def _recoloured(image: Tensor, colour: Tensor, mask: Tensor, seen: Tensor, meant: Tensor) -> Tensor:
-    shares = regions(seen[None])[0]
+def _recoloured(image: Tensor, colour: Tensor, mask: Tensor, shares: Tensor, meant: Tensor) -> Tensor:
     found = shares.argmax(dim=0)
     strokes = _strokes(colour, mask)
     is_shown = _says(strokes, meant, found)
     wanted = torch.cat((colour, colour - image))  # the colours, and the ways to them
-    wanted = _to_mean(wanted, strokes * is_shown)
+    wanted = area_mean(wanted[None], (strokes * is_shown)[None], int(strokes.max()) + 1)
     shift = torch.zeros_like(image)
     for region in range(len(shares)):
         known = (is_shown & (found == region)).to(image)
         if bool(known.any()):
             matte = shares[region] * mask[0]
-            target, way = spread(wanted[None], known[None, None])[0].split(3)
+            target, way = spread(wanted, known[None, None])[0].split(3)
             missing = ((target - image - way) * matte).sum((1, 2)) / matte.sum()
             fading = _fading((found == region) & (mask[0] < 0.5))
             shift = shift + shares[region] * fading * (way + missing[:, None, None])
@@ -98,17 +98,6 @@ def _says(strokes: Tensor, meant: Tensor, found: Tensor) -> Tensor:
     counts = (most > 0) & (size >= SMALLEST) & (there.gather(1, wanted[:, None])[:, 0] >= LEAST * size)
     counts[0] = False  # what is not painted
     return counts[strokes] & (wanted[strokes] == found)
-
-
-def _to_mean(values: Tensor, areas: Tensor) -> Tensor:
-    """Each area of ``areas`` [h,w] in the mean of ``values`` [c,h,w] over it; 0 where that is 0."""
-    count = int(areas.max()) + 1
-    flat = areas.flatten()
-    sums = torch.zeros(len(values), count, dtype=torch.float64, device=values.device)
-    sums.index_add_(1, flat, values.flatten(1).double())
-    means = sums / torch.bincount(flat, minlength=count).clamp_min(1)
-    means[:, 0] = 0
-    return means.to(values.dtype)[:, areas]
 
 
 def spread(values: Tensor, known: Tensor) -> Tensor:

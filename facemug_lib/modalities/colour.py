@@ -26,9 +26,15 @@ def region_mean(image: Tensor, labels: Tensor) -> Tensor:
         raise FacemugError(
             f"labels {tuple(labels.shape)} do not fit the image {tuple(image.shape)}: give [b, h, w] of the same size"
         )
-    means, _ = _means(image, labels.long() + 1, NUM_CLASSES + 1)
+    return area_mean(image, labels.long() + 1, NUM_CLASSES + 1)
+
+
+def area_mean(values: Tensor, areas: Tensor, count: int) -> Tensor:
+    """Paint each area of ``areas`` [b, h, w], numbers below ``count``, in its mean of ``values`` [b, c, h, w]; number 0 is no
+    area, and becomes 0."""
+    means, _ = _means(values, areas, count)
     means[:, :, 0] = 0
-    return _paint(means, labels.long() + 1)
+    return _paint(means, areas)
 
 
 def superpixels(image: Tensor, count: int = 100, compactness: float = 0.5, iterations: int = 5) -> Tensor:

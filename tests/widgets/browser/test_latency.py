@@ -17,6 +17,8 @@ spec = importlib.util.spec_from_file_location("tiny", {str(Path(__file__).parent
 tiny = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(tiny)
 editor = tiny.steerable_editor()
+from facemug_lib.widgets import explorer as module
+module.QUIET = 0.5  # longer than a busy machine delays a preview on its way to the page
 """
 
 
@@ -25,9 +27,9 @@ def test_every_move_is_timed_from_its_key_to_its_pictures(browser: Any) -> None:
     assert list(measured) == [(region, what) for region in ("whole picture", "face")
                               for what in ("preview, dragging", "preview", "256 px")]
     assert all(len(times) == 3 and min(times) > 1 for times in measured.values())
-    for region in latency.REGIONS:  # the full picture comes after the preview
+    for region in latency.REGIONS:  # the full picture comes after the preview and the quiet time
         for preview, full in zip(measured[region, "preview"], measured[region, "256 px"], strict=True):
-            assert full > preview
+            assert full > preview + 40
     told = dict(latency.summary(measured))
     assert len(told) == 12 and told["256 px, face, 95 %"] >= told["256 px, face, median"]
 
