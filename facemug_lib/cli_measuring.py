@@ -50,7 +50,7 @@ def evaluate(
 
 
 def gallery(
-    out: Annotated[Path, typer.Option(help="The picture to write (PNG).")],
+    out: Annotated[Path, typer.Option(help="The picture to write (PNG or JPEG).")],
     count: Annotated[int, typer.Option(min=1, max=200, help="How many edits.")] = 24,
     photos: Annotated[Path | None, typer.Option(help="Edit the faces of this folder, not sampled ones.", exists=True,
                                                 file_okay=False)] = None,
@@ -91,7 +91,7 @@ def prompts(
 def subsets(
     photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="A photograph with a face.", **INPUT)],
     mask: Annotated[Path, typer.Option(help="White = edit.", **INPUT)],
-    out: Annotated[Path, typer.Option(help="The picture to write (PNG); the numbers go beside it (CSV).")],
+    out: Annotated[Path, typer.Option(help="The picture to write (PNG or JPEG); the numbers go beside it (CSV).")],
     sketch: Annotated[Path | None, typer.Option(help="Dark strokes on white.", **INPUT)] = None,
     semantics: Annotated[Path | None, typer.Option(help="Label map: indices 0-18 or palette colours.", **INPUT)] = None,
     colour: Annotated[Path | None, typer.Option("--colour", "--color", help="Colours wanted.", **INPUT)] = None,
@@ -117,7 +117,7 @@ def subsets(
 
 
 def influence(
-    out: Annotated[Path, typer.Option(help="The picture to write (PNG); the numbers go beside it (CSV).")],
+    out: Annotated[Path, typer.Option(help="The picture to write (PNG or JPEG); the numbers go beside it (CSV).")],
     count: Annotated[int, typer.Option(min=1, max=200, help="How many faces are measured; the first two are shown.")] = 4,
     refine: Annotated[int, typer.Option(min=0, help="Steps of latent optimisation beside the feed-forward pass.")] = 24,
     weights: Annotated[Path | None, typer.Option(help="Folder of other weights.", exists=True, file_okay=False)] = None,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from facemug_lib.modalities.conditions import Conditions
 
 TINT = (1.0, 0.1, 0.3)
+FIGURE_FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg"}
 
 
 def to_pixels(picture: Tensor) -> np.ndarray:
@@ -104,12 +105,21 @@ def _grid(pictures: Sequence[Sequence[Tensor]], row_names: Sequence[str], column
     return figure
 
 
+def figure_format(path: Path) -> str:
+    """What a figure called ``path`` is saved as, "png" or "jpeg". Raises :class:`FacemugError` for any other ending."""
+    found = FIGURE_FORMATS.get(path.suffix.lower())
+    if found is None:
+        raise FacemugError(f"cannot write {path.name or path}: the name must end in {' or '.join(FIGURE_FORMATS)}")
+    return found
+
+
 def save_figure(figure: Figure, path: Path, dpi: float) -> None:
-    """Write a figure as PNG, whole or not at all, and let go of it."""
+    """Write a figure as what its name says (:func:`figure_format`), whole or not at all, and let go of it."""
     from matplotlib import pyplot
 
+    form = figure_format(path)
     with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=dpi, format="png")
+        figure.savefig(temporary, dpi=dpi, format=form, pil_kwargs=None if form == "png" else {"quality": 90})
     pyplot.close(figure)
 
 

@@ -94,10 +94,10 @@ class Editor:
     """
 
     def __init__(self, prior: nn.Module, encoder: nn.Module, warping: nn.Module, generator: nn.Module, *,
-                 device: torch.device | str = "cpu", experts: Callable[[bool, bool], Experts] | None = None,
+                 device: torch.device | str = "cpu", experts: Callable[[bool, bool, bool], Experts] | None = None,
                  directions: Mapping[str, Direction] | None = None,
                  text_models: Mapping[str, TextImage] | None = None) -> None:
-        """Networks frozen, in evaluation mode and on ``device``. ``experts(parser, identity)`` gives the judges for refining;
+        """Networks frozen, in evaluation mode and on ``device``. ``experts(parser, identity, perceptual)`` gives the judges;
         ``directions`` are what attributes can be named, the shipped ones by default; ``text_models`` are text–image models
         that are at hand already, by name."""
         self.prior, self.encoder, self.warping, self.generator = prior, encoder, warping, generator
@@ -333,7 +333,7 @@ class Editor:
         """The finished pictures in the colours that were asked for. What a stroke was painted on is what the labels under it say,
         and else what the photo shows there; an editor without a parser would not know, and leaves the pictures as they are."""
         wanted = conditions.present[:, MODALITIES.index("colour")]
-        parser = self.experts(parser=True, identity=False).parser
+        parser = self.experts(parser=True, identity=False, perceptual=False).parser
         pictures, drawn = image[wanted], conditions.semantics[wanted]
         meant = torch.where(drawn.any(dim=1), drawn.argmax(dim=1), parser(photo[wanted]).semantics.argmax(dim=1))
         made = recoloured(pictures, conditions.colour[wanted], conditions.mask[wanted],
@@ -370,21 +370,21 @@ class Editor:
     def _follow(self, paint: Callable[[Tensor], Tensor], codes: Tensor, edit: Edit, words: TextImage, steps: int,
                 settings: TextEditSettings | None, progress: Progress | None) -> Followed:
         settings = settings or TextEditSettings()
-        identity = self.experts(parser=False, identity=True).identity if settings.identity else None
+        identity = self.experts(parser=False, identity=True, perceptual=False).identity if settings.identity else None
         return follow(paint, codes, words, edit.text, edit.text_source, steps=steps, seed=edit.seed, identity=identity,
                       settings=settings, progress=progress)
 
     @torch.no_grad()
     def parse(self, image: Tensor) -> Tensor:
         """The expert's labels, long [b,256,256] in CelebAMask-HQ order, of aligned faces [b,3,256,256]."""
-        semantics = self.experts(parser=True, identity=False).parser(image.to(self.device)).semantics
-        return semantics.argmax(dim=1).cpu()
+        parser = self.experts(parser=True, identity=False, perceptual=False).parser
+        return parser(image.to(self.device)).semantics.argmax(dim=1).cpu()
 
-    def experts(self, parser: bool, identity: bool) -> Experts:
-        """The judges for refining: LPIPS-VGG, and the parser and the identity network if asked for; loaded once."""
+    def experts(self, parser: bool, identity: bool, perceptual: bool = True) -> Experts:
+        """Those of the judges that are asked for: the parser, the identity network, LPIPS-VGG; each is loaded once."""
         if self._experts is None:
             raise FacemugError("this editor was made without experts: make it with Editor.load, or use refine=0")
-        return self._experts(parser, identity)
+        return self._experts(parser, identity, perceptual)
 
 
 class _Clock:

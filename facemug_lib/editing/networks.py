@@ -47,8 +47,9 @@ class Judges:
     def __init__(self, files: Mapping[str, Path], device: torch.device) -> None:
         self.files, self.device = files, device
 
-    def __call__(self, parser: bool, identity: bool) -> Experts:
-        return Experts(self._perceptual, self._parser if parser else None, self._identity if identity else None)
+    def __call__(self, parser: bool, identity: bool, perceptual: bool) -> Experts:
+        return Experts(self._perceptual if perceptual else None, self._parser if parser else None,
+                       self._identity if identity else None)
 
     @cached_property
     def _perceptual(self) -> nn.Module:

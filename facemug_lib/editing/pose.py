@@ -163,7 +163,7 @@ def turn(editor: Editor, face: FaceLike, aim: Aim, *, method: Method = "directio
         if not is_last:  # what brings the person back turns the head a little, too
             codes = _resembling(editor, codes, shown, keep, _part(progress, refine, refine + keep))
     likeness, raw = (editor.prior.synthesize(one, SIZE).float().clamp(-1, 1) for one in (fitted, codes))
-    embedded = editor.experts(False, True).identity(torch.cat((shown, likeness, raw)))
+    embedded = editor.experts(False, True, perceptual=False).identity(torch.cat((shown, likeness, raw)))
     identity = cosine_similarity(embedded[1:], embedded[:1]).tolist()
     likeness, raw = likeness.cpu(), raw.cpu()
     image = raw

@@ -24,6 +24,8 @@ LEAST = 0.1  # share of a stroke that must lie on the region it means
 SEAM = 12.0
 _REGIONS = tuple(tuple(SEMANTIC_CLASSES.index(name) for name in names) for names in (
     *ONE_COLOUR, *((name,) for name in SEMANTIC_CLASSES if not any(name in several for several in ONE_COLOUR))))
+_REGION_OF = (0, *(1 + next(region for region, indices in enumerate(_REGIONS) if index in indices)
+                   for index in range(len(SEMANTIC_CLASSES))))  # of label + 1; 0 is for what is not labelled
 
 
 def regions(classes: Tensor) -> Tensor:
@@ -85,14 +87,11 @@ def _strokes(colour: Tensor, mask: Tensor) -> Tensor:
 def _says(strokes: Tensor, meant: Tensor, found: Tensor) -> Tensor:
     """Where a stroke lies on the region that it means, bool [h,w]; ``found`` [h,w] is the region that is seen there."""
     count, names = int(strokes.max()) + 1, len(_REGIONS) + 1
-    region_of = torch.zeros(len(SEMANTIC_CLASSES) + 1, dtype=torch.long, device=strokes.device)
-    for region, indices in enumerate(_REGIONS):
-        region_of[[1 + index for index in indices]] = 1 + region  # 0 is for what is not labelled
 
     def votes(of: Tensor) -> Tensor:
         return torch.bincount((strokes * names + of).flatten(), minlength=count * names).view(count, names)
 
-    most, wanted = votes(region_of[meant.long() + 1])[:, 1:].max(dim=1)
+    most, wanted = votes(torch.tensor(_REGION_OF, device=strokes.device)[meant.long() + 1])[:, 1:].max(dim=1)
     there = votes(1 + found)[:, 1:]
     size = there.sum(1)
     counts = (most > 0) & (size >= SMALLEST) & (there.gather(1, wanted[:, None])[:, 0] >= LEAST * size)

@@ -56,9 +56,9 @@ class RefineSettings:
 @dataclass(frozen=True, eq=False)
 class Experts:
     """Frozen judges: LPIPS, a parser (picture → output with ``.semantics`` logits [b,19,h,w]) and an identity network (picture →
-    unit vector [b,d]). The last two are needed only for their modality."""
+    unit vector [b,d]). Refining needs the first one, and the others for their modality."""
 
-    perceptual: Lpips
+    perceptual: Lpips | None = None
     parser: nn.Module | None = None
     identity: Callable[[Tensor], Tensor] | None = None
 

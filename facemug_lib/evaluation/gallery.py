@@ -17,7 +17,7 @@ from facemug_lib.editing.editor import Editor
 from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation.guided import maps_of, planned
 from facemug_lib.evaluation.protocols import EDIT_SEEDS, Progress, TestSet
-from facemug_lib.plotting import guidance_picture, save_figure, show_rows
+from facemug_lib.plotting import figure_format, guidance_picture, save_figure, show_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -121,6 +121,7 @@ def gallery_command(count: int, out: Path, photos: Path | None = None, refine: i
     from facemug_lib.evaluation.protocols import folder_set, prior_set
     from facemug_lib.experts.student import ExpertStudent
 
+    figure_format(out)  # a bad name is refused before the work
     target = resolve_device(device)
     editor, expert = Editor.load(target, weights), ExpertStudent.load(target)
     faces = max(2, count + count % 2)  # in pairs, so that the last one's partner does not depend on the count

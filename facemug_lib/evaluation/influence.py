@@ -24,7 +24,7 @@ from facemug_lib.evaluation.judges import Judges
 from facemug_lib.evaluation.protocols import Progress, TestSet, as_8_bit
 from facemug_lib.files import replacing, require_folder
 from facemug_lib.modalities.semantics import colourise
-from facemug_lib.plotting import guidance_picture, ink, save_figure, to_pixels
+from facemug_lib.plotting import figure_format, guidance_picture, ink, save_figure, to_pixels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -180,8 +180,7 @@ def influence_command(out: Path, count: int = 4, refine: int = 24, weights: Path
     from facemug_lib.evaluation.protocols import prior_set
     from facemug_lib.experts.student import ExpertStudent
 
-    if out.suffix.lower() != ".png":
-        raise FacemugError(f"cannot write {out.name or out}: the name must end in .png")
+    figure_format(out)  # a bad name is refused before the work
     require_folder(out)
     editor = Editor.load(device, weights)
     test_set = prior_set(editor.prior, ExpertStudent.load(editor.device), 4 * -(-count // 4), tell=print)

@@ -27,7 +27,7 @@ from facemug_lib.evaluation.protocols import Progress, as_8_bit
 from facemug_lib.faces.alignment import AlignedFace, open_face
 from facemug_lib.files import replacing, require_folder
 from facemug_lib.modalities.semantics import colourise
-from facemug_lib.plotting import ink, overlay, save_figure, to_pixels
+from facemug_lib.plotting import figure_format, ink, overlay, save_figure, to_pixels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -185,8 +185,7 @@ def subsets_command(photo: Path, mask: Path, out: Path, given: Mapping[str, Path
     """Write the figure of ``photo`` to ``out`` and its numbers beside it; ``given``: guidance files by name."""
     given = {name: path for name, path in (given or {}).items() if path is not None}
     table = out.with_suffix(".csv")
-    if out.suffix.lower() != ".png":
-        raise FacemugError(f"cannot write {out.name or out}: the name must end in .png")
+    figure_format(out)  # a bad name is refused before the work
     require_folder(out)
     _check_not_an_input((out, table), (photo, mask, *given.values()))
     aligned = open_face(photo, face=face)

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from facemug_lib.errors import FacemugError
-from facemug_lib.modalities.semantics import NUM_CLASSES, one_hot
+from facemug_lib.modalities.semantics import NUM_CLASSES, UNLABELLED, one_hot
 
 MODALITIES = ("image", "sketch", "semantics", "colour")
 CHANNELS = {"image": 3, "sketch": 1, "semantics": NUM_CLASSES, "colour": 3}
@@ -86,7 +86,8 @@ class Conditions:
             maps["colour"] = _in_range("colour", colour, mask, dtype, check)
         for name, where in (("sketch", sketch_mask), ("semantics", semantics_mask), ("colour", colour_mask)):
             if where is not None and name in maps:
-                maps[name] = maps[name] * _binary(f"{name}_mask", where, mask, dtype, check)
+                where = _binary(f"{name}_mask", where, mask, dtype, check)
+                maps[name] = torch.where(where > 0.5, maps[name], _absent(maps[name]))
             elif where is not None:
                 raise FacemugError(f"{name}_mask was given without {name}: give both or neither")
         if present is not None and present.shape != (b, len(MODALITIES)):
@@ -98,9 +99,10 @@ class Conditions:
                 maps[name] = torch.zeros(b, CHANNELS[name], h, w, device=mask.device, dtype=dtype)
             elif present is not None:
                 # where, not a product: a NaN in a modality that is switched off must not survive
-                on = present[:, i].to(mask.device).view(b, 1, 1, 1)
-                maps[name] = torch.where(on, maps[name], torch.zeros((), device=mask.device, dtype=dtype))
-            flags.append((maps[name] != 0).flatten(1).any(1))
+                maps[name] = torch.where(present[:, i].to(mask.device).view(b, 1, 1, 1), maps[name], _absent(maps[name]))
+            flags.append((maps[name] != _absent(maps[name])).flatten(1).any(1))
+        if semantics is not None and semantics.ndim != 4:
+            maps["semantics"] = one_hot(maps["semantics"][:, 0]).to(dtype)  # only now: it is most of what there is to move
         return cls(mask=mask, present=torch.stack(flags, dim=1), **maps)
 
     def __len__(self) -> int:
@@ -186,7 +188,13 @@ def _in_range(name: str, value: Tensor, mask: Tensor, dtype: torch.dtype, check:
     return value
 
 
+def _absent(value: Tensor) -> Tensor:
+    """What a map holds where nothing is said: 0, and -1 where it holds labels."""
+    return value.new_full((), 0 if value.is_floating_point() else UNLABELLED)
+
+
 def _semantics(value: Tensor, mask: Tensor, dtype: torch.dtype, check: bool) -> Tensor:
+    """One-hot [b,19,h,w] as it is; labels [b,h,w] as int8 [b,1,h,w]."""
     b, _, h, w = mask.shape
     if value.ndim == 4:
         value = _binary("semantics", value, mask, dtype, check)
@@ -202,4 +210,4 @@ def _semantics(value: Tensor, mask: Tensor, dtype: torch.dtype, check: bool) -> 
         low, high = int(value.min()), int(value.max())
         if low < -1 or high >= NUM_CLASSES:
             raise FacemugError(f"semantics has labels from {low} to {high}: use 0..{NUM_CLASSES - 1}, and -1 for unlabelled")
-    return one_hot(value).to(dtype)
+    return value[:, None].to(torch.int8)

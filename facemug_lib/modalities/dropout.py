@@ -46,10 +46,6 @@ def training_conditions(
     - ``"dominant"`` (the released encoder trainer): one modality, drawn per sample, is shown wherever the edit mask is 1 (the
       image: where it is 0); the others are dropped with probability ``drop``, else shown through sparser masks.
     """
-    if scheme not in ("algorithm1", "algorithm3", "dominant"):
-        raise FacemugError(f"unknown scheme {scheme!r}: use algorithm1, algorithm3 or dominant")
-    if foreign is not None and scheme != "algorithm3":
-        raise FacemugError(f"foreign exemplars belong to scheme algorithm3, not {scheme}")
     rng = as_generator(generator)
     b, _, h, w = images.shape
     device = images.device
@@ -60,6 +56,31 @@ def training_conditions(
     if colour is None and labels is not None:
         colour = region_mean(images, labels)
 
+    visible, kept = visibility(masks, rng, scheme, drop, foreign)
+    return Conditions.build(
+        masks,
+        images * visible["image"],
+        sketch,
+        labels,
+        colour,
+        sketch_mask=visible["sketch"],
+        semantics_mask=visible["semantics"] if labels is not None else None,
+        colour_mask=visible["colour"] if colour is not None else None,
+        present=kept,
+        check=False,
+    )
+
+
+def visibility(masks: Tensor, rng: torch.Generator, scheme: Scheme, drop: float = 0.5,
+               foreign: Tensor | None = None) -> tuple[dict[str, Tensor], Tensor]:
+    """The draws of :func:`training_conditions`: where each modality is shown, name → [b, 1, h, w] in {0, 1}, and which are kept
+    at all, bool [b, 4] on the generator's device."""
+    if scheme not in ("algorithm1", "algorithm3", "dominant"):
+        raise FacemugError(f"unknown scheme {scheme!r}: use algorithm1, algorithm3 or dominant")
+    if foreign is not None and scheme != "algorithm3":
+        raise FacemugError(f"foreign exemplars belong to scheme algorithm3, not {scheme}")
+    b, _, h, w = masks.shape
+    device = masks.device
     kept = ~chance((b, len(MODALITIES)), drop, rng)
     visible = {"image": 1 - masks}
     for name in MODALITIES[1:]:
@@ -76,16 +97,4 @@ def training_conditions(
         kept[:, 0] = True
         if foreign is not None:
             kept[:, 1:] &= ~foreign.to(kept.device)[:, None]
-
-    return Conditions.build(
-        masks,
-        images * visible["image"],
-        sketch,
-        labels,
-        colour,
-        sketch_mask=visible["sketch"],
-        semantics_mask=visible["semantics"] if labels is not None else None,
-        colour_mask=visible["colour"] if colour is not None else None,
-        present=kept,
-        check=False,
-    )
+    return visible, kept

@@ -18,9 +18,9 @@ from facemug_lib.faces.dataset import FaceBatch
 from facemug_lib.modalities.colour import region_mean
 from facemug_lib.modalities.conditions import MODALITIES, Conditions
 from facemug_lib.modalities.draws import chance, uniform
-from facemug_lib.modalities.dropout import Scheme, training_conditions
+from facemug_lib.modalities.dropout import Scheme, visibility
 from facemug_lib.modalities.masks import free_form
-from facemug_lib.modalities.semantics import coarsen_labels, one_hot
+from facemug_lib.modalities.semantics import coarsen_labels
 from facemug_lib.modalities.sketch import jitter_sketch, pencil_sketch
 
 GUIDANCE = MODALITIES[1:]
@@ -76,17 +76,17 @@ def sample_conditions(
     chosen = chance((b,), coarse_share, generator).nonzero().flatten().to(images.device)
     if len(chosen):  # drawing labels by hand takes longer than all other guidance together
         labels = labels.index_copy(0, chosen, coarsen_labels(labels[chosen], generator))
-    maps = {"sketch": jitter_sketch(pencil_sketch(images, detail), generator), "semantics": one_hot(labels),
-            "colour": region_mean(images, labels)}
-    drawn = training_conditions(images, labels, maps["sketch"], generator, mask, scheme, drop, colour=maps["colour"],
-                                foreign=foreign, jitter=False)
+    maps = {"image": images, "sketch": jitter_sketch(pencil_sketch(images, detail), generator), "semantics": labels[:, None] + 1,
+            "colour": region_mean(images, labels)}  # 0 = nothing is said
+    shown, kept = visibility(mask, generator, scheme, drop, foreign)
+    shown = {name: shown[name] * kept[:, index].to(images.device).view(-1, 1, 1, 1) for index, name in enumerate(MODALITIES)}
+    says = {name: (maps[name] * shown[name] != 0).flatten(1).any(1).view(-1, 1, 1, 1) for name in MODALITIES}
     is_exemplar = per_face(exemplar_share)
-    shown = {}
-    for index, name in enumerate(GUIDANCE, start=1):
+    for name in GUIDANCE:
         region = torch.where(per_face(0.5), mask, 1.0)
-        is_replaced = per_face(regions_share) & drawn.present[:, index].view(-1, 1, 1, 1)
-        shown[name] = torch.where(is_replaced, maps[name] * region, getattr(drawn, name))
+        shown[name] = torch.where(per_face(regions_share) & says[name], region, shown[name])
         shown[name] = torch.where(is_exemplar, 0.0, shown[name])
-    is_empty = ~drawn.present.any(dim=1).view(-1, 1, 1, 1)
-    image = torch.where(is_exemplar | is_empty, images, drawn.image)
-    return Conditions.build(torch.where(is_exemplar, 0.0, mask), image, check=False, **shown)
+    is_empty = ~torch.stack(list(says.values())).any(0)
+    image = torch.where(is_exemplar | is_empty, images, images * shown["image"])
+    return Conditions.build(torch.where(is_exemplar, 0.0, mask), image, maps["sketch"], labels, maps["colour"],
+                            **{f"{name}_mask": shown[name] for name in GUIDANCE}, check=False)

@@ -130,7 +130,12 @@ class Parser(nn.Module):
 def test_an_edit_gets_its_colours(editor, face) -> None:
     judges = SimpleNamespace(parser=Parser())
     knowing, other = copy.copy(editor), copy.copy(editor)
-    knowing._experts, other._experts = (lambda parser, identity: judges), None
+
+    def judges_of(parser: bool, identity: bool, perceptual: bool) -> SimpleNamespace:
+        assert parser and not identity and not perceptual  # colours need nobody else, and LPIPS-VGG would have to be fetched
+        return judges
+
+    knowing._experts, other._experts = judges_of, None
     mask, colour = torch.zeros(1, 1, 256, 256), stroke((RED, slice(60, 80), slice(100, 160)))
     mask[..., 40:200, 40:200] = 1
     given = dict(face=face, mask=mask, colour=colour, guidance_frame="aligned")

@@ -76,7 +76,7 @@ def tiny_editor() -> Editor:
     for network in networks:
         network.eval().requires_grad_(False)
     judges = Experts(TinyLpips(), TinyParser(), lambda image: F.normalize(F.adaptive_avg_pool2d(image, 4).flatten(1), dim=1))
-    return Editor(prior, *networks, experts=lambda parser, identity: judges)
+    return Editor(prior, *networks, experts=lambda parser, identity, perceptual: judges)
 
 
 def steerable_editor() -> Editor:

@@ -55,7 +55,12 @@ def test_the_command_writes_a_picture(faces: TestSet, tiny, tmp_path: Path, monk
     monkeypatch.setattr(module.Editor, "load", lambda device, weights: editor)
     monkeypatch.setattr(ExpertStudent, "load", lambda device: None)
     monkeypatch.setattr(protocols, "prior_set", lambda prior, expert, count, tell: faces)
-    gallery_command(3, tmp_path / "new" / "sheet.png")
-    assert Image.open(tmp_path / "new" / "sheet.png").width > 300
+    for name, form in (("sheet.png", "PNG"), ("sheet.jpg", "JPEG")):
+        gallery_command(3, tmp_path / "new" / name)
+        picture = Image.open(tmp_path / "new" / name)
+        assert picture.width > 300 and picture.format == form
+    with pytest.raises(FacemugError, match=r"cannot write sheet.gif: the name must end in .png or .jpg"):
+        gallery_command(3, tmp_path / "other" / "sheet.gif")
+    assert not (tmp_path / "other").exists()
     with pytest.raises(FacemugError, match="ask for 1 … 15"):
         gallery(editor, faces, 16)

@@ -113,7 +113,7 @@ def test_texts_of_the_figure_do_not_overlap(obedient: Obedient, faces: TestSet) 
 
 
 def test_bad_input_gets_one_line_and_leaves_nothing(obedient: Obedient, faces: TestSet, tmp_path: Path) -> None:
-    for out, message in (("influence.gif", "the name must end in .png"), ("none/influence.png", "no folder .*none")):
+    for out, message in (("influence.gif", "the name must end in .png or .jpg"), ("none/influence.png", "no folder .*none")):
         with pytest.raises(FacemugError, match=message):
             influence_command(tmp_path / out)
     for count in (0, 13):  # the toys are 15, and fours are needed

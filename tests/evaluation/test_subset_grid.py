@@ -151,7 +151,7 @@ def test_a_table_that_cannot_be_followed_by_its_figure_is_not_left(painter, phot
 
 
 @pytest.mark.parametrize(("mask", "given", "out", "message"), [
-    ("mask.png", {}, "grid.jpg", r"cannot write grid.jpg: the name must end in .png"),
+    ("mask.png", {}, "grid.gif", r"cannot write grid.gif: the name must end in .png or .jpg"),
     ("mask.png", {}, "none/grid.png", "no folder .*none"),
     ("mask.png", {}, "mask.png", "mask.png would be overwritten and is an input"),
     ("nothing.png", {}, "grid.png", "the mask is empty"),
