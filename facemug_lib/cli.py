@@ -146,6 +146,29 @@ def train(
 
 
 @app.command()
+def average(
+    stage: Annotated[str, typer.Argument(metavar="STAGE", help="encoder, warping or generator.")],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run folders that began from one another, or shipped.")],
+    out: Annotated[Path, typer.Option(help="Folder of the mean's weights.")],
+    share: Annotated[list[float] | None, typer.Option(help="Share of each run in the mean, in their order; equal.")] = None,
+    data: Annotated[str, typer.Option(metavar="prior|FOLDER", help="Faces that normalisation is measured on.")] = "prior",
+    images: Annotated[int, typer.Option(min=1, help="How many of them.")] = 640,
+    seed: Seed = 0,
+    device: Device = "auto",
+    install: Annotated[bool, typer.Option("--install", help="Copy the mean to data/weights.")] = False,
+) -> None:
+    """Average the networks of several runs into one, and score it.
+
+    Runs that began from one another lie around a better network; its batch normalisation is measured anew.
+
+    Example: facemug average encoder shipped data/runs/longer --share 1 --share 2 --data faces --out data/runs/mean
+    """
+    from facemug_lib.training.averaging import average_command
+
+    average_command(stage, runs, share or (), data=data, images=images, out=out, seed=seed, device=device, install=install)
+
+
+@app.command()
 def edit(
     photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="A photograph with a face.", **INPUT)],
     mask: Annotated[Path, typer.Option(help="White = edit.", **INPUT)],

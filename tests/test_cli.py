@@ -15,8 +15,8 @@ from facemug_lib import cli, doctor
 from facemug_lib.cli import main
 from facemug_lib.errors import FacemugError
 
-COMMANDS = ["doctor", "assets", "run", "train", "edit", "pose", "replay", "directions", "sample", "app", "align", "synthesize",
-            "evaluate", "subsets", "influence", "gallery", "prompts", "bench"]
+COMMANDS = ["doctor", "assets", "run", "train", "average", "edit", "pose", "replay", "directions", "sample", "app", "align",
+            "synthesize", "evaluate", "subsets", "influence", "gallery", "prompts", "bench"]
 
 
 def stub(monkeypatch: pytest.MonkeyPatch, module: str, **functions: object) -> None:

@@ -67,9 +67,9 @@ class TextImage(Protocol):
 
 @dataclass(frozen=True)
 class TextImageConfig:
-    """Shape of the small model; ``vocabulary`` are its words, in the order of their tokens."""
+    """Shape of the small model; ``vocabulary`` are its words and phrases, in the order of their tokens."""
 
-    vocabulary: tuple[str, ...] = field(default_factory=lambda: tuple(captions.words()))
+    vocabulary: tuple[str, ...] = field(default_factory=lambda: (*captions.words(), *captions.phrases()))
     embed_dim: int = 128
     image_size: int = 128
     head_width: int = 192  # of the image tower, as in the expert
@@ -100,8 +100,16 @@ class FaceTower(nn.Module):
         self.read.load_state_dict(expert.read[:2].state_dict())
 
     def forward(self, images: Tensor) -> Tensor:
-        seen = self.read(what_and_where(self.branch(self.trunk(images)[-1]), self.place))
-        return self.project(seen) + self.colours(F.adaptive_avg_pool2d(images, THUMBNAIL).flatten(1))
+        return self.told(*self.seen(images))
+
+    def seen(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """What the expert's part sees [b,hidden], and the thumbnail's colours [b,192]."""
+        return (self.read(what_and_where(self.branch(self.trunk(images)[-1]), self.place)),
+                F.adaptive_avg_pool2d(images, THUMBNAIL).flatten(1))
+
+    def told(self, seen: Tensor, thumbnail: Tensor) -> Tensor:
+        """The embedding [b,d] of what :meth:`seen` gave."""
+        return self.project(seen) + self.colours(thumbnail)
 
 
 class SmallTextImage(nn.Module):
@@ -122,6 +130,12 @@ class SmallTextImage(nn.Module):
         self.clip = CLIP(c.embed_dim, vision, text, init_logit_scale=2.3, init_logit_bias=0.0)
         self.clip.visual = FaceTower(c)
         self._ids = {word: FIRST + place for place, word in enumerate(c.vocabulary)}
+        self._phrases = [word for word in c.vocabulary if " " in word]
+        self._nouns = {phrase.split()[1] for phrase in self._phrases}
+        self._adjectives: dict[str, list[str]] = {}
+        for phrase in self._phrases:
+            self._adjectives.setdefault(phrase.split()[0], []).append(phrase)
+        self._words = {word for phrase in self._ids for word in phrase.split()}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> SmallTextImage:
@@ -141,7 +155,7 @@ class SmallTextImage(nn.Module):
         """Token ids [n, CONTEXT] of texts. Raises :class:`FacemugError` for unknown words, with the nearest known ones."""
         rows = torch.full((len(texts), CONTEXT), PAD, dtype=torch.long)
         for row, text in zip(rows, texts, strict=True):
-            ids = [self._ids[word] for word in self.understood(text)]
+            ids = [self._ids[word] for word in self.bound(self.understood(text))]
             if len(ids) > CONTEXT - 2:
                 raise FacemugError(f"{text!r} has {len(ids)} words: up to {CONTEXT - 2} are read, say it shorter")
             row[:len(ids) + 2] = torch.tensor([1, *ids, FIRST + len(self._ids)])
@@ -151,8 +165,8 @@ class SmallTextImage(nn.Module):
         """The words of ``text`` as the model reads them: synonyms replaced, fillers dropped."""
         found, unknown = [], []
         for word in re.findall(r"[a-z]+(?:-[a-z]+)*", text.lower()):
-            word = word if word in self._ids else SYNONYMS.get(word, word)
-            if word in self._ids:
+            word = word if word in self._words else SYNONYMS.get(word, word)
+            if word in self._words:
                 found.append(word)
             elif word not in FILLERS:
                 unknown.append(word)
@@ -162,8 +176,44 @@ class SmallTextImage(nn.Module):
             raise FacemugError(f"{text!r} says nothing that the small text model knows: try \"blond hair\" or \"an old man\"")
         return found
 
+    def bound(self, words: Sequence[str]) -> list[str]:
+        """Words as the vocabulary has them, adjectives bound to nouns: "long", "black", "hair" are "long hair", "black hair".
+
+        Most of these adjectives are said of several nouns. A small causal transformer, which reads them before the noun, did not
+        learn to tell them apart: all its colours ended up at one point.
+        """
+        bound: list[str] = []
+        waiting: list[str] = []
+        for word in (*words, None):
+            if word in self._adjectives:
+                waiting.append(word)
+                continue
+            is_noun, is_said = word in self._nouns, False
+            for adjective in waiting:
+                possible = self._adjectives[adjective]
+                here = f"{adjective} {word}"
+                before = f"{adjective} {bound[-1].split()[-1]}" if bound else None  # "her hair is black"
+                if is_noun and here in possible:
+                    bound.append(here)
+                    is_said = True
+                elif before in possible:
+                    bound[-1:] = [before] if bound[-1] in self._nouns else [bound[-1], before]
+                elif len(possible) == 1 and adjective in captions.HAIR_COLOURS:  # "a blond woman"
+                    bound.append(possible[0])
+                elif adjective in self._ids:
+                    bound.append(adjective)
+                else:
+                    raise FacemugError(f"the small text model does not know what is {adjective}: say {' or '.join(possible)}")
+            waiting = []
+            if word is not None and not is_said:
+                bound.append(word)
+        if alone := [word for word in bound if word not in self._ids]:
+            known = [phrase for phrase in self._phrases if phrase.endswith(f" {alone[0]}")]
+            raise FacemugError(f"the small text model does not know what {alone[0]} is meant: say {' or '.join(known)}")
+        return bound
+
     def _hint(self, unknown: Sequence[str]) -> str:
-        known = [*self._ids, *SYNONYMS]
+        known = [*self._words, *SYNONYMS]
         near = dict.fromkeys(near for word in unknown for near in difflib.get_close_matches(word, known, n=2, cutoff=0.7))
         return f"did you mean {' or '.join(near)}?" if near else f"it has words for {', '.join(captions.ASPECTS)}"
 

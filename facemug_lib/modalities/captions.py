@@ -106,6 +106,9 @@ ASPECTS: Mapping[str, Aspect] = {
 
 MIRRORED = {("turn", "left"): "right", ("turn", "right"): "left", ("light", "left"): "right", ("light", "right"): "left"}
 BOYS = {"man": ("boy", "little boy"), "woman": ("girl", "little girl")}
+NOUNS = ("skin", "hair", "lips", "clothes", "background", "mouth", "eyes")
+"""What a word such as "black" or "open" can be said of: alone it does not say which."""
+HAIR_COLOURS = tuple(chain.from_iterable(option.wordings for option in ASPECTS["hair"].options.values()))
 OPENINGS = ("{}", "a photo of {}", "a portrait of {}", "a picture of {}", "the face of {}")
 
 
@@ -196,8 +199,22 @@ NUMBERS = tuple(dict.fromkeys(chain.from_iterable(
 """Names of the numbers that statements follow from."""
 
 
+def phrases() -> list[str]:
+    """Every adjective with its noun of :data:`NOUNS` that a sentence can contain, such as "black hair", sorted."""
+    return sorted({phrase for text in _texts() for phrase in _phrases(text)})
+
+
 def words() -> list[str]:
-    """Every word that a sentence can contain, sorted."""
-    texts = [wording for aspect in ASPECTS.values() for option in aspect.options.values() for wording in option.wordings]
-    texts += [*OPENINGS, *chain.from_iterable(BOYS.values()), "an person human hair with and"]
-    return sorted({word for text in texts for word in text.replace("{}", " ").split()})
+    """Every word that a sentence can contain outside of :func:`phrases`, sorted."""
+    texts = [text for text in _texts() if not _phrases(text)] + [["a", "an", "person", "human", "with", "and", "no"]]
+    return sorted({word for text in texts for word in text})
+
+
+def _texts() -> list[list[str]]:
+    wordings = [f"{wording} hair" if aspect.place == "hair" else wording
+                for aspect in ASPECTS.values() for option in aspect.options.values() for wording in option.wordings]
+    return [text.replace("{}", " ").split() for text in (*wordings, *OPENINGS[1:], *chain.from_iterable(BOYS.values()))]
+
+
+def _phrases(text: Sequence[str]) -> list[str]:
+    return [f"{word} {text[-1]}" for word in text[:-1] if word not in ("a", "an", "no")] if text[-1] in NOUNS else []

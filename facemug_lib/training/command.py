@@ -77,7 +77,7 @@ def train_command(
         for name, path in result.weights.items():
             print(f"{name}: {path} ({path.stat().st_size / 2**20:.1f} MiB)")
             if install:
-                print(f"installed as {_install(path)}")
+                print(f"installed as {install_weights(path)}")
         if not result.is_finished:
             print(f"stopped after {minutes:g} minutes at {result.images_seen:,} of {chosen.images:,} images: "
                   "the same command resumes")
@@ -109,7 +109,8 @@ def _refuse_other_run(folder: Path, config: Mapping[str, Any]) -> None:
                        "use another --out, or delete that folder")
 
 
-def _install(path: Path) -> Path:
+def install_weights(path: Path) -> Path:
+    """Copy a weights file to data/weights, whole or not at all; returns where it is then."""
     target = weights_dir() / path.name
     target.parent.mkdir(parents=True, exist_ok=True)
     with replacing(target) as temporary:

@@ -92,11 +92,7 @@ class EncoderStage:
         if s.progressive_every:
             unlocked = max(0, context.images_seen - s.progressive_start) // s.progressive_every
             encoder.set_active_deltas(min(unlocked, self.prior.num_codes - 1))
-        conditions = sample_conditions(batch.images, labels_from(batch, self.expert), context.generator, scheme=s.scheme,
-                                       drop=s.drop, regions_share=s.regions_share, exemplar_share=s.exemplar_share,
-                                       coarse_share=s.coarse_share, sketch_detail=s.sketch_detail)
-
-        codes, deltas = encoder(conditions.encoder_input(), return_deltas=True)
+        codes, deltas = encoder(self._shown(batch, context.generator), return_deltas=True)
         terms: dict[str, tuple[float, Tensor]] = {"delta": (s.delta_weight, losses.delta_norm(deltas))}
         if batch.codes is not None:
             terms["code"] = (s.code_weight, losses.code_regression_loss(codes, batch.codes, self.prior.std_w))
@@ -113,6 +109,17 @@ class EncoderStage:
         if s.latent_weight:
             logged |= self._step_discriminator(codes.detach().float(), context)
         return logged
+
+    def _shown(self, batch: FaceBatch, generator: torch.Generator) -> Tensor:
+        """What the encoder gets to see of a batch, [b,26,h,w]."""
+        s = self.settings
+        return sample_conditions(batch.images, labels_from(batch, self.expert), generator, scheme=s.scheme, drop=s.drop,
+                                 regions_share=s.regions_share, exemplar_share=s.exemplar_share, coarse_share=s.coarse_share,
+                                 sketch_detail=s.sketch_detail).encoder_input()
+
+    def observe(self, encoder: nn.Module, batch: FaceBatch, generator: torch.Generator) -> None:
+        """Show a batch to ``encoder`` as in training, without teaching it anything."""
+        encoder(self._shown(batch, generator))
 
     def _step_discriminator(self, codes: Tensor, context: StepContext) -> dict[str, Tensor]:
         """D_w: real codes are mapped z; lazy R1 on them, scaled by its interval."""

@@ -47,6 +47,7 @@ class TextStage:
         self.modules: dict[str, nn.Module] = {"text_image": model}
         self.expert, self.prior = expert, prior
         self._said: dict[bytes, Said] = {}
+        self._seen: dict[tuple[bytes, bool], tuple[Tensor, Tensor]] = {}
         self._test: tuple[Tensor, list[Said]] | None = None
 
     @classmethod
@@ -76,7 +77,7 @@ class TextStage:
 
     def said(self, images: Tensor) -> list[Said]:
         """What is clear of each face; kept, since a folder's faces come again and again."""
-        keys = [hashlib.sha1(image[:, ::8, ::8].contiguous().cpu().numpy().tobytes()).digest() for image in images]
+        keys = _keys(images)
         new = [place for place, key in enumerate(keys) if key not in self._said]
         for places in (new[first:first + CHUNK] for first in range(0, len(new), CHUNK)):
             read = all_traits(self.expert, images[places])
@@ -107,6 +108,9 @@ class TextStage:
         s, model, draw = self.settings, self.modules["text_image"], context.generator
         said = self.said(batch.images)
         is_flipped = chance((len(said),), 0.5, draw)
+        if s.trunk_rate == 0 and s.photographed_share == 0:
+            return self._step_of_seen(batch.images, [mirrored(one) if flip else one for one, flip in
+                                                     zip(said, is_flipped.tolist(), strict=True)], is_flipped.tolist(), context)
         images = torch.where(is_flipped.to(batch.images.device).view(-1, 1, 1, 1), batch.images.flip(-1), batch.images)
         said = [mirrored(one) if flip else one for one, flip in zip(said, is_flipped.tolist(), strict=True)]
         side = model.config.image_size
@@ -116,10 +120,30 @@ class TextStage:
             images = torch.where(is_photographed.to(images.device).view(-1, 1, 1, 1), photograph(images, draw), images)
             said = [{name: word for name, word in one.items() if name not in COLOURS} if changed else one
                     for one, changed in zip(said, is_photographed.tolist(), strict=True)]
+        return self._match(model.embed_images(images), said, context)
+
+    def _step_of_seen(self, images: Tensor, said: Sequence[Said], flipped: Sequence[bool],
+                      context: StepContext) -> dict[str, float | Tensor]:
+        """A step with a frozen trunk on pictures that never change: what it sees of them is kept, and costs nothing again."""
+        tower, side = self.modules["text_image"].clip.visual, self.modules["text_image"].config.image_size
+        keys = list(zip(_keys(images), flipped, strict=True))
+        if new := [place for place, key in enumerate(keys) if key not in self._seen]:
+            turned = torch.stack([images[place].flip(-1) if flipped[place] else images[place] for place in new])
+            tower.eval()  # its normalisation is frozen with it
+            with torch.no_grad(), context.full_precision():
+                parts = zip(*tower.seen(F.interpolate(turned, (side, side), mode="area")), strict=True)
+            tower.train()
+            self._seen.update(zip((keys[place] for place in new), parts, strict=True))
+        seen, thumbnails = (torch.stack(parts) for parts in zip(*(self._seen[key] for key in keys), strict=True))
+        return self._match(F.normalize(tower.told(seen, thumbnails), dim=1), said, context)
+
+    def _match(self, faces: Tensor, said: Sequence[Said], context: StepContext) -> dict[str, float | Tensor]:
+        """The loss between embedded faces and captions of each, and their rivals."""
+        model, draw = self.modules["text_image"], context.generator
         claims = [self.claims(one, draw) for one in said if one]
         claims += [self.rival(one, draw) for one in claims]
-        truth = truths(said, claims).to(images.device)
-        scores = model.scores(model.embed_images(images), model.embed_texts([sentence(one, draw) for one in claims])).float()
+        truth = truths(said, claims).to(faces.device)
+        scores = model.scores(faces, model.embed_texts([sentence(one, draw) for one in claims])).float()
         loss = sigmoid_loss(scores, truth)
         context.update("text", loss)
         known = truth.isfinite()
@@ -172,6 +196,10 @@ class TextStage:
     def export(self, modules: dict[str, nn.Module]) -> dict[str, tuple[dict[str, Tensor], dict[str, Any]]]:
         model = modules["text_image"]
         return {"text_image": (model.state_dict(), model.config_dict())}
+
+
+def _keys(images: Tensor) -> list[bytes]:
+    return [hashlib.sha1(image[:, ::8, ::8].contiguous().cpu().numpy().tobytes()).digest() for image in images]
 
 
 def is_held_out(claims: Said) -> bool:

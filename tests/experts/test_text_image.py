@@ -7,6 +7,7 @@ import torch
 
 from facemug_lib.errors import FacemugError
 from facemug_lib.experts.text_image import SmallTextImage, TextImageConfig, load_text_image
+from facemug_lib.modalities.captions import ASPECTS, NOUNS, sentence
 from facemug_lib.weights import load_module, save_weights
 
 
@@ -27,7 +28,7 @@ def test_embeddings_are_unit_vectors_and_pictures_have_gradients(model: SmallTex
 
 
 def test_order_of_words_matters_and_case_does_not(model: SmallTextImage) -> None:
-    a, b, c = model.embed_texts(["black hair, blond woman", "Black hair; BLOND woman!", "blond hair, black woman"])
+    a, b, c = model.embed_texts(["black hair, blond woman", "Black hair; BLOND woman!", "blond woman, black hair"])
     assert torch.equal(a, b) and not torch.allclose(a, c, atol=1e-4)
 
 
@@ -36,8 +37,36 @@ def test_fillers_and_synonyms(model: SmallTextImage) -> None:
     assert model.understood("without glasses") == ["no", "glasses"]
 
 
+@pytest.mark.parametrize(("text", "same"), [
+    ("a woman with long black hair", "a woman with black long hair"), ("her hair is black", "black hair"),
+    ("a blond man", "a blond hair man"), ("her skin is dark and her hair grey", "dark skin and grey hair"),
+])
+def test_adjectives_belong_to_nouns(model: SmallTextImage, text: str, same: str) -> None:
+    ours, theirs = (sorted(model.bound(model.understood(words))) for words in (text, same))
+    assert ours == theirs and any(" " in word for word in ours)
+
+
+def test_colours_of_different_things_differ(model: SmallTextImage) -> None:
+    ours, theirs = model.tokens(["black hair and dark skin", "dark hair and black skin"]).tolist()
+    assert not set(ours[1:5]) & set(theirs[1:5]) - set(model.tokens(["glasses and glasses"])[0].tolist())
+
+
+def test_every_caption_can_be_read(model: SmallTextImage) -> None:
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(300):
+        chosen = torch.randperm(len(ASPECTS), generator=generator)[:5]
+        claims = {}
+        for name, aspect in ((name, ASPECTS[name]) for name in (list(ASPECTS)[place] for place in chosen)):
+            claims[name] = list(aspect.options)[int(torch.randint(len(aspect.options), (), generator=generator))]
+        text = sentence(claims, generator)
+        read = " ".join(model.bound(model.understood(text))).split()
+        assert sorted(set(read) - set(NOUNS)) == sorted(set(text.replace(",", " ").split()) - set(NOUNS))
+
+
 @pytest.mark.parametrize(("text", "message"), [
     ("a womn", "does not know 'womn': did you mean women or woman?"), ("purple", "it has words for gender, age"),
+    ("an old black", "what is black: say black background or black clothes or black hair or black skin"),
+    ("a big smile", "what is big: say big eyes"), ("her skin", "what skin is meant: say black skin or brown skin"),
     ("the face", "says nothing"), ("", "says nothing"), (" ".join(["old"] * 60), "60 words: up to 38"),
 ])
 def test_texts_that_cannot_be_read(model: SmallTextImage, text: str, message: str) -> None:

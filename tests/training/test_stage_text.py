@@ -52,6 +52,21 @@ def test_it_learns_what_is_true(stage: TextStage, tmp_path: Path) -> None:
     assert ((scores > 0) == (truth > 0.5))[known].float().mean() > 0.85
 
 
+def test_a_frozen_trunk_sees_each_picture_once(stage: TextStage, tmp_path: Path) -> None:
+    stage.settings = settings("text", "smoke", {"lr": 3e-3, "photographed_share": 0.0, "trunk_rate": 0.0})
+    tower, looked = stage.modules["text_image"].clip.visual, []
+    before = {name: value.clone() for name, value in tower.trunk.state_dict().items()}
+    tower.trunk.register_forward_pre_hook(lambda module, inputs: looked.append(len(inputs[0])))
+    train(stage, FourFaces(stage.prior), tmp_path, images=480, batch=8, **QUIET | {"stats_every": 80, "evaluate_count": 2})
+    assert sum(looked) < 60  # not 480: four faces and their mirror images, some twice in the first batch; scores; the grid
+    assert all(torch.equal(value, before[name]) for name, value in tower.trunk.state_dict().items())
+    faces = FourFaces(stage.prior).draw(range(4), 0)
+    kept = stage.modules["text_image"].eval().embed_images(faces.images)
+    parts = [stage._seen[key, False] for key in stage_text._keys(faces.images)]
+    again = tower.told(*(torch.stack(part) for part in zip(*parts, strict=True)))
+    assert torch.allclose(kept, torch.nn.functional.normalize(again, dim=1), atol=1e-5)
+
+
 def test_rivals_differ_in_one_claim(stage: TextStage) -> None:
     draw = torch.Generator().manual_seed(0)
     said = statements({"smile": 3.0, "gender": 2.0, "age": 70.0, "yaw": 20.0})

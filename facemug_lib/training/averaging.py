@@ -1,0 +1,120 @@
+"""``facemug average``: one network out of several runs of it.
+
+The mean of networks that were trained on from one another is better than each of them (model soups, Wortsman et al. 2022;
+stochastic weight averaging, Izmailov et al. 2018), and better still once its batch normalisation has statistics of its own:
+those of the single networks are moving averages over a few small batches.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from facemug_lib.devices import resolve_device
+from facemug_lib.errors import FacemugError
+from facemug_lib.faces.dataset import FaceBatch, FaceSource
+from facemug_lib.training.command import install_weights
+from facemug_lib.training.profiles import settings
+from facemug_lib.training.stages import build_source, build_stage
+from facemug_lib.training.start import start, start_path
+from facemug_lib.weights import read_weights, save_weights
+
+STAGES = ("encoder", "warping", "generator")
+
+
+def average_command(stage: str, runs: Sequence[str], shares: Sequence[float] = (), data: str = "prior", images: int = 640,
+                    batch: int = 16, *, out: Path, seed: int = 0, device: str = "auto",
+                    install: bool = False) -> dict[str, Path]:
+    """Average the networks that ``stage`` ships over ``runs`` (run folders, or ``"shipped"``) and score the mean.
+
+    ``shares`` are the runs' weights in the mean, equal ones by default. ``data`` and ``images`` are what the statistics of batch
+    normalisation are measured on. Writes ``out/weights``; ``install`` copies from there to data/weights.
+    """
+    if stage not in STAGES:
+        raise FacemugError(f"networks of stage {stage!r} cannot be averaged: use one of {', '.join(STAGES)}")
+    shares = checked_shares(runs, shares)
+    target = resolve_device(device)
+    chosen = settings(stage, "laptop", {"batch": batch})
+    made = build_stage(stage, chosen, target, runs[0], seed)
+    cards = {name: [read_weights(start_path(name, run))[2] for run in runs] for name in made.ema}
+    for name in made.ema:
+        average(made.modules[name], name, runs, shares)
+        made.modules[name].to(target).eval()
+    source = build_source(data, made, chosen, target)
+    for name in made.ema:
+        recalibrate(made.modules[name], getattr(made, "observe", None), source, images, batch, seed)
+    for module in made.modules.values():
+        module.to(target).eval()
+    with torch.no_grad():
+        scores = {name: float(value) for name, value in made.evaluate(made.modules, chosen.evaluate_count).items()}
+    print(", ".join(f"{name} {value:.4g}" for name, value in scores.items()), flush=True)
+    command = shlex.join(["facemug", "average", stage, *runs, *(f"--share={share:g}" for share in shares), "--data", data,
+                          "--images", str(images), "--seed", str(seed)])
+    exported, written = made.export(made.modules), {}
+    for name in made.ema:
+        tensors, network = exported[name]
+        card: dict[str, Any] = {"stage": stage, "images_seen": max(card.get("images_seen", 0) for card in cards[name]),
+                                "mean_of": [card.get("images_seen", 0) for card in cards[name]], "command": command,
+                                "faces": source.describe(), "scores": scores}
+        written[name] = save_weights(out / "weights" / f"{name}.safetensors", tensors, config=network, card=card)
+        print(f"{name}: {written[name]}")
+        if install:
+            print(f"installed as {install_weights(written[name])}")
+    return written
+
+
+def checked_shares(runs: Sequence[str], shares: Sequence[float]) -> list[float]:
+    """One share for each run, positive and of sum 1."""
+    if not runs:
+        raise FacemugError("there is no run to average: name run folders, or shipped")
+    given = list(shares) or [1.0] * len(runs)
+    if len(given) != len(runs):
+        raise FacemugError(f"{len(given)} shares for {len(runs)} runs: give one --share for each, or none")
+    if not all(0 < share < float("inf") for share in given):
+        raise FacemugError(f"shares are {', '.join(f'{share:g}' for share in given)}: use positive numbers")
+    return [share / sum(given) for share in given]
+
+
+@torch.no_grad()
+def average(network: nn.Module, name: str, runs: Sequence[str], shares: Sequence[float]) -> None:
+    """Fill ``network`` with the mean of the weights called ``name`` of ``runs``; whole numbers are the last run's."""
+    total: dict[str, Tensor] = {}
+    for run, share in zip(runs, shares, strict=True):
+        start(network, name, run)
+        for key, value in network.state_dict().items():
+            part = share * value.double() if value.is_floating_point() else value.clone()
+            total[key] = total[key] + part if key in total and value.is_floating_point() else part
+    network.load_state_dict(total)
+
+
+@torch.no_grad()
+def recalibrate(network: nn.Module, observe: Callable[[nn.Module, FaceBatch, torch.Generator], Any] | None, source: FaceSource,
+                images: int, batch: int = 16, seed: int = 0) -> int:
+    """Measure the statistics of ``network``'s batch normalisation anew, over ``images`` faces of ``source`` as
+    ``observe(network, faces, generator)`` shows them to it: plain means over the batches. Returns how many layers have any."""
+    layers = [module for module in network.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    if not layers:
+        return 0
+    if observe is None:
+        raise FacemugError("this stage does not say how its network sees faces: its batch normalisation cannot be measured")
+    momentum = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # a cumulative mean
+    modes = [(module, module.training) for module in network.modules()]
+    for layer in layers:
+        layer.train()
+    generator = torch.Generator().manual_seed(seed)
+    for first in range(0, max(images, 1), batch):
+        observe(network, source.draw(range(first, first + batch), seed), generator)
+    for layer, value in zip(layers, momentum, strict=True):
+        layer.momentum = value
+    for module, mode in modes:
+        module.training = mode
+    return len(layers)
