@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from facemug_lib.errors import FacemugError
-from facemug_lib.modalities.captions import ASPECTS, NUMBERS, caption, holds, mirrored, sentence, statements, words
+from facemug_lib.modalities.captions import ASPECTS, NUMBERS, caption, holds, mirrored, phrases, sentence, statements, words
 
 NUMBERS_OF_ONE = {
     "age": 25.0, "gender": -3.0, "smile": 2.0, "glasses": 1.5, "mouth_open": 0.1, "yaw": -20.0, "pitch": 0.0,
@@ -45,10 +45,11 @@ def test_the_generator_varies_the_wording_only() -> None:
         rng = torch.Generator().manual_seed(seed)
         return [sentence(SAID, rng) for _ in range(20)]
 
+    known = {word for phrase in (*words(), *phrases()) for word in phrase.split()}
     assert some(0) == some(0) and len(set(some(0))) > 5
     for text in some(0):
         assert {"left"} <= set(text.replace(",", "").split()) and ("hair" in text)
-        assert set(text.replace(",", "").split()) <= set(words()), text
+        assert set(text.replace(",", "").split()) <= known, text
 
 
 def test_truth_of_claims() -> None:
@@ -73,3 +74,8 @@ def test_bad_attributes_get_one_clear_line(wrong: dict) -> None:
 def test_what_cannot_be_said_is_refused() -> None:
     with pytest.raises(FacemugError, match="nothing can be said of hair = purple"):
         sentence({"hair": "purple"})
+
+
+def test_adjectives_that_many_things_share_belong_to_phrases() -> None:
+    assert {"black hair", "black skin", "dark clothes", "open mouth", "open eyes"} <= set(phrases())
+    assert not {"black", "open", "hair", "skin"} & set(words()) and {"light", "no", "a", "smiling"} <= set(words())
