@@ -174,8 +174,9 @@ class TextSettings(StageSettings):
 
     batch: int = knob(32, "images of one step, over all processes", ge=2)
     weight_decay: float = knob(0.05, "AdamW's weight decay", ge=0)
-    trunk_rate: float = knob(0.3, "learning rate of the trunk, which starts from the expert's, over the others; 0 = frozen, and then, if "
-                              "photographed_share is 0 too, each face is looked at only once", ge=0)
+    trunk_rate: float = knob(
+        0.3, "learning rate of the trunk, which starts from the expert's, over the others; 0 = frozen, and each face "
+        "is looked at only once if photographed_share is 0 too", ge=0)
     claims: int = knob(5, "most statements of a training caption", ge=1)
     photographed_share: float = knob(0.3, "share of faces whose exposure, colour, softness and noise are varied", ge=0, le=1)
 
