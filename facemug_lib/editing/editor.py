@@ -333,11 +333,10 @@ class Editor:
         """The finished pictures in the colours that were asked for. What a stroke was painted on is what the labels under it say,
         and else what the photo shows there; an editor without a parser would not know, and leaves the pictures as they are."""
         wanted = conditions.present[:, MODALITIES.index("colour")]
-        parser = self.experts(parser=True, identity=False, perceptual=False).parser
         pictures, drawn = image[wanted], conditions.semantics[wanted]
-        meant = torch.where(drawn.any(dim=1), drawn.argmax(dim=1), parser(photo[wanted]).semantics.argmax(dim=1))
+        meant = torch.where(drawn.any(dim=1), drawn.argmax(dim=1), self._parser(photo[wanted]).semantics.argmax(dim=1))
         made = recoloured(pictures, conditions.colour[wanted], conditions.mask[wanted],
-                          parser(pictures).semantics.softmax(dim=1), meant)
+                          self._parser(pictures).semantics.softmax(dim=1), meant)
         image = image.clone()
         image[wanted] = torch.lerp(pictures, made, min(1.0, influence.get("colour", 1.0)))
         return image
@@ -377,8 +376,11 @@ class Editor:
     @torch.no_grad()
     def parse(self, image: Tensor) -> Tensor:
         """The expert's labels, long [b,256,256] in CelebAMask-HQ order, of aligned faces [b,3,256,256]."""
-        parser = self.experts(parser=True, identity=False, perceptual=False).parser
-        return parser(image.to(self.device)).semantics.argmax(dim=1).cpu()
+        return self._parser(image.to(self.device)).semantics.argmax(dim=1).cpu()
+
+    @property
+    def _parser(self) -> nn.Module:
+        return self.experts(parser=True, identity=False, perceptual=False).parser
 
     def experts(self, parser: bool, identity: bool, perceptual: bool = True) -> Experts:
         """Those of the judges that are asked for: the parser, the identity network, LPIPS-VGG; each is loaded once."""

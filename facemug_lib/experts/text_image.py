@@ -188,12 +188,12 @@ class SmallTextImage(nn.Module):
             if word in self._adjectives:
                 waiting.append(word)
                 continue
-            is_noun, is_said = word in self._nouns, False
+            is_said = False
             for adjective in waiting:
                 possible = self._adjectives[adjective]
                 here = f"{adjective} {word}"
                 before = f"{adjective} {bound[-1].split()[-1]}" if bound else None  # "her hair is black"
-                if is_noun and here in possible:
+                if here in possible:
                     bound.append(here)
                     is_said = True
                 elif before in possible:

@@ -22,8 +22,8 @@ from facemug_lib.faces.dataset import FaceBatch, FaceSource
 from facemug_lib.training.command import install_weights
 from facemug_lib.training.profiles import settings
 from facemug_lib.training.stages import build_source, build_stage
-from facemug_lib.training.start import start, start_path
-from facemug_lib.weights import read_weights, save_weights
+from facemug_lib.training.start import start
+from facemug_lib.weights import save_weights
 
 STAGES = ("encoder", "warping", "generator")
 
@@ -42,15 +42,12 @@ def average_command(stage: str, runs: Sequence[str], shares: Sequence[float] = (
     target = resolve_device(device)
     chosen = settings(stage, "laptop", {"batch": batch})
     made = build_stage(stage, chosen, target, runs[0], seed)
-    cards = {name: [read_weights(start_path(name, run))[2] for run in runs] for name in made.ema}
-    for name in made.ema:
-        average(made.modules[name], name, runs, shares)
-        made.modules[name].to(target).eval()
+    cards = {name: average(made.modules[name], name, runs, shares) for name in made.ema}
+    for module in made.modules.values():
+        module.to(target).eval()
     source = build_source(data, made, chosen, target)
     for name in made.ema:
         recalibrate(made.modules[name], getattr(made, "observe", None), source, images, batch, seed)
-    for module in made.modules.values():
-        module.to(target).eval()
     with torch.no_grad():
         scores = {name: float(value) for name, value in made.evaluate(made.modules, chosen.evaluate_count).items()}
     print(", ".join(f"{name} {value:.4g}" for name, value in scores.items()), flush=True)
@@ -82,15 +79,18 @@ def checked_shares(runs: Sequence[str], shares: Sequence[float]) -> list[float]:
 
 
 @torch.no_grad()
-def average(network: nn.Module, name: str, runs: Sequence[str], shares: Sequence[float]) -> None:
-    """Fill ``network`` with the mean of the weights called ``name`` of ``runs``; whole numbers are the last run's."""
+def average(network: nn.Module, name: str, runs: Sequence[str], shares: Sequence[float]) -> list[dict[str, Any]]:
+    """Fill ``network`` with the mean of the weights called ``name`` of ``runs``; whole numbers are the last run's. Returns the
+    cards of the weights."""
     total: dict[str, Tensor] = {}
+    cards = []
     for run, share in zip(runs, shares, strict=True):
-        start(network, name, run)
+        cards.append(start(network, name, run))
         for key, value in network.state_dict().items():
             part = share * value.double() if value.is_floating_point() else value.clone()
             total[key] = total[key] + part if key in total and value.is_floating_point() else part
     network.load_state_dict(total)
+    return cards
 
 
 @torch.no_grad()
@@ -103,18 +103,15 @@ def recalibrate(network: nn.Module, observe: Callable[[nn.Module, FaceBatch, tor
         return 0
     if observe is None:
         raise FacemugError("this stage does not say how its network sees faces: its batch normalisation cannot be measured")
-    momentum = [layer.momentum for layer in layers]
+    before = [(layer.momentum, layer.training) for layer in layers]
     for layer in layers:
         layer.reset_running_stats()
         layer.momentum = None  # a cumulative mean
-    modes = [(module, module.training) for module in network.modules()]
-    for layer in layers:
         layer.train()
     generator = torch.Generator().manual_seed(seed)
     for first in range(0, max(images, 1), batch):
         observe(network, source.draw(range(first, first + batch), seed), generator)
-    for layer, value in zip(layers, momentum, strict=True):
-        layer.momentum = value
-    for module, mode in modes:
-        module.training = mode
+    for layer, (momentum, mode) in zip(layers, before, strict=True):
+        layer.momentum = momentum
+        layer.train(mode)
     return len(layers)

@@ -108,11 +108,10 @@ class TextStage:
         s, model, draw = self.settings, self.modules["text_image"], context.generator
         said = self.said(batch.images)
         is_flipped = chance((len(said),), 0.5, draw)
-        if s.trunk_rate == 0 and s.photographed_share == 0:
-            return self._step_of_seen(batch.images, [mirrored(one) if flip else one for one, flip in
-                                                     zip(said, is_flipped.tolist(), strict=True)], is_flipped.tolist(), context)
-        images = torch.where(is_flipped.to(batch.images.device).view(-1, 1, 1, 1), batch.images.flip(-1), batch.images)
         said = [mirrored(one) if flip else one for one, flip in zip(said, is_flipped.tolist(), strict=True)]
+        if s.trunk_rate == 0 and s.photographed_share == 0:
+            return self._step_of_seen(batch.images, said, is_flipped.tolist(), context)
+        images = torch.where(is_flipped.to(batch.images.device).view(-1, 1, 1, 1), batch.images.flip(-1), batch.images)
         side = model.config.image_size
         images = F.interpolate(images, (side, side), mode="area")
         is_photographed = chance((len(said),), s.photographed_share, draw)

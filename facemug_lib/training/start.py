@@ -15,23 +15,24 @@ from facemug_lib.weights import load_module, read_weights, weights_path
 Module = TypeVar("Module", bound=nn.Module)
 
 
-def start(module: nn.Module, name: str, init: str = "scratch", optional: bool = False) -> None:
-    """Fill ``module`` in place from the weights called ``name``.
+def start(module: nn.Module, name: str, init: str = "scratch", optional: bool = False) -> dict[str, Any]:
+    """Fill ``module`` in place from the weights called ``name``; returns their card, empty where there are none.
 
     ``init`` is ``"scratch"`` (leave it fresh), ``"shipped"`` (data/weights) or a folder, such as an earlier run's. A missing
     file is refused unless ``optional``; one of another shape always is.
     """
     if init == "scratch":
-        return
+        return {}
     path = start_path(name, init)
     if optional and not path.is_file():
-        return
-    tensors, _, _ = read_weights(path)
+        return {}
+    tensors, _, card = read_weights(path)
     try:
         module.load_state_dict(tensors)
     except RuntimeError as error:
         raise FacemugError(f"{path} does not fit the network that these settings describe: use the settings it was trained with, "
                            "or --init scratch") from error
+    return card
 
 
 def start_path(name: str, init: str) -> Path:
