@@ -6,6 +6,7 @@ Both leave every known pixel alone; they only change what is painted into the ho
 from __future__ import annotations
 
 import functools
+import math
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -18,10 +19,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-TRUST = 0.2  # up to about this size (of a range of 2) a colour offset is taken for light, above it for other content
-REACH = 18.0  # pixels over which a local colour difference at the edge fades out inside the hole
+TRUST = 0.5  # up to about this size (of a range of 2) a difference of colours is taken for light, above it for other content
+REACH = 14.0  # pixels over which other content at the edge fades out inside the hole
 RING = 24  # width in pixels of the known band in which sharpness is compared
-MAX_GAIN = 1.4  # the fill's fine detail is never amplified more than this: beyond, it looks sharp and wrong
+MAX_GAIN = 1.2  # the fill's fine detail is never amplified more than this: beyond, it looks sharp and wrong
 CHANGE = 0.25  # change of a picture (of a range of 2) above which it no longer shows the same thing …
 CHANGE_SIGMA = 4.0  # … on average over about so many pixels
 DETAIL_SIGMA = 1.2  # pixels; detail is what a Gaussian of this width removes
@@ -32,11 +33,12 @@ def blend(raw: Tensor, known: Tensor, mask: Tensor, *, reach: float = REACH, mat
 
     Gradient-domain blending (Pérez et al., "Poisson Image Editing", 2003) keeps the gradients of ``raw`` and takes the values at
     the boundary from ``known``: the correction h that is added to ``raw`` solves Δh = 0 in the hole. The plain equation carries
-    an error at one piece of the boundary across the whole hole, so h is split here: the median difference along the boundary is
-    added everywhere, as far as it can be a matter of light (an offset of size d counts by exp(−d²/:data:`TRUST`²): where a
-    hole's edge runs through the background, another background would otherwise tint the face), and the rest solves the
-    screened equation Δh = h·s²/reach⁴, s the distance to the edge in pixels. It fades like exp(−s²/(2·reach²)): hardly at all in
-    narrow holes, where both sides are known, and almost wholly in the middle of wide ones. ``reach=inf`` is the plain equation.
+    an error at one piece of the boundary across the whole hole: where a hole's edge runs through the background, another
+    background would tint the face. So each difference d along the boundary is split. The share exp(−d²/:data:`TRUST`²) of it, d
+    being the largest of its three channels, can be a matter of light and solves the plain equation; the rest is other content and
+    solves the screened one, Δh = h·s²/reach⁴ with s the distance to the edge in pixels. That fades like exp(−s²/(2·reach²)):
+    hardly at all in narrow holes, where both sides are known, and almost wholly in the middle of wide ones. ``reach=inf`` is the
+    plain equation for all.
 
     ``match_detail`` first scales the raw picture's fine detail to the photo's, where both are known (see :func:`detail_gain`).
     Pixels outside the hole are copied bit for bit. A mask without any known pixel leaves ``raw`` as it is.
@@ -69,15 +71,13 @@ def _blend_one(raw: Tensor, known: Tensor, mask: Tensor, reach: float) -> Tensor
     if not hole.any() or not edge.any():
         return raw
     difference = (known - raw)[:, torch.from_numpy(edge)].double().cpu().numpy()  # [3,n]
-    offset = np.median(difference, axis=1)
-    offset = offset * np.exp(-np.square(np.abs(offset).max() / TRUST))
+    light = difference * np.exp(-np.square(np.abs(difference).max(axis=0) / TRUST))
     correction = np.zeros((3, *hole.shape))
-    correction[:, hole] = offset[:, None] + _solver(os.getpid()).submit(_screened, hole, edge, difference - offset[:, None],
-                                                                        reach).result()
+    correction[:, hole] = _solver(os.getpid()).submit(_corrected, hole, edge, light, difference - light, reach).result()
     return raw + torch.from_numpy(correction).to(raw)
 
 
-_kept = threading.local()  # the last hole's equation
+_kept = threading.local()  # the last hole's equations
 
 
 @functools.lru_cache(maxsize=1)
@@ -87,18 +87,27 @@ def _solver(process: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, f"facemug blending {process}")
 
 
+def _corrected(hole: np.ndarray, edge: np.ndarray, light: np.ndarray, other: np.ndarray, reach: float) -> np.ndarray:
+    """The plain equation's answer to ``light`` and the screened one's to ``other``, both [c,n] on the pixels of ``edge``: their
+    sum [c,m] on those of ``hole``."""
+    if reach == math.inf:
+        return _screened(hole, edge, light + other, math.inf)
+    return _screened(hole, edge, light, math.inf) + _screened(hole, edge, other, reach)
+
+
 def _screened(hole: np.ndarray, edge: np.ndarray, values: np.ndarray, reach: float) -> np.ndarray:
     """Solve Δh = h·s²/reach⁴ on the pixels of ``hole`` with ``values`` [c,n] on those of ``edge`` (5-point stencil): [c,m].
 
     The picture's own border carries no condition: there the normal derivative is zero. Whoever drags a slider asks for the same
     hole again and again, and nine tenths of the time go into its factors: those of the last one are kept.
     """
-    key = (hole.shape, reach, np.packbits(hole).tobytes())
+    key = (hole.shape, np.packbits(hole).tobytes())
     if getattr(_kept, "key", None) != key:
-        _kept.key, _kept.system = None, None  # frees the old ones first
-        _kept.system = _system(hole, edge, reach)
+        _kept.systems = {}  # frees the old ones first
         _kept.key = key
-    factors, to_edge = _kept.system
+    if reach not in _kept.systems:
+        _kept.systems[reach] = _system(hole, edge, reach)
+    factors, to_edge = _kept.systems[reach]
     return factors.solve(to_edge @ values.T).reshape(to_edge.shape[0], -1).T
 
 

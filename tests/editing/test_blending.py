@@ -43,18 +43,28 @@ def test_another_background_along_the_edge_does_not_tint_the_middle() -> None:
     assert (out - known)[..., 30, 60:200].abs().max() < 0.1  # the seam is closed all the same
 
 
+def test_a_difference_of_light_is_carried_across_and_other_content_is_not(face) -> None:
+    mask = torch.zeros(1, 1, 256, 256)
+    mask[..., 40:220, 40:220] = 1
+    middle = []
+    for size in (0.1, 0.4, 0.8):
+        raw = face * 0.2 + size
+        middle.append(((raw - blend(raw, face * 0.2, mask, match_detail=False)) / size)[..., 110:150, 110:150].mean().item())
+    wanted = [torch.tensor(-((size / blending.TRUST) ** 2)).exp().item() for size in (0.1, 0.4, 0.8)]
+    assert middle == pytest.approx(wanted, abs=0.02)
+
+
 def test_a_local_difference_at_the_edge_dies_out_inside(face) -> None:
     mask = torch.zeros(1, 1, 256, 256)
     mask[..., 40:220, 40:220] = 1
-    known = face * 0.5
+    known = face * 0.2
     raw = known.clone()
-    raw[..., :, :60] += 0.2  # wrong at the left edge only
-    raw[..., :, 60:] += 0.0
+    raw[..., :, :60] += 0.8  # something else at the left edge only
     change = (blend(raw, known, mask, match_detail=False) - raw).abs().mean(1)[0]
-    assert change[100:160, 41].mean() > 0.15  # the seam is closed …
-    assert change[100:160, 150:].max() < 0.01  # … and the far side is left alone
+    assert change[100:160, 41].mean() > 0.6  # the seam is closed …
+    assert change[100:160, 150:].max() < 0.02  # … and the far side is left alone
     steps = (blend(raw, known, mask, match_detail=False) - known).abs().mean(1)[0]
-    assert steps[60:200, 40].max() < 0.03  # no jump right behind the edge
+    assert steps[60:200, 40].max() < 0.12  # no jump right behind the edge
 
 
 def test_every_sample_is_blended_by_itself(face, mask) -> None:
@@ -73,27 +83,26 @@ def test_nothing_known_leaves_the_picture(face) -> None:
 def test_the_correction_fades_by_the_distance_to_the_edge() -> None:
     """A slit across the picture, too long for its ends to matter: nothing arrives in the middle of a wide one."""
     known, raw = torch.zeros(1, 3, 256, 256), torch.zeros(1, 3, 256, 256)
-    raw[..., :128] = -0.5  # one half of the picture is too dark: differences, whose median is no offset of the other half
-    raw[..., 128:] = 0.5
-    for half, expected in ((60, 0.02), (6, 0.9)):
+    raw[..., :] = -1.0  # too much for a matter of light
+    for half, expected in ((60, 0.02), (4, 0.93)):
         mask = torch.zeros(1, 1, 256, 256)
         mask[..., 128 - half : 128 + half, :] = 1
-        correction = (blend(raw, known, mask, match_detail=False) - raw)[0, 0, 128, 32] / 0.5
+        correction = (blend(raw, known, mask, match_detail=False) - raw)[0, 0, 128, 32]
         assert correction == pytest.approx(expected, abs=0.1), half
 
 
-@pytest.mark.parametrize("gain", [1.0, 1.2, 1.35])
+@pytest.mark.parametrize("gain", [1.0, 1.1, 1.18])
 def test_gain_finds_how_much_detail_was_lost(face, mask, gain) -> None:
     grain = torch.randn(1, 3, 256, 256, generator=torch.Generator().manual_seed(0)) * 0.05
     soft = face * 0.5 + grain
     found = detail_gain(soft, sharpen(soft, gain), mask)
-    assert found.item() == pytest.approx(gain, rel=0.1)
+    assert found.item() == pytest.approx(gain, rel=0.05)
 
 
 def test_what_lies_under_the_mask_is_not_looked_at(face, mask) -> None:
     raw = face * 0.7 + 0.02 * torch.randn(face.shape, generator=torch.Generator().manual_seed(0))
     grainy = face + 0.05 * torch.randn(face.shape, generator=torch.Generator().manual_seed(1))
-    assert detail_gain(raw, grainy, mask) > 1.2
+    assert detail_gain(raw, grainy, mask) == pytest.approx(blending.MAX_GAIN)
     assert torch.equal(blend(raw, grainy, mask), blend(raw, torch.where(mask > 0.5, -grainy, grainy), mask))
 
 
@@ -106,7 +115,8 @@ def test_a_hole_asked_for_again_gives_the_same_and_another_one_its_own(face, mas
     count = len(made)
     again, plain = blend(raw, face, mask), blend(raw, face, mask, reach=float("inf"))
     assert torch.equal(first, third) and torch.equal(first, again) and not torch.equal(first, second)
-    assert count >= 2 and len(made) == count + 1 and not torch.equal(plain, first)  # the same hole again: nothing new
+    # Each hole costs the plain and the screened equation, and the same hole again nothing.
+    assert count >= 4 and len(made) == count and not torch.equal(plain, first)
 
 
 def test_threads_may_blend_at_once(face, mask) -> None:
