@@ -29,8 +29,8 @@ def evaluate(
     workers: Annotated[int | None, typer.Option(min=1, max=64, help="Processes that share the CPU, 3 GB each; one for each "
                                                 "core.")] = None,
     limit: Annotated[list[str] | None, typer.Option(metavar="NAME=FACES|all", help="Faces that a slow judge, method or part "
-                                                    "gets: vgg, facenet, optimisation, saved, paper, guidance, subsets, warping, "
-                                                    "incremental; repeatable.")] = None,
+                                                    "gets: vgg, facenet, optimisation, saved, simple, paper, guidance, subsets, "
+                                                    "warping, incremental; repeatable.")] = None,
     device: Device = "auto",
 ) -> None:
     """Score weights on fixed test sets, beside baselines and floors.

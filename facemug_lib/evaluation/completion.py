@@ -18,7 +18,7 @@ from facemug_lib.evaluation import judges as judges_module
 from facemug_lib.evaluation import metrics
 from facemug_lib.evaluation.guided import averages
 from facemug_lib.evaluation.judges import Judges
-from facemug_lib.evaluation.methods import Folder, Method, Optimisation
+from facemug_lib.evaluation.methods import ExemplarPaste, Folder, MeanColour, Method, Optimisation, Telea
 from facemug_lib.evaluation.metrics import Score
 from facemug_lib.evaluation.protocols import (
     FAMILIES,
@@ -50,8 +50,8 @@ def shown_faces(family: str) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Depth:
-    """How many faces the slow judges look at (LPIPS-VGG costs twenty times LPIPS-Alex), the slow methods edit, and the faces
-    saved once more stand for: their scores hardly vary.
+    """How many faces the slow judges look at (LPIPS-VGG costs twenty times LPIPS-Alex), the slow methods edit, and stand for
+    methods that nobody takes for a rival: mean colour, Telea, another face's pixels, and the true faces saved once more.
 
     ``None`` is all of them. Every number is printed with its own N.
     """
@@ -60,6 +60,7 @@ class Depth:
     facenet: int | None = None
     optimisation: int | None = None
     saved: int | None = None
+    simple: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,7 +254,11 @@ class SavedAgain:
 
 def method_limit(method: Method, depth: Depth) -> int | None:
     """Faces of each family that a method is run on."""
-    return depth.optimisation if isinstance(method, Optimisation) else depth.saved if isinstance(method, SavedAgain) else None
+    if isinstance(method, Optimisation):
+        return depth.optimisation
+    if isinstance(method, SavedAgain):
+        return depth.saved
+    return depth.simple if isinstance(method, (MeanColour, Telea, ExemplarPaste)) else None
 
 
 def regrouped(measured: Sequence[Measured]) -> Iterator[Measured]:

@@ -54,7 +54,8 @@ class Plan:
 
     count: faces of the completion table, for each set and mask family. vgg, facenet: faces of each family that LPIPS-VGG and
     FaceNet look at. optimisation: faces of each family that latent optimisation edits. saved: faces of each family that are saved
-    once more. paper, guidance, subsets, warping, incremental: faces of those parts.
+    once more. simple: faces of each family that mean colour, Telea and another face's pixels fill. paper, guidance, subsets,
+    warping, incremental: faces of those parts.
     """
 
     count: int
@@ -62,11 +63,16 @@ class Plan:
     facenet: int | None = 10
     optimisation: int | None = 2
     saved: int | None = 50
+    simple: int | None = 100
     paper: int | None = 20
     guidance: int | None = 16
     subsets: int | None = 4
     warping: int | None = 16
     incremental: int | None = 3
+
+    @property
+    def depth(self) -> Depth:
+        return Depth(self.vgg, self.facenet, self.optimisation, self.saved, self.simple)
 
 
 @dataclass
@@ -105,7 +111,7 @@ def evaluate(editor: Editor, test_sets: Sequence[TestSet], methods: Sequence[Met
             raise FacemugError(f"unknown mask family {family!r}: choose from {', '.join(FAMILIES)}")
     judges = judges or Judges(editor.device)
     fingerprint = Facemug(editor).describe()  # weights and code: what every edit depends on
-    runner = Runner(judges, store, Depth(plan.vgg, plan.facenet, plan.optimisation, plan.saved), tell)
+    runner = Runner(judges, store, plan.depth, tell)
     watch = _Stopwatch(store)
     results: dict[str, Any] = {
         "machine": machine(editor.device), "weights": fingerprint["weights"], "plan": asdict(plan), "resizing": RESIZING,
@@ -131,7 +137,7 @@ def evaluate(editor: Editor, test_sets: Sequence[TestSet], methods: Sequence[Met
 def fill(editor: Editor, test_sets: Sequence[TestSet], methods: Sequence[Method], store: Store, plan: Plan,
          families: Sequence[str], share: tuple[int, int], tell: Progress = lambda line: None) -> None:
     """Measure one worker's ``share`` (k, n) of the completion part into ``store``, for :func:`evaluate` to find."""
-    runner = Runner(Judges(editor.device), store, Depth(plan.vgg, plan.facenet, plan.optimisation, plan.saved), tell, share)
+    runner = Runner(Judges(editor.device), store, plan.depth, tell, share)
     for test_set in test_sets:
         runner.run(test_set, families, [*methods, SavedAgain()], plan.count)
 

@@ -102,14 +102,15 @@ def test_peers_are_scored_by_the_pictures_they_made(faces: TestSet, runner: Runn
 def test_everything_ends_in_tables_and_plain_data(faces: TestSet, tiny, tmp_path: Path) -> None:
     editor = tiny.tiny_editor()
     few = TestSet("toys", faces.pixels[:6], faces.faces[:6], faces.labels[:6], faces.spare[:6], "few blots")
-    plan = Plan(count=6, vgg=2, facenet=2, optimisation=1, paper=2, guidance=1, subsets=1, warping=1, incremental=1)
+    plan = Plan(count=6, vgg=2, facenet=2, optimisation=1, simple=4, paper=2, guidance=1, subsets=1, warping=1, incremental=1)
     found = evaluate.evaluate(editor, [few], [Facemug(editor), MeanColour(), ExemplarPaste()],
                               Store(tmp_path / "cache"), plan, ["centre", "hair"], judges=StubJudges())
     for path in write(found, tmp_path / "out"):
         assert path.stat().st_size > 0
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert set(evaluate.PARTS) <= set(results) and results["timing"]["completion"]["chunks_measured"] > 0
-    assert {row["n"] for row in results["completion"] if row["method"] == "FACEMUG" and row["masks"] == "hair"} == {6}
+    for method, count in (("FACEMUG", 6), ("mean colour", 4)):
+        assert {row["n"] for row in results["completion"] if row["method"] == method and row["masks"] == "hair"} == {count}
     text = (tmp_path / "out" / "tables.md").read_text()
     for expected in ("FACEMUG", "floor: 6 real faces against 6 others", "saved again", "(N 2)", "Table VII", "+ semantics", "1:"):
         assert expected in text, expected
