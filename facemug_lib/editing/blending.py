@@ -140,7 +140,7 @@ def detail_gain(raw: Tensor, known: Tensor, mask: Tensor) -> Tensor:
     Compared where the two agree best: the third of the known pixels within 24 px of the hole whose low frequencies differ least.
     """
     # Where the low-pass would reach into the hole nothing is compared: what lies there is to be replaced, not to be looked at.
-    near = _grown(mask, RING) & ~_grown(mask, _radius(DETAIL_SIGMA))
+    near = grown(mask, RING) & ~grown(mask, _radius(DETAIL_SIGMA))
     low_raw, low_known = _low_pass(raw), _low_pass(known)
     error = (low_raw - low_known).abs().mean(1, keepdim=True)
     gains = []
@@ -155,7 +155,8 @@ def detail_gain(raw: Tensor, known: Tensor, mask: Tensor) -> Tensor:
     return torch.stack(gains).view(-1, 1, 1, 1)
 
 
-def _grown(mask: Tensor, pixels: int) -> Tensor:
+def grown(mask: Tensor, pixels: int) -> Tensor:
+    """Where ``mask`` [b,1,h,w] is, and ``pixels`` around it: bool."""
     side = 2 * pixels + 1
     return F.max_pool2d(F.max_pool2d(mask, (1, side), 1, (0, pixels)), (side, 1), 1, (pixels, 0)) > 0.5
 

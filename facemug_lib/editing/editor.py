@@ -38,6 +38,7 @@ from facemug_lib.editing.networks import Judges, require, weights_files
 from facemug_lib.editing.recolouring import recoloured
 from facemug_lib.editing.refine import Experts, Progress, Refined, RefineSettings, refine
 from facemug_lib.editing.text import SOURCE, STEPS, Followed, TextEditSettings, follow
+from facemug_lib.editing.toning import toned
 from facemug_lib.errors import FacemugError
 from facemug_lib.experts.text_image import TextImage, load_text_image
 from facemug_lib.faces.alignment import AlignedFace, Frame
@@ -121,7 +122,10 @@ class Editor:
 
     def hashes(self) -> dict[str, str]:
         """SHA-256 of each network that an edit goes through, as it is in memory."""
-        return {name: weights_hash(getattr(self, name)) for name in ("prior", "encoder", "warping", "generator")}
+        networks = {name: getattr(self, name) for name in ("prior", "encoder", "warping", "generator")}
+        if self._experts is not None:
+            networks["parser"] = self._parser
+        return {name: weights_hash(network) for name, network in networks.items()}
 
     @classmethod
     def load(cls, device: str | torch.device = "auto", weights: Path | str | None = None,
@@ -233,7 +237,11 @@ class Editor:
             # Refined codes were fitted to the prior's own picture.
             raw = shown_as(raw if refined is None else prior_image)
         with clock("blend"):
-            image = blend(raw.clamp(-1, 1), photo, conditions.mask)
+            # Whoever asks for another face, another age or another skin does not want the photo's tones back.
+            own = torch.tensor([0.0 if wanted or edit.text else 1.0 if edit.exemplar is None else
+                                1 - min(1.0, influence.get("exemplar", 1.0))
+                                for wanted, edit in zip(strengths, edits, strict=True)], device=self.device)
+            image = blend(self._toned(raw.clamp(-1, 1), photo, conditions, own), photo, conditions.mask)
             image = conditions.composite(image, photo)
         if bool(conditions.present[:, MODALITIES.index("colour")].any()) and self._experts is not None:
             with clock("recolour"):
@@ -328,6 +336,19 @@ class Editor:
         output = self.generator(conditions, codes, features, prior_image.float(),
                                 {name: weight for name, weight in influence.items() if name in MODALITIES} or None)
         return output.image.float(), output.contributions, prior_image.float()
+
+    def _toned(self, raw: Tensor, photo: Tensor, conditions: Conditions, shares: Tensor) -> Tensor:
+        """``raw``, moved by ``shares`` [b] of the way into the photo's tones. An editor without a parser cannot tell hair from
+        skin, and leaves everything as it is."""
+        some = shares > 0
+        if self._experts is None or not bool(some.any()):
+            return raw
+        pictures, photos, masks = raw[some], photo[some], conditions.mask[some]
+        filled = torch.where(masks > 0.5, pictures, photos)
+        painted, shown = (self._parser(one).semantics.softmax(dim=1) for one in (pictures, filled))
+        made = raw.clone()
+        made[some] = torch.lerp(pictures, toned(pictures, photos, masks, painted, shown), shares[some, None, None, None])
+        return made
 
     def _recoloured(self, image: Tensor, conditions: Conditions, photo: Tensor, influence: Mapping[str, float]) -> Tensor:
         """The finished pictures in the colours that were asked for. What a stroke was painted on is what the labels under it say,

@@ -21,7 +21,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from facemug_lib.editing import blending, recolouring, refine
+from facemug_lib.editing import blending, recolouring, refine, toning
 from facemug_lib.editing import editor as editor_module
 from facemug_lib.editing.editor import Edit, Editor
 from facemug_lib.errors import FacemugError
@@ -64,7 +64,8 @@ class Facemug:
         self.names = ("FACEMUG", f"FACEMUG + {refine} steps") if refine else ("FACEMUG",)
 
     def describe(self) -> dict[str, Any]:
-        code = code_hash(Facemug, editor_module, blending, recolouring, prior_module, style_encoder, latent_warping, generator)
+        code = code_hash(Facemug, editor_module, blending, toning, recolouring, prior_module, style_encoder, latent_warping,
+                         generator)
         description = {"method": "FACEMUG", "weights": self.editor.hashes(), "code": code, "psi": editor_module.PSI}
         if self.refine:
             description["refine"] = {"steps": self.refine} | _refining(self.editor, refine.RefineSettings())
