@@ -63,8 +63,8 @@ def test_nothing_known_leaves_the_picture() -> None:
 
 def test_every_sample_is_toned_by_itself(hole) -> None:
     raw, photo = torch.rand(2, 3, SIZE, SIZE) - 0.5, torch.rand(2, 3, SIZE, SIZE) - 0.5
-    two = FACE.expand(2, -1, -1, -1)
-    assert torch.allclose(toned(raw, photo, hole.expand(2, -1, -1, -1), two, two)[1:], toned(raw[1:], photo[1:], hole, FACE, FACE))
+    two, holes = FACE.expand(2, -1, -1, -1), hole.expand(2, -1, -1, -1)
+    assert torch.allclose(toned(raw, photo, holes, two, two)[1:], toned(raw[1:], photo[1:], hole, FACE, FACE))
 
 
 def test_only_what_is_the_persons_own_is_toned(editor, face, mask, monkeypatch) -> None:
