@@ -6,6 +6,8 @@ only roughly. What is missing is known exactly once the picture has been painted
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import scipy.ndimage
 import skimage.measure
@@ -28,9 +30,9 @@ _REGION_OF = (0, *(1 + next(region for region, indices in enumerate(_REGIONS) if
                    for index in range(len(SEMANTIC_CLASSES))))  # of label + 1; 0 is for what is not labelled
 
 
-def regions(classes: Tensor) -> Tensor:
-    """Scores of the 19 classes [b,19,h,w] summed up to those of the regions that have one colour, [b,r,h,w]."""
-    return torch.stack([classes[:, list(indices)].sum(1) for indices in _REGIONS], dim=1)
+def regions(classes: Tensor, groups: Sequence[Sequence[int]] = _REGIONS) -> Tensor:
+    """Scores of the 19 classes [b,19,h,w] summed up to those of groups, [b,r,h,w]; by default the regions of one colour."""
+    return torch.stack([classes[:, list(indices)].sum(1) for indices in groups], dim=1)
 
 
 def recoloured(image: Tensor, colour: Tensor, mask: Tensor, seen: Tensor, meant: Tensor) -> Tensor:

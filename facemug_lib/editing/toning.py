@@ -10,16 +10,17 @@ import torch
 from torch import Tensor
 
 from facemug_lib.editing.blending import grown
+from facemug_lib.editing.recolouring import ONE_COLOUR, regions
 from facemug_lib.modalities.semantics import SEMANTIC_CLASSES
 
-COMPLEXION = ("skin", "nose", "l_ear", "r_ear", "neck")
-MATERIALS = (COMPLEXION, ("hair",), ("cloth",), ("background",))
+MATERIALS = (ONE_COLOUR[0], ("hair",), ("cloth",), ("background",))
 """Classes that are measured together, as one person has one complexion."""
-CARRIED = ((*COMPLEXION, "eye_g", "l_eye", "r_eye", "l_brow", "r_brow", "mouth", "u_lip", "l_lip"), *MATERIALS[1:])
+CARRIED = ((*ONE_COLOUR[0], "eye_g", "l_eye", "r_eye", "l_brow", "r_brow", "mouth", "u_lip", "l_lip"), *MATERIALS[1:])
 """Classes that are shifted together: what sees the same light as the skin goes along with it."""
 SURE = 0.6  # probability from which a pixel counts as showing a material
 ENOUGH = 1000.0  # known pixels of a material that are trusted by half
 MARGIN = 3  # pixels around the hole that are not measured: labels are unsure there
+_MEASURED, _SHIFTED = ([[SEMANTIC_CLASSES.index(name) for name in names] for names in groups] for groups in (MATERIALS, CARRIED))
 
 
 def toned(raw: Tensor, photo: Tensor, mask: Tensor, painted: Tensor, shown: Tensor) -> Tensor:
@@ -30,12 +31,8 @@ def toned(raw: Tensor, photo: Tensor, mask: Tensor, painted: Tensor, shown: Tens
     n/(n + :data:`ENOUGH`), to that material all over the picture. What is not known anywhere stays as it was painted.
     """
     known = ~grown(mask, MARGIN)
-    both = (_summed(painted, MATERIALS) > SURE) & (_summed(shown, MATERIALS) > SURE) & known  # [b,r,h,w]
+    both = (regions(painted, _MEASURED) > SURE) & (regions(shown, _MEASURED) > SURE) & known  # [b,r,h,w]
     number = both.sum((2, 3))
     missing = torch.einsum("brhw,bchw->brc", both.to(raw), photo - raw) / (number + ENOUGH)[..., None]
-    shift = torch.einsum("brhw,brc->bchw", _summed(painted, CARRIED), missing)
+    shift = torch.einsum("brhw,brc->bchw", regions(painted, _SHIFTED), missing)
     return (raw + shift).clamp(-1, 1)
-
-
-def _summed(classes: Tensor, groups: tuple[tuple[str, ...], ...]) -> Tensor:
-    return torch.stack([classes[:, [SEMANTIC_CLASSES.index(name) for name in names]].sum(1) for names in groups], dim=1)
