@@ -237,10 +237,8 @@ class Editor:
             # Refined codes were fitted to the prior's own picture.
             raw = shown_as(raw if refined is None else prior_image)
         with clock("blend"):
-            # Whoever asks for another face, another age or another skin does not want the photo's tones back.
-            own = torch.tensor([0.0 if wanted or edit.text else 1.0 if edit.exemplar is None else
-                                1 - min(1.0, influence.get("exemplar", 1.0))
-                                for wanted, edit in zip(strengths, edits, strict=True)], device=self.device)
+            own = torch.tensor([_own_tones(edit, wanted, influence) for wanted, edit in zip(strengths, edits, strict=True)],
+                               device=self.device)
             image = blend(self._toned(raw.clamp(-1, 1), photo, conditions, own), photo, conditions.mask)
             image = conditions.composite(image, photo)
         if bool(conditions.present[:, MODALITIES.index("colour")].any()) and self._experts is not None:
@@ -408,6 +406,13 @@ class Editor:
         if self._experts is None:
             raise FacemugError("this editor was made without experts: make it with Editor.load, or use refine=0")
         return self._experts(parser, identity, perceptual)
+
+
+def _own_tones(edit: Edit, strengths: Mapping[str, float], influence: Mapping[str, float]) -> float:
+    """How far, 0 … 1, the photo's tones are wanted in the hole: not by who asks for another face, another age or another skin."""
+    if strengths or edit.text:
+        return 0.0
+    return 1.0 if edit.exemplar is None else 1 - min(1.0, influence.get("exemplar", 1.0))
 
 
 class _Clock:
