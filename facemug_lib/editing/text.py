@@ -44,8 +44,7 @@ class TextEditSettings:
     direction: float = 1.0  # λ1
     target: float = 2.0  # weight of 1 − cos(E_I, E_T(target)), StyleCLIP's loss: L_dir alone is content with the smallest step
     latent: float = 0.01  # λ2, of the squared distance in W+; less, and "pale skin" is burnt out
-    identity: float = 1.5  # weight of 1 − cosine of the face embeddings of the edit and of the face before it; less (0.5), and
-    # texts go further (by a third), but to another person: FaceNet, which nobody asks here, keeps 0.62 instead of 0.84
+    identity: float = 1.5  # weight of 1 − cosine of the edit's and the face's embeddings; less, and texts make somebody else
     views: int = 2  # how many slightly moved and lit views of the picture are compared in each step
     tilt: float = 0.06  # largest turn (radians), zoom and shift (shares) of a view
     patience: int = 8  # the descent ends after this many steps …
