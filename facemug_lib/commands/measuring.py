@@ -64,7 +64,7 @@ def gallery(
 
     Example: facemug gallery --out figures/gallery/uncurated.png --refine 40
     """
-    from facemug_lib.figures.gallery import gallery_command
+    from facemug_lib.commands.bodies.figures import gallery_command
 
     gallery_command(count=count, out=out, photos=photos, refine=refine, weights=weights, device=device)
 
@@ -83,7 +83,7 @@ def prompts(
 
     Example: facemug prompts --count 4 --out data/runs/prompts
     """
-    from facemug_lib.evaluation.prompts import prompts_command
+    from facemug_lib.commands.bodies.figures import prompts_command
 
     prompts_command(out, count, refine, text_steps, text_model, device=device)
 
@@ -109,7 +109,7 @@ def subsets(
 
     Example: facemug subsets photo.jpg --mask mask.png --out subsets.png
     """
-    from facemug_lib.figures.subset_grid import subsets_command
+    from facemug_lib.commands.bodies.figures import subsets_command
 
     given = {"sketch": sketch, "semantics": semantics, "colour": colour, "exemplar": exemplar}
     subsets_command(photo=photo, mask=mask, out=out, given=given, refine=refine, seed=seed, face=face, weights=weights,
@@ -130,7 +130,7 @@ def influence(
 
     Example: facemug influence --out figures/gallery/influence.png
     """
-    from facemug_lib.figures.influence import influence_command
+    from facemug_lib.commands.bodies.figures import influence_command
 
     influence_command(out=out, count=count, refine=refine, weights=weights, device=device)
 
