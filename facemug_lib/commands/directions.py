@@ -1,4 +1,4 @@
-"""``facemug directions``: see :mod:`facemug_lib.cli`."""
+"""``facemug directions``: see :mod:`facemug_lib.commands.program`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `facemug directions fit`, `new`, `text`, `list` and `measure` do. The options are declared in :mod:`facemug_lib.cli`."""
+"""What `facemug directions fit`, `new`, `text`, `list` and `measure` do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `facemug edit`, `pose`, `sample`, `align` and `synthesize` do. The options are declared in :mod:`facemug_lib.cli`."""
+"""What `facemug edit`, `pose`, `sample`, `align` and `synthesize` do. The options are declared in :mod:`facemug_lib.commands`."""
 
 from __future__ import annotations
 
