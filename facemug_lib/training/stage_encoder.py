@@ -130,7 +130,7 @@ class EncoderStage:
     def _varied(self, batch: FaceBatch, known: Tensor, generator: torch.Generator) -> FaceBatch:
         """The batch with its photographs moved and photographed a little otherwise; faces of known codes stay as they are."""
         s = self.settings
-        if self.photographs is None or bool(known.all()):
+        if s.real is None or bool(known.all()):
             return batch
         labels = batch.extra.get("labels")
         images, labels = moved(batch.images, labels, generator, turn=s.real_turn, zoom=s.real_zoom, shift=s.real_shift)
