@@ -13,8 +13,22 @@ from typing import Annotated
 
 import typer
 
-from facemug_lib import cli_directions, cli_measuring
-from facemug_lib.cli_options import INPUT, Device, Face, Frame, PoseMethod, Profile, Psi, Seed, Settings, Size, numbers, pairs
+from facemug_lib.commands import directions as cli_directions
+from facemug_lib.commands import measuring as cli_measuring
+from facemug_lib.commands.options import (
+    INPUT,
+    Device,
+    Face,
+    Frame,
+    PoseMethod,
+    Profile,
+    Psi,
+    Seed,
+    Settings,
+    Size,
+    numbers,
+    pairs,
+)
 from facemug_lib.errors import FacemugError
 
 app = typer.Typer(
@@ -37,7 +51,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Machine-readabl
 
     Example: facemug doctor --json
     """
-    from facemug_lib import doctor as implementation
+    from facemug_lib.commands.bodies import doctor as implementation
 
     checks = implementation.diagnose()
     print(implementation.report_json(checks) if as_json else implementation.report_text(checks))
@@ -103,7 +117,7 @@ def run(
 
     Example: facemug run 03 --profile laptop --set images=5000 --set learning_rate=1e-3
     """
-    from facemug_lib.run import run_notebook
+    from facemug_lib.commands.runner import run_notebook
 
     result = run_notebook(notebook, profile.value, pairs(settings or [], "--set"), out,
                           report=lambda line: print(line, flush=True))
@@ -138,7 +152,7 @@ def train(
 
     Example: facemug train encoder --profile smoke --images 400 --out data/runs/try
     """
-    from facemug_lib.training.command import train_command
+    from facemug_lib.training.run import train_command
 
     train_command(stage=stage, profile=profile.value, images=images, minutes=minutes, out=out, data=data, dry_run=dry_run,
                   set_overrides=pairs(settings or [], "--set"), seed=seed, device=device, batch=batch, init=init,
@@ -205,7 +219,7 @@ def edit(
     Example: facemug edit photo.jpg --mask mask.png --attribute smile=2 --attribute age=-1 --refine 40 --out edited.png
     Example: facemug edit photo.jpg --mask hair.png --text "blond hair" --text-from "black hair" --refine 40 --out edited.png
     """
-    from facemug_lib.editing.commands import edit_command
+    from facemug_lib.commands.bodies.edit import edit_command
 
     edit_command(photo=photo, mask=mask, out=out, sketch=sketch, semantics=semantics, colour=colour, exemplar=exemplar,
                  refine=refine, seed=seed, face=face, guidance_frame=guidance_frame.value,
@@ -240,7 +254,7 @@ def pose(
     Example: facemug pose photo.jpg --like other.jpg --refine 40 --out turned.png
     Example: facemug pose photo.jpg --yaw -20 --refine 40 --out turned.png
     """
-    from facemug_lib.editing.commands import pose_command
+    from facemug_lib.commands.bodies.edit import pose_command
 
     pose_command(photo=photo, out=out, like=like, frontal=frontal, mirror=mirror, yaw=yaw, pitch=pitch, method=method.value,
                  mask=mask, refine=refine, face=face, weights=weights, device=device)
@@ -270,7 +284,7 @@ def replay(
 
     Example: facemug replay edit.json --photo photo.jpg --out again.png
     """
-    from facemug_lib.editing.script_commands import photos_in, replay_command
+    from facemug_lib.commands.bodies.scripts import photos_in, replay_command
 
     replay_command(script, photos_in(photo or []), out, upto, without or (), numbers(attribute or [], "--attribute", "smile=1.5"),
                    face, aligned, weights, device, directions)
@@ -289,7 +303,7 @@ def sample(
 
     Example: facemug sample --seed 7 --count 16 --out faces.png
     """
-    from facemug_lib.editing.commands import sample_command
+    from facemug_lib.commands.bodies.edit import sample_command
 
     sample_command(out=out, seed=seed, count=count, psi=psi, size=size, device=device)
 
@@ -305,7 +319,7 @@ def align(
 
     Example: facemug align holiday/*.jpg --out aligned
     """
-    from facemug_lib.editing.commands import align_command
+    from facemug_lib.commands.bodies.edit import align_command
 
     align_command(photos=photos, out=out, face=face, size=size)
 
@@ -325,7 +339,7 @@ def synthesize(
 
     Example: facemug synthesize --count 1000 --out data/runs/faces
     """
-    from facemug_lib.editing.commands import synthesize_command
+    from facemug_lib.commands.bodies.edit import synthesize_command
 
     synthesize_command(count=count, out=out, seed=seed, psi=psi, size=size, device=device)
 

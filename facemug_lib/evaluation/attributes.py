@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from facemug_lib.editing.directions import Direction, moved
 from facemug_lib.editing.editor import Edit, Editor
+from facemug_lib.editing.latent.directions import Direction, moved
 from facemug_lib.evaluation.metrics import Score, average, cosine
-from facemug_lib.evaluation.protocols import EDIT_SEEDS, Keep, Progress, TestSet, as_8_bit, keep_nothing
+from facemug_lib.evaluation.protocols import EDIT_SEEDS, Keep, Progress, TestSet, keep_nothing
 from facemug_lib.evaluation.store import Arrays, digest
+from facemug_lib.pictures import as_8_bit
 from facemug_lib.weights import weights_hash
 
 if TYPE_CHECKING:
@@ -212,15 +213,15 @@ def measure_command(out: Path, file: Path | None = None, count: int = 500, maske
     import pandas
 
     from facemug_lib.devices import resolve_device
-    from facemug_lib.editing.directions import load_directions, load_read_traits
+    from facemug_lib.editing.latent.directions import load_directions, load_read_traits
     from facemug_lib.evaluation.judges import Judges
     from facemug_lib.evaluation.protocols import prior_set
     from facemug_lib.evaluation.store import Store, code_hash
     from facemug_lib.experts import student
     from facemug_lib.experts import traits as traits_module
     from facemug_lib.experts.student import ExpertStudent
+    from facemug_lib.figures.plotting import save_figure, show_rows
     from facemug_lib.files import replacing
-    from facemug_lib.plotting import save_figure, show_rows
 
     target = resolve_device(device)
     known = list(load_directions(file).values())

@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 from facemug_lib.editing.editor import Edit, Editor
-from facemug_lib.editing.text import STEPS, TextEditSettings
+from facemug_lib.editing.latent.text import STEPS, TextEditSettings
 from facemug_lib.evaluation.attributes import Read
 from facemug_lib.evaluation.metrics import Score, average, cosine
-from facemug_lib.evaluation.protocols import EDIT_SEEDS, TestSet, as_8_bit
+from facemug_lib.evaluation.protocols import EDIT_SEEDS, TestSet
+from facemug_lib.pictures import as_8_bit
 
 
 class Prompt(NamedTuple):
@@ -108,8 +109,8 @@ def prompts_command(out: Path, count: int = 2, refine: int = 0, steps: int = STE
     from facemug_lib.evaluation.protocols import prior_set
     from facemug_lib.experts.student import ExpertStudent
     from facemug_lib.experts.traits import traits
+    from facemug_lib.figures.plotting import save_figure, show_rows
     from facemug_lib.files import replacing
-    from facemug_lib.plotting import save_figure, show_rows
 
     target = resolve_device(device)
     editor = Editor.load(target)

@@ -26,6 +26,7 @@ from facemug_lib.faces import prior as prior_module
 from facemug_lib.faces.alignment import align_folder
 from facemug_lib.faces.dataset import IMAGE_SUFFIXES, TEST_SEEDS, PriorFaces, read_square
 from facemug_lib.modalities import masks
+from facemug_lib.pictures import to_floats, to_pixels
 from facemug_lib.weights import weights_hash
 
 SIZE = 256
@@ -49,11 +50,6 @@ Keep = Callable[[Mapping[str, Any], Callable[[], Arrays]], Arrays]
 def keep_nothing(description: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
     """The :data:`Keep` of who has nowhere to keep anything."""
     return make()
-
-
-def as_8_bit(images: Tensor) -> Tensor:
-    """Round pictures in [-1,1] to what an 8-bit file keeps: what is judged is what could be saved."""
-    return (images.float().clamp(-1, 1) * 127.5 + 127.5).round() / 127.5 - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,16 +225,6 @@ def parsed(expert: nn.Module, pixels: Tensor, device: torch.device | str) -> Ten
     """The expert's label maps (uint8) of pixels [n,3,h,w]."""
     pieces = [expert.parse(to_floats(piece).to(device)).to("cpu", torch.uint8) for piece in pixels.split(PRIOR_CHUNK)]
     return torch.cat(pieces)
-
-
-def to_pixels(images: Tensor) -> Tensor:
-    """uint8 of pictures in [-1,1]."""
-    return (images.clamp(-1, 1) * 127.5 + 127.5).round().to("cpu", torch.uint8)
-
-
-def to_floats(pixels: Tensor) -> Tensor:
-    """Pictures in [-1,1] of uint8 pixels."""
-    return pixels.float() / 127.5 - 1
 
 
 def subset(cases: Cases, places: Sequence[int]) -> Cases:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from facemug_lib.evaluation.metrics import Score
-from facemug_lib.evaluation.protocols import FAMILIES, TestSet, to_floats
+from facemug_lib.evaluation.protocols import FAMILIES, TestSet
+from facemug_lib.pictures import to_floats
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -144,7 +145,7 @@ def frame(rows: Iterable[Mapping[str, Any]]) -> pandas.DataFrame:
 def contact_sheet(test_sets: Sequence[TestSet], measured: Sequence[Measured]) -> Figure:
     """Faces of every set and family, chosen by their number alone: true face, hole, and what each method made of it."""
     from facemug_lib.evaluation.completion import shown_faces
-    from facemug_lib.plotting import show_rows
+    from facemug_lib.figures.plotting import show_rows
 
     methods = list(dict.fromkeys(one.method for one in measured if "pictures" in one.arrays))
     rows: dict[str, Tensor] = {}

@@ -1,8 +1,8 @@
 """Distillation of the expert: what several public networks say of a face, learned by one compact network.
 
 Batches that carry ``extra["labels"]`` (and ``extra["attributes"]``), as a folder labelled by
-:func:`facemug_lib.experts.teachers.label_folder` does, are learned from directly; any other batch is shown to the teachers first,
-which come from the npm registry.
+:func:`facemug_lib.training.distillation.teachers.label_folder` does, are learned from directly; any other batch is shown
+to the teachers first, which come from the npm registry.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from torch.nn import functional as F
 from facemug_lib.experts.student import ATTRIBUTES, ExpertConfig, ExpertStudent
 from facemug_lib.modalities.draws import chance, uniform
 from facemug_lib.modalities.semantics import NUM_CLASSES, colourise, flip_labels
-from facemug_lib.training.grids import picture_grid
+from facemug_lib.pictures import picture_grid
 from facemug_lib.training.stage import FaceBatch, StepContext
 from facemug_lib.training.start import start
 
 if TYPE_CHECKING:
-    from facemug_lib.experts.teachers import Teachers
+    from facemug_lib.training.distillation.teachers import Teachers
     from facemug_lib.training.profiles import ExpertSettings
 
 IGNORED = -1
@@ -125,7 +125,7 @@ class ExpertStage:
 
     def _ask(self) -> Teachers:
         if self._teachers is None:
-            from facemug_lib.experts.teachers import Teachers
+            from facemug_lib.training.distillation.teachers import Teachers
 
             self._teachers = Teachers(next(self.modules["expert"].parameters()).device)
         return self._teachers
@@ -144,7 +144,7 @@ class ExpertStage:
 
     def evaluate(self, modules: dict[str, nn.Module], count: int) -> dict[str, float]:
         """Agreement with the teachers on unseen prior samples: mIoU, pixel accuracy, correlation or accuracy per attribute."""
-        from facemug_lib.experts.agreement import compare
+        from facemug_lib.training.distillation.agreement import compare
 
         faces = self._test_faces(count)
         return compare(modules["expert"], faces.images, faces.extra["labels"], faces.extra["attributes"]).summary()

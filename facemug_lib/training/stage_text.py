@@ -184,7 +184,7 @@ class TextStage:
 
     def sample_grid(self, modules: dict[str, nn.Module]) -> np.ndarray:
         """Four sentences and, beside each, the six of 32 unseen faces that suit it best, as a picture."""
-        from facemug_lib.training.grids import picture_grid
+        from facemug_lib.pictures import picture_grid
 
         images, _ = self._test_faces(32)
         model = modules["text_image"]

@@ -9,7 +9,7 @@ import torch
 from matplotlib import pyplot
 from torch import Tensor
 
-from facemug_lib.editing.directions import Direction, constant
+from facemug_lib.editing.latent.directions import Direction, constant
 from facemug_lib.evaluation.attributes import effects, masked_effect, matrix_figure, sweeps
 from facemug_lib.evaluation.store import Store
 

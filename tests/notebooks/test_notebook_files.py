@@ -9,8 +9,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from facemug_lib.notebook_parameters import PROFILES, TAG, read_parameters, resolve_parameters
-from facemug_lib.run import ROOT, list_notebooks
+from facemug_lib.commands.notebook_parameters import PROFILES, TAG, read_parameters, resolve_parameters
+from facemug_lib.commands.runner import ROOT, list_notebooks
 
 NOTEBOOKS = list_notebooks()
 LARGEST = 60_000  # bytes

@@ -19,7 +19,7 @@ from facemug_lib.modalities.colour import region_mean
 from facemug_lib.modalities.conditions import Conditions
 from facemug_lib.modalities.semantics import one_hot
 from facemug_lib.training.checkpoints import newest_checkpoint
-from facemug_lib.training.guidance import sample_conditions, whole_conditions
+from facemug_lib.training.conditions import sample_conditions, whole_conditions
 from facemug_lib.training.loop import train
 from facemug_lib.training.rebuilding import rebuilt_and_target
 from facemug_lib.training.stage import StepContext
