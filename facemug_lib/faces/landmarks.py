@@ -120,7 +120,7 @@ class FaceAnalyzer:
 
         The detector also finds faces that lie on their side or stand on their head, but takes chins for foreheads there. So
         a face counts where it stands, leaning at most 60 degrees; one that does not is looked for again in the image turned
-        until it should. A photo turned by quarter turns thus shows the same faces, at the same places to the last pixel.
+        until it should. A portrait turned by quarter turns thus shows the same face, at the same place to a tenth of a pixel.
         ``is_upright`` saves that check where it is known how the image stands, as it is of an aligned face.
         """
         kept: list[DetectedFace] = []
