@@ -1,4 +1,4 @@
-"""``facemug directions``: see :mod:`facemug_lib.cli`."""
+"""``facemug directions``: see :mod:`facemug_lib.commands.program`."""
 
 from __future__ import annotations
 
@@ -95,6 +95,6 @@ def directions_measure(
 
     Example: facemug directions measure --count 100 --out data/runs/directions
     """
-    from facemug_lib.evaluation.attributes import measure_command
+    from facemug_lib.commands.bodies.directions import measure_command
 
     measure_command(out=out, file=file, count=count, masked=masked, device=device)

@@ -32,7 +32,6 @@ from facemug_lib.evaluation.protocols import BUCKETS, FAMILIES, Progress, TestSe
 from facemug_lib.evaluation.report import report
 from facemug_lib.evaluation.store import Store, code_hash
 from facemug_lib.evaluation.warping_ablation import WarpingProtocol
-from facemug_lib.figures.plotting import save_figure
 from facemug_lib.files import replacing
 
 PARTS = ("completion", "paper", "guidance", "subsets", "warping", "incremental")
@@ -233,7 +232,7 @@ def _follow(runner: Runner, fingerprint: dict[str, Any], protocols: Sequence[tup
 
 
 def write(evaluation: Evaluation, out: Path) -> list[Path]:
-    """results.json, tables.md, scores.csv and contact_sheet.png in ``out``; the files written."""
+    """results.json, tables.md and scores.csv in ``out``; the files written."""
     out.mkdir(parents=True, exist_ok=True)
     files = {"results.json": json.dumps(_plain(evaluation.results), indent=1) + "\n", "tables.md": report(evaluation.results)}
     all_rows = [row for part in ("compared", *PARTS) for row in evaluation.results.get(part, [])]
@@ -243,9 +242,6 @@ def write(evaluation: Evaluation, out: Path) -> list[Path]:
         with replacing(out / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
         written.append(out / name)
-    if any("pictures" in one.arrays for one in evaluation.measured):
-        save_figure(tables.contact_sheet(evaluation.test_sets, evaluation.measured), out / "contact_sheet.png", 130)
-        written.append(out / "contact_sheet.png")
     return written
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -15,10 +14,6 @@ from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation import metrics
 from facemug_lib.evaluation.judges import Judges
 from facemug_lib.faces.landmarks import HeadPose
-from facemug_lib.figures.plotting import show_rows
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,24 +73,3 @@ def rows(turned: Sequence[Turned], judges: Judges | None = None) -> list[dict[st
 def _off(pairs: Sequence[tuple[HeadPose, HeadPose]]) -> dict[str, float]:
     return {f"{name} off": sum(abs(getattr(wanted, name) - getattr(seen, name)) for wanted, seen in pairs) / max(len(pairs), 1)
             for name in ("yaw", "pitch")}
-
-
-def sheet(turned: Sequence[Turned], inches: float = 1.5) -> Figure:
-    """A column per face: the face, the one to be like, and the answers, each with its yaw and pitch and its ArcFace likeness."""
-    shown = {"face": [one.face for one in turned]}
-    words = [[_angles(next(iter(one.results.values())).before) for one in turned]]
-    if all(one.like is not None for one in turned):
-        shown["pose of"] = [one.like for one in turned]
-        words.append([_angles(next(iter(one.results.values())).wanted) for one in turned])
-    for way in turned[0].results:
-        results = [one.results[way] for one in turned]
-        shown[way.replace(", ", ",\n")] = [one.raw for one in results]
-        words.append([f"{_angles(one.after)}, id {one.identity:.2f}" for one in results])
-    figure = show_rows({name: torch.cat(pictures) for name, pictures in shown.items()}, inches=inches)
-    for axis, text in zip(figure.axes, [text for line in words for text in line], strict=True):
-        axis.set_xlabel(text, fontsize=7, labelpad=2)
-    return figure
-
-
-def _angles(pose: HeadPose | None) -> str:
-    return "no face seen" if pose is None else f"{round(pose.yaw):+d}°, {round(pose.pitch):+d}°"

@@ -180,7 +180,7 @@ def prior_set(prior: nn.Module, expert: nn.Module, count: int, spare: int = 0,
         for start in range(0, len(seeds), PRIOR_CHUNK):
             chunk = seeds[start:start + PRIOR_CHUNK]
             description = {"what": "prior faces", "seeds": list(chunk), "psi": PSI, "prior": weights, "code": code}
-            found = keep(description, lambda chunk=chunk: {"pixels": to_pixels(source.faces(chunk).images).numpy()})
+            found = keep(description, lambda chunk=chunk: {"pixels": to_pixels(source.each(chunk).images).numpy()})
             pieces.append(torch.from_numpy(found["pixels"]))
             if start and start % (8 * PRIOR_CHUNK) == 0:
                 tell(f"prior: {start} of {len(seeds)} faces sampled")
@@ -222,8 +222,8 @@ def folder_set(folder: Path | str, expert: nn.Module, count: int | None = None, 
 
 
 def parsed(expert: nn.Module, pixels: Tensor, device: torch.device | str) -> Tensor:
-    """The expert's label maps (uint8) of pixels [n,3,h,w]."""
-    pieces = [expert.parse(to_floats(piece).to(device)).to("cpu", torch.uint8) for piece in pixels.split(PRIOR_CHUNK)]
+    """The expert's label maps (uint8) of pixels [n,3,h,w], read one by one: none depends on how many others there are."""
+    pieces = [expert.parse(to_floats(piece).to(device)).to("cpu", torch.uint8) for piece in pixels.split(1)]
     return torch.cat(pieces)
 
 

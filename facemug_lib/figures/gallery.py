@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,7 +16,7 @@ from facemug_lib.editing.editor import Editor
 from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation.guided import maps_of, planned
 from facemug_lib.evaluation.protocols import EDIT_SEEDS, Progress, TestSet
-from facemug_lib.figures.plotting import figure_format, guidance_picture, save_figure, show_rows
+from facemug_lib.figures.plotting import guidance_picture, show_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,7 +65,7 @@ class GalleryEdit:
     made: dict[str, Tensor]
 
 
-def gallery(editor: Editor, test_set: TestSet, count: int = 24, refine: int = 0,
+def data(editor: Editor, test_set: TestSet, count: int = 24, refine: int = 0,
             tell: Progress = lambda line: None) -> list[GalleryEdit]:
     """Edits of faces 0 … ``count`` − 1, in one pass and, with ``refine``, also after that many steps of latent optimisation.
 
@@ -102,7 +101,7 @@ def _edits(editor: Editor, test_set: TestSet, kind: Kind, indices: Sequence[int]
     ]
 
 
-def sheet(edits: Sequence[GalleryEdit]) -> Figure:
+def draw(edits: Sequence[GalleryEdit]) -> Figure:
     """All edits as one picture, two to a row: face, what was asked, what was made."""
     if not edits:
         raise FacemugError("there is no edit to show")
@@ -112,22 +111,3 @@ def sheet(edits: Sequence[GalleryEdit]) -> Figure:
         name = "\n".join(f"{one.index}: {one.kind.name}" for one in line)
         rows[name] = torch.cat([picture for one in line for picture in (one.face, one.asked, *one.made.values())])
     return show_rows(rows, ["face", "asked", *edits[0].made] * ACROSS, inches=1.25)
-
-
-def gallery_command(count: int, out: Path, photos: Path | None = None, refine: int = 0, weights: Path | None = None,
-                    device: str = "auto") -> None:
-    """Write the sheet of ``count`` edits of sampled faces, or of the faces in the folder ``photos``, to ``out``."""
-    from facemug_lib.devices import resolve_device
-    from facemug_lib.evaluation.protocols import folder_set, prior_set
-    from facemug_lib.experts.student import ExpertStudent
-
-    figure_format(out)  # a bad name is refused before the work
-    target = resolve_device(device)
-    editor, expert = Editor.load(target, weights), ExpertStudent.load(target)
-    faces = max(2, count + count % 2)  # in pairs, so that the last one's partner does not depend on the count
-    test_set = (prior_set(editor.prior, expert, faces, tell=print) if photos is None
-                else folder_set(photos, expert, faces, device=target, tell=print))
-    figure = sheet(gallery(editor, test_set, count, refine, print))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    save_figure(figure, out, 90)
-    print(out)

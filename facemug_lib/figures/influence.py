@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,8 +21,7 @@ from facemug_lib.evaluation import metrics
 from facemug_lib.evaluation.guided import maps_of, planned
 from facemug_lib.evaluation.judges import Judges
 from facemug_lib.evaluation.protocols import Progress, TestSet
-from facemug_lib.figures.plotting import figure_format, guidance_picture, save_figure
-from facemug_lib.files import replacing, require_folder
+from facemug_lib.figures.plotting import guidance_picture
 from facemug_lib.modalities.semantics import colourise
 from facemug_lib.pictures import as_8_bit, ink, pixels_of
 
@@ -64,7 +62,7 @@ class Contradiction:
         return {key: {name: float(values.mean()) for name, values in found.items()} for key, found in self.scores.items()}
 
 
-def contradiction(editor: Editor, judges: Judges, test_set: TestSet, count: int = 4, refine: int = 24,
+def data(editor: Editor, judges: Judges, test_set: TestSet, count: int = 4, refine: int = 24,
                   tell: Progress = lambda line: None) -> Contradiction:
     """Edit faces 0 … ``count`` − 1 under each of :data:`SETTINGS`, in one pass and with ``refine`` steps.
 
@@ -109,23 +107,23 @@ def _measured(editor: Editor, judges: Judges, test_set: TestSet, indices: list[i
     return Contradiction(cases.images, asked, sketch, labels, pictures, scores)
 
 
-def influence_table(found: Contradiction) -> str:
+def table(found: Contradiction) -> str:
     """The scores of every face, and their means, as CSV."""
     text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["face", "way", "setting", "sketch_f1", "map_miou"])
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow(["face", "way", "setting", "sketch_f1", "map_miou"])
     for (way, setting), scores in found.scores.items():
         for face, pair in enumerate(zip(scores["sketch"].tolist(), scores["semantics"].tolist(), strict=True)):
-            table.writerow([face, way, setting, *(f"{value:.4f}" for value in pair)])
+            lines.writerow([face, way, setting, *(f"{value:.4f}" for value in pair)])
     for (way, setting), means in found.means().items():
-        table.writerow(["mean", way, setting, *(f"{value:.4f}" for value in means.values())])
+        lines.writerow(["mean", way, setting, *(f"{value:.4f}" for value in means.values())])
     return text.getvalue()
 
 
 # -- the figure -----------------------------------------------------------------------------------------------------------
 
 
-def influence_figure(found: Contradiction) -> Figure:
+def draw(found: Contradiction) -> Figure:
     """The first faces: what is asked on the left, a row for each way of editing, a column for each setting; means at the foot."""
     from matplotlib import pyplot
 
@@ -171,23 +169,3 @@ def influence_figure(found: Contradiction) -> Figure:
                                                                           strict=True))
             figure.text((left(column) + SIDE / 2) / width, at, text, fontsize=7.5, ha="center")
     return figure
-
-
-# -- the command ----------------------------------------------------------------------------------------------------------
-
-
-def influence_command(out: Path, count: int = 4, refine: int = 24, weights: Path | None = None, device: str = "auto") -> None:
-    """Write the figure of sampled faces to ``out`` and the numbers of all ``count`` beside it."""
-    from facemug_lib.evaluation.protocols import prior_set
-    from facemug_lib.experts.student import ExpertStudent
-
-    figure_format(out)  # a bad name is refused before the work
-    require_folder(out)
-    editor = Editor.load(device, weights)
-    test_set = prior_set(editor.prior, ExpertStudent.load(editor.device), 4 * -(-count // 4), tell=print)
-    found = contradiction(editor, Judges(editor.device), test_set, count, refine, print)
-    table = out.with_suffix(".csv")
-    with replacing(table) as temporary:
-        temporary.write_text(influence_table(found), encoding="utf-8")
-        save_figure(influence_figure(found), out, DPI)
-    print(f"{count} faces, sketch against semantic map: {out}, {table}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,9 +24,7 @@ from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation.guided import SUBSETS, edited, likeness, maps_of, planned_subset
 from facemug_lib.evaluation.judges import Judges
 from facemug_lib.evaluation.protocols import Progress
-from facemug_lib.faces.alignment import AlignedFace, open_face
-from facemug_lib.figures.plotting import figure_format, save_figure
-from facemug_lib.files import replacing, require_folder
+from facemug_lib.faces.alignment import AlignedFace
 from facemug_lib.modalities.semantics import colourise
 from facemug_lib.pictures import as_8_bit, ink, overlay, pixels_of
 
@@ -61,7 +59,7 @@ class SubsetGrid:
     how: str
 
 
-def subset_grid(editor: Editor, judges: Judges, face: AlignedFace, mask: Picture, given: Mapping[str, FaceLike] | None = None,
+def data(editor: Editor, judges: Judges, face: AlignedFace, mask: Picture, given: Mapping[str, FaceLike] | None = None,
                 refine: int = 0, seed: int = 0, tell: Progress = lambda line: None) -> SubsetGrid:
     """Edit ``face`` once with each subset, and compare every picture with it.
 
@@ -101,21 +99,21 @@ def subset_grid(editor: Editor, judges: Judges, face: AlignedFace, mask: Picture
     return SubsetGrid(images, hole, guidance, sources, pictures, scores, f"{how}, seed {seed}")
 
 
-def subset_table(grid: SubsetGrid) -> str:
+def table(grid: SubsetGrid) -> str:
     """The scores as CSV: one line per subset, with 1 and 0 for the modalities that it has and lacks."""
     text = io.StringIO()
     rows = [{"subset": name} | {modality: int(modality in SUBSETS[name]) for modality in INFLUENCES}
             | {score: f"{value:.6f}" for score, value in found.items()} for name, found in grid.scores.items()]
-    table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
+    lines = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    lines.writeheader()
+    lines.writerows(rows)
     return text.getvalue()
 
 
 # -- the figure -----------------------------------------------------------------------------------------------------------
 
 
-def subset_figure(grid: SubsetGrid) -> Figure:
+def draw(grid: SubsetGrid) -> Figure:
     """What is asked on top; below, a row for each of :data:`BANDS` and a column for each subset of sketch, semantics, colour."""
     from matplotlib import pyplot
 
@@ -176,29 +174,3 @@ def _caption(axis: Axes, first: str, second: str) -> None:
     axis.text(0, -0.03, first, transform=axis.transAxes, fontsize=8, va="top")
     lines = textwrap.wrap(second.replace("+ ", "+\N{NO-BREAK SPACE}"), 31)  # breaks before a plus, not after it
     axis.text(0, -0.115, "\n".join(lines), transform=axis.transAxes, fontsize=7, va="top", color="0.35")
-
-
-# -- the command ----------------------------------------------------------------------------------------------------------
-
-
-def subsets_command(photo: Path, mask: Path, out: Path, given: Mapping[str, Path | None] | None = None, refine: int = 0,
-                    seed: int = 0, face: int | None = None, weights: Path | None = None, device: str = "auto") -> None:
-    """Write the figure of ``photo`` to ``out`` and its numbers beside it; ``given``: guidance files by name."""
-    given = {name: path for name, path in (given or {}).items() if path is not None}
-    table = out.with_suffix(".csv")
-    figure_format(out)  # a bad name is refused before the work
-    require_folder(out)
-    _check_not_an_input((out, table), (photo, mask, *given.values()))
-    aligned = open_face(photo, face=face)
-    editor = Editor.load(device, weights)
-    grid = subset_grid(editor, Judges(editor.device), aligned, mask, given, refine, seed, print)
-    with replacing(table) as temporary:
-        temporary.write_text(subset_table(grid), encoding="utf-8")
-        save_figure(subset_figure(grid), out, DPI)
-    print(f"32 subsets on {photo.name}, {grid.how}: {out}, {table}")
-
-
-def _check_not_an_input(targets: Sequence[Path], inputs: Sequence[Path]) -> None:
-    for target in targets:
-        if target.resolve() in {path.resolve() for path in inputs}:
-            raise FacemugError(f"{target} would be overwritten and is an input: give another --out")

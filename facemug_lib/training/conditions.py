@@ -27,14 +27,21 @@ GUIDANCE = MODALITIES[1:]
 
 
 def labels_from(batch: FaceBatch, expert: nn.Module | None) -> Tensor:
-    """Label maps [b,h,w] of a batch: those it carries, else the expert's parse of its images."""
-    if "labels" in batch.extra:
-        return batch.extra["labels"]
+    """Label maps [b,h,w] of a batch: those it carries, else, where all of a face is unknown too, the expert's parse of it."""
+    labels = batch.extra.get("labels")
+    is_unread = torch.ones(len(batch), dtype=torch.bool) if labels is None else (labels < 0).flatten(1).all(1)
+    if not bool(is_unread.any()):
+        return labels
     if expert is None:
         raise FacemugError("no label maps: train the expert first (`facemug train expert --install`), or put labels/<name>.png "
                            "beside the images")
     with torch.no_grad():
-        return expert.parse(batch.images)
+        parsed = expert.parse(batch.images[is_unread.to(batch.images.device)])
+    if labels is None:
+        return parsed
+    labels = labels.clone()
+    labels[is_unread] = parsed.to(labels.dtype)
+    return labels
 
 
 def whole_conditions(images: Tensor, labels: Tensor, mask: Tensor, guidance: Iterable[str] = GUIDANCE) -> Conditions:

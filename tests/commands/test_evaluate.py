@@ -23,7 +23,12 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     monkeypatch.setattr(command, "_test_sets", lambda *rest: [])
     monkeypatch.setattr(command, "_methods", lambda *rest: [])
     monkeypatch.setattr(command, "_fill_in_parallel", lambda workers, *rest: noted.append(("workers", workers)))
-    monkeypatch.setattr(evaluate, "evaluate", lambda *arguments: noted.append(tuple(arguments[6])))
+
+    def measure(*arguments: object) -> SimpleNamespace:
+        noted.append(tuple(arguments[6]))
+        return SimpleNamespace(measured=[])
+
+    monkeypatch.setattr(evaluate, "evaluate", measure)
 
     def write(evaluation: object, out: Path) -> list[Path]:
         (out / "tables.md").write_text("")

@@ -233,7 +233,7 @@ def test_errors_killed_kernels_and_early_exits_are_failures(source: str, message
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "result.json").write_text('{"status": "ok"}')  # an older outcome that must not survive
-    before = "from facemug_lib.commands.runner import record; record(kept=1)"
+    before = "from facemug_lib.recording import record; record(kept=1)"
     assert main(["run", write(before, source, "print('not reached')"), "--out", str(folder)]) == 1
     captured = capsys.readouterr()
     errors = [line for line in captured.err.splitlines() if line.startswith("facemug: error: ")]

@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 from stubs import COUNT, StubJudges
 
-from facemug_lib.commands.bodies.evaluate import export_cases
 from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation import completion, evaluate
 from facemug_lib.evaluation.completion import Depth, Runner, SavedAgain, regrouped, scores
 from facemug_lib.evaluation.evaluate import Plan, write
+from facemug_lib.evaluation.export import export_cases
 from facemug_lib.evaluation.methods import ExemplarPaste, Facemug, Folder, MeanColour
 from facemug_lib.evaluation.protocols import TestSet
 from facemug_lib.evaluation.store import Store

@@ -8,8 +8,9 @@ import torch
 from facemug_lib.editing.latent.pose import Aim
 from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation import head_pose
-from facemug_lib.evaluation.head_pose import Way, compare, rows, sheet
+from facemug_lib.evaluation.head_pose import Way, compare, rows
 from facemug_lib.faces.landmarks import HeadPose
+from facemug_lib.figures import turned_faces
 
 
 class Result:
@@ -52,7 +53,7 @@ def test_rows_are_means_of_what_was_measured(turned) -> None:
 
 
 def test_a_sheet_has_a_column_per_face_with_numbers_below(turned) -> None:
-    figure = sheet(turned)
+    figure = turned_faces.draw(turned)
     said = [axis.get_xlabel() for axis in figure.axes]
     assert said == ["+0°, +0°"] * 2 + ["+20°, -5°"] * 2 + ["+2°, +0°, id 0.90", "+4°, +0°, id 0.70", "+19°, -5°, id 0.40",
                                                            "no face seen, id 0.20"]

@@ -8,10 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
+from facemug_lib.commands.bodies import figures as bodies
+from facemug_lib.commands.bodies.figures import gallery_command
 from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation.protocols import TestSet
-from facemug_lib.figures import gallery as module
-from facemug_lib.figures.gallery import KINDS, gallery, gallery_command, kind_of, sheet
+from facemug_lib.figures import gallery
+from facemug_lib.figures.gallery import KINDS, kind_of
 
 
 def test_every_kind_has_its_turn() -> None:
@@ -23,7 +25,7 @@ def test_every_kind_has_its_turn() -> None:
 
 def test_edits_are_those_of_a_longer_sheet(faces: TestSet, tiny) -> None:
     editor = tiny.tiny_editor()
-    short, long = gallery(editor, faces, 4), gallery(editor, faces, 8)
+    short, long = gallery.data(editor, faces, 4), gallery.data(editor, faces, 8)
     assert [one.index for one in long] == list(range(8))
     for mine, theirs in zip(short, long, strict=False):
         assert mine.kind == theirs.kind
@@ -34,7 +36,7 @@ def test_edits_are_those_of_a_longer_sheet(faces: TestSet, tiny) -> None:
         assert torch.equal(one.made["one pass"][~hole.expand_as(one.face)], one.face[~hole.expand_as(one.face)])
         if one.kind.guidance:
             assert not torch.equal(one.asked, one.face)
-    figure = sheet(long)
+    figure = gallery.draw(long)
     assert len(figure.axes) == 4 * 2 * 3
 
 
@@ -43,18 +45,17 @@ def test_refined_edits_stand_beside(faces: TestSet, tiny, monkeypatch: pytest.Mo
     steps = []
     make = editor.edit_many
     monkeypatch.setattr(editor, "edit_many", lambda plan, refine=0, **more: (steps.append(refine), make(plan))[1])
-    (first,) = gallery(editor, faces, 1, refine=7)
+    (first,) = gallery.data(editor, faces, 1, refine=7)
     assert list(first.made) == ["one pass", "+ 7 steps"] and steps == [0, 7]
 
 
 def test_the_command_writes_a_picture(faces: TestSet, tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from facemug_lib.evaluation import protocols
     from facemug_lib.experts.student import ExpertStudent
 
     editor = tiny.tiny_editor()
-    monkeypatch.setattr(module.Editor, "load", lambda device, weights: editor)
+    monkeypatch.setattr(bodies.Editor, "load", lambda device, weights: editor)
     monkeypatch.setattr(ExpertStudent, "load", lambda device: None)
-    monkeypatch.setattr(protocols, "prior_set", lambda prior, expert, count, tell: faces)
+    monkeypatch.setattr(bodies, "prior_set", lambda prior, expert, count, tell: faces)
     for name, form in (("sheet.png", "PNG"), ("sheet.jpg", "JPEG")):
         gallery_command(3, tmp_path / "new" / name)
         picture = Image.open(tmp_path / "new" / name)
@@ -63,4 +64,4 @@ def test_the_command_writes_a_picture(faces: TestSet, tiny, tmp_path: Path, monk
         gallery_command(3, tmp_path / "other" / "sheet.gif")
     assert not (tmp_path / "other").exists()
     with pytest.raises(FacemugError, match="ask for 1 … 15"):
-        gallery(editor, faces, 16)
+        gallery.data(editor, faces, 16)

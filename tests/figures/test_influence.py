@@ -11,12 +11,14 @@ import torch
 from PIL import Image
 from stubs import StubJudges
 
+from facemug_lib.commands.bodies import figures as bodies
+from facemug_lib.commands.bodies.figures import influence_command
 from facemug_lib.editing.editor import Edit
 from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation.protocols import TestSet
 from facemug_lib.experts.student import ExpertStudent
-from facemug_lib.figures import influence as module
-from facemug_lib.figures.influence import SETTINGS, contradiction, influence_command, influence_figure
+from facemug_lib.figures import influence
+from facemug_lib.figures.influence import SETTINGS
 from facemug_lib.modalities.conditions import Conditions
 from facemug_lib.modalities.semantics import SEMANTIC_CLASSES
 from facemug_lib.modalities.sketch import pencil_sketch
@@ -46,18 +48,16 @@ class Obedient:
 
 @pytest.fixture
 def obedient(faces: TestSet, monkeypatch: pytest.MonkeyPatch) -> Obedient:
-    from facemug_lib.evaluation import protocols
-
     editor = Obedient(faces)
-    monkeypatch.setattr(module.Editor, "load", lambda device, weights: editor)
-    monkeypatch.setattr(module, "Judges", lambda device: StubJudges())
+    monkeypatch.setattr(bodies.Editor, "load", lambda device, weights: editor)
+    monkeypatch.setattr(bodies, "Judges", lambda device: StubJudges())
     monkeypatch.setattr(ExpertStudent, "load", lambda device: None)
-    monkeypatch.setattr(protocols, "prior_set", lambda prior, expert, count, tell: faces)
+    monkeypatch.setattr(bodies, "prior_set", lambda prior, expert, count, tell: faces)
     return editor
 
 
 def test_two_other_faces_are_asked_for_under_every_setting(obedient: Obedient, faces: TestSet) -> None:
-    found = contradiction(obedient, StubJudges(), faces, 3, refine=5)
+    found = influence.data(obedient, StubJudges(), faces, 3, refine=5)
     assert [(influence, refine) for _, influence, refine in obedient.asked] == [
         (influence, refine) for refine in (0, 5) for influence in SETTINGS.values()]
     assert torch.equal(found.sketch, pencil_sketch(faces.images([1, 0, 3])))
@@ -69,7 +69,7 @@ def test_two_other_faces_are_asked_for_under_every_setting(obedient: Obedient, f
 
 
 def test_whoever_wins_scores(obedient: Obedient, faces: TestSet) -> None:
-    means = contradiction(obedient, StubJudges(), faces, 3, refine=0).means()
+    means = influence.data(obedient, StubJudges(), faces, 3, refine=0).means()
     assert set(means) == {("one pass", setting) for setting in SETTINGS}
     drawn, mapped = means["one pass", "sketch 2, map 0.25"], means["one pass", "sketch 0.25, map 2"]
     print(drawn, mapped)
@@ -77,15 +77,15 @@ def test_whoever_wins_scores(obedient: Obedient, faces: TestSet) -> None:
 
 
 def test_a_longer_measurement_begins_with_the_shorter_one(obedient: Obedient, faces: TestSet) -> None:
-    found = contradiction(obedient, StubJudges(), faces, 6, refine=0)
+    found = influence.data(obedient, StubJudges(), faces, 6, refine=0)
     assert [len(edits) for edits, _, _ in obedient.asked] == [4] * 5 + [2] * 5 and len(found.faces) == 6
-    few = contradiction(obedient, StubJudges(), faces, 2, refine=0)
+    few = influence.data(obedient, StubJudges(), faces, 2, refine=0)
     for key, scores in few.scores.items():
         assert torch.equal(scores["sketch"], found.scores[key]["sketch"][:2])
 
 
 def test_real_edits_take_the_settings(reading_editor, faces: TestSet) -> None:
-    found = contradiction(reading_editor, StubJudges(), faces, 1, refine=1)
+    found = influence.data(reading_editor, StubJudges(), faces, 1, refine=1)
     shown = found.pictures["one pass", "sketch alone"], found.pictures["one pass", "map alone"]
     assert not torch.equal(*shown) and all(values["sketch"].isfinite().all() for values in found.scores.values())
 
@@ -102,7 +102,7 @@ def test_the_command_writes_a_figure_and_a_table(obedient: Obedient, tmp_path: P
 
 
 def test_texts_of_the_figure_do_not_overlap(obedient: Obedient, faces: TestSet) -> None:
-    figure = influence_figure(contradiction(obedient, StubJudges(), faces, 2, refine=3))
+    figure = influence.draw(influence.data(obedient, StubJudges(), faces, 2, refine=3))
     figure.canvas.draw()
     boxes = [text.get_window_extent() for text in (*figure.texts, *(text for axis in figure.axes for text in axis.texts))]
     boxes = [box for box in boxes if box.width] + [axis.get_window_extent() for axis in figure.axes]
@@ -118,5 +118,5 @@ def test_bad_input_gets_one_line_and_leaves_nothing(obedient: Obedient, faces: T
             influence_command(tmp_path / out)
     for count in (0, 13):  # the toys are 15, and fours are needed
         with pytest.raises(FacemugError, match=f"{count} faces of a set of 15"):
-            contradiction(obedient, StubJudges(), faces, count)
+            influence.data(obedient, StubJudges(), faces, count)
     assert not list(tmp_path.iterdir()) and not obedient.asked

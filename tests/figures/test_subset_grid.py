@@ -12,12 +12,14 @@ import torch
 from PIL import Image
 from stubs import StubJudges
 
+from facemug_lib.commands.bodies import figures as bodies
+from facemug_lib.commands.bodies.figures import subsets_command
 from facemug_lib.editing.inputs import INFLUENCES, Edit
 from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation.guided import SUBSETS
 from facemug_lib.faces.alignment import AlignedFace, open_face
-from facemug_lib.figures import subset_grid as module
-from facemug_lib.figures.subset_grid import BANDS, COLUMNS, SubsetGrid, subset_figure, subset_grid, subsets_command
+from facemug_lib.figures import subset_grid
+from facemug_lib.figures.subset_grid import BANDS, COLUMNS, SubsetGrid
 from facemug_lib.pictures import as_8_bit
 
 
@@ -64,14 +66,14 @@ class Painter:
 def painter(monkeypatch: pytest.MonkeyPatch) -> Painter:
     """The editor and the judges that commands load."""
     painter = Painter()
-    monkeypatch.setattr(module.Editor, "load", lambda device, weights: painter)
-    monkeypatch.setattr(module, "Judges", lambda device: StubJudges())
+    monkeypatch.setattr(bodies.Editor, "load", lambda device, weights: painter)
+    monkeypatch.setattr(bodies, "Judges", lambda device: StubJudges())
     return painter
 
 
 @pytest.fixture(scope="module")
 def grid(face: AlignedFace, photo: Path) -> SubsetGrid:
-    return subset_grid(Painter(), StubJudges(), face, photo.with_name("mask.png"))
+    return subset_grid.data(Painter(), StubJudges(), face, photo.with_name("mask.png"))
 
 
 def test_every_subset_has_its_place_in_the_figure() -> None:
@@ -81,7 +83,7 @@ def test_every_subset_has_its_place_in_the_figure() -> None:
 
 def test_the_photos_own_guidance_is_asked_for_as_named(painter, face, photo) -> None:
     told = []
-    found = subset_grid(painter, StubJudges(), face, photo.with_name("mask.png"), seed=4, tell=told.append)
+    found = subset_grid.data(painter, StubJudges(), face, photo.with_name("mask.png"), seed=4, tell=told.append)
     assert [len(plan) for plan in painter.asked] == [8] * 4 and told[-1] == "32 of 32 subsets"
     for subset, edit in zip(SUBSETS.values(), sum(painter.asked, []), strict=True):
         assert {name for name in INFLUENCES[1:] if getattr(edit, name) is not None} == set(subset) - {"image"}
@@ -101,15 +103,15 @@ def test_every_picture_keeps_the_known_pixels_and_is_compared_with_the_photo(gri
 
 def test_the_editor_accepts_what_it_is_asked(editor, face, photo, monkeypatch) -> None:
     names = ("none", "image + sketch + semantics + colour + exemplar")
-    monkeypatch.setattr(module, "SUBSETS", {name: SUBSETS[name] for name in names})
-    found = subset_grid(editor, StubJudges(), face, photo.with_name("mask.png"), refine=1)
+    monkeypatch.setattr(subset_grid, "SUBSETS", {name: SUBSETS[name] for name in names})
+    found = subset_grid.data(editor, StubJudges(), face, photo.with_name("mask.png"), refine=1)
     nothing, everything = (found.pictures[name] for name in names)
     known = (found.mask < 0.5).expand(-1, 3, -1, -1)
     assert torch.equal(everything[known], found.face[known]) and not torch.equal(nothing[known], found.face[known])
 
 
 def test_given_guidance_replaces_the_photos_own(painter, face, photo) -> None:
-    found = subset_grid(painter, StubJudges(), face, photo.with_name("mask.png"), refine=3, given={
+    found = subset_grid.data(painter, StubJudges(), face, photo.with_name("mask.png"), refine=3, given={
         "sketch": photo.with_name("strokes.png"), "exemplar": torch.zeros(1, 3, 256, 256)})
     edit = painter.asked[-1][-1]  # all five but the image
     assert 0 < edit.sketch.sum() < found.mask.sum() and not edit.exemplar.any() and painter.options["refine"] == 3
@@ -129,7 +131,7 @@ def test_the_command_writes_a_figure_and_a_table(painter, photo, tmp_path, capsy
 
 
 def test_texts_of_the_figure_do_not_overlap(grid) -> None:
-    figure = subset_figure(grid)
+    figure = subset_grid.draw(grid)
     figure.canvas.draw()
     boxes = [text.get_window_extent() for axis in figure.axes for text in axis.texts] \
         + [text.get_window_extent() for text in figure.texts] + [axis.get_window_extent() for axis in figure.axes]
@@ -144,7 +146,7 @@ def test_a_table_that_cannot_be_followed_by_its_figure_is_not_left(painter, phot
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module, "save_figure", full)
+    monkeypatch.setattr(bodies, "save_figure", full)
     with pytest.raises(OSError, match="No space"):
         subsets_command(photo, photo.with_name("mask.png"), tmp_path / "grid.png")
     assert not list(tmp_path.iterdir())
@@ -168,5 +170,5 @@ def test_bad_input_gets_one_line_and_leaves_nothing(mask, given, out, message, p
 
 def test_unknown_guidance_is_named(painter, face) -> None:
     with pytest.raises(FacemugError, match="guidance names 'text': choose from sketch, semantics, colour, exemplar"):
-        subset_grid(painter, StubJudges(), face, torch.ones(1, 1, 256, 256), {"text": "a beard"})
+        subset_grid.data(painter, StubJudges(), face, torch.ones(1, 1, 256, 256), {"text": "a beard"})
 

@@ -90,12 +90,12 @@ def tiny_encoder(prior: FakePrior) -> StyleEncoder:
     return StyleEncoder(StyleEncoderConfig(width=16, squeeze=8, hidden=32, rank=8), mean_w=prior.mean_w)
 
 
-def encoder_stage(**overrides: object) -> EncoderStage:
+def encoder_stage(photographs: object = None, **overrides: object) -> EncoderStage:
     torch.manual_seed(0)
     prior = FakePrior()
     chosen = settings("encoder", "smoke", {"image_loss_every": 2, "r1_every": 2, "code_weight": 1.0} | overrides)
     return EncoderStage(chosen, tiny_encoder(prior), LatentDiscriminator(), prior, FakeExpert(), fake_identity, fake_perceptual,
-                        fake_perceptual)
+                        fake_perceptual, photographs)
 
 
 def warping_stage(**overrides: object) -> WarpingStage:

@@ -1,4 +1,4 @@
-"""What `facemug directions fit`, `new`, `text` and `list` do. The options are declared in :mod:`facemug_lib.cli`."""
+"""What `facemug directions fit`, `new`, `text`, `list` and `measure` do."""
 
 from __future__ import annotations
 
@@ -110,6 +110,61 @@ def list_command(path: Path | None = None) -> None:
     """Print the directions of a file, or the shipped ones."""
     for one in load_directions(path).values():
         print(f"{one.name:16} {one.family:10} 1 unit = {one.unit}")
+
+
+def measure_command(out: Path, file: Path | None = None, count: int = 500, masked: int = 0, device: str = "auto") -> None:
+    """Write effects.csv, entanglement.png, sweeps.png and, with ``masked`` faces, masked.csv to ``out``."""
+    import pandas
+
+    from facemug_lib.editing.editor import Editor
+    from facemug_lib.editing.latent.directions import load_read_traits
+    from facemug_lib.evaluation.attributes import MASKED, PSI, SEED, effects, masked_effect
+    from facemug_lib.evaluation.judges import Judges
+    from facemug_lib.evaluation.protocols import prior_set
+    from facemug_lib.evaluation.store import Store, code_hash
+    from facemug_lib.experts import student
+    from facemug_lib.experts import traits as traits_module
+    from facemug_lib.experts.student import ExpertStudent
+    from facemug_lib.figures import entanglement, sweeps
+    from facemug_lib.figures.plotting import save_figure
+    from facemug_lib.files import replacing
+    from facemug_lib.weights import weights_hash
+
+
+    target = resolve_device(device)
+    known = list(load_directions(file).values())
+    editor = Editor.load(target)
+    expert, judges, store = ExpertStudent.load(target), Judges(target), Store(out / "cache")
+    version = {"expert": weights_hash(expert), "code": code_hash(student, traits_module)}
+
+    def read(images: Tensor) -> dict[str, Tensor]:
+        return traits_module.traits(expert, images.to(target))
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+
+    found = effects(editor.prior, known, read, judges.facenet, count, keep=store.get, version=version, tell=say)
+    names = list(dict.fromkeys([one.direction.about["trait"] for one in found if "trait" in one.direction.about]))
+    out.mkdir(parents=True, exist_ok=True)
+    face = editor.prior.broadcast(editor.prior.w_of_seeds([SEED], PSI))
+    pictures = {"entanglement.png": entanglement.draw(found, names),
+                "sweeps.png": sweeps.draw(sweeps.data(editor.prior, known, face))}
+    for name, figure in pictures.items():
+        save_figure(figure, out / name, 100)
+    tables = {"effects.csv": pandas.DataFrame([one.row() for one in found])}
+    if masked:
+        faces = prior_set(editor.prior, expert, masked + masked % 2, keep=store.get, tell=say)
+        usual = load_read_traits().traits
+        tables["masked.csv"] = pandas.DataFrame([
+            masked_effect(editor, faces, name, strength, read, judges.facenet, masked, family, tell=say,
+                          middle=float(usual[editor.directions[name].about["trait"]].nanmedian())).row()
+            for name, (strength, family) in MASKED.items()])
+    for name, table in tables.items():
+        with replacing(out / name) as temporary:
+            table.to_csv(temporary, index=False)
+        print(table.round(2).to_string(index=False))
+    for name in (*pictures, *tables):
+        print(out / name)
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""What `facemug edit`, `pose`, `sample`, `align` and `synthesize` do. The options are declared in :mod:`facemug_lib.cli`."""
+"""What `facemug edit`, `pose`, `sample`, `align` and `synthesize` do. The options are declared in :mod:`facemug_lib.commands`."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def synthesize_command(count: int, out: Path, seed: int = 0, psi: float = 0.7, s
             codes.append(prior.broadcast(prior.w_of_seeds(seeds, psi)).cpu())
             continue
         code, images = _faces_of_seeds(prior, seeds, psi, size)
-        labels = expert.parse(images)
+        labels = torch.cat([expert.parse(image) for image in images.split(1)])
         sketches, colours = pencil_sketch(images), region_mean(images, labels)
         for index, number in enumerate(numbers):
             hole = free_form(1, size, size, torch.Generator().manual_seed(seeds[index]))
@@ -202,9 +202,9 @@ def synthesize_command(count: int, out: Path, seed: int = 0, psi: float = 0.7, s
 
 @torch.no_grad()
 def _faces_of_seeds(prior: torch.nn.Module, seeds: Sequence[int], psi: float, size: int) -> tuple[Tensor, Tensor]:
-    """(codes [b,t,512], faces [b,3,size,size])."""
+    """(codes [b,t,512], faces [b,3,size,size]), made one by one: a seed's face is the same whatever it is made together with."""
     codes = prior.broadcast(prior.w_of_seeds(seeds, psi))
-    return codes, prior.synthesize(codes, size).float().clamp(-1, 1)
+    return codes, torch.cat([prior.synthesize(code, size).float().clamp(-1, 1) for code in codes.split(1)])
 
 
 def _check_image_target(out: Path, *inputs: Path | None) -> None:

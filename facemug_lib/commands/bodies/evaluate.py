@@ -6,7 +6,6 @@ import multiprocessing
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import psutil
 import torch
 
@@ -24,7 +23,10 @@ def evaluate_command(count: int, out: Path, photos: Sequence[Path] = (), no_prio
     """Build the test sets, measure, and write all results to ``out``. ``workers=None`` uses the CPU's cores, as memory allows."""
     from facemug_lib.editing.editor import Editor
     from facemug_lib.evaluation.evaluate import PARTS, evaluate, write
+    from facemug_lib.evaluation.export import export_cases
     from facemug_lib.evaluation.store import Store
+    from facemug_lib.figures import contact_sheet
+    from facemug_lib.figures.plotting import save_figure
 
     plan = _plan(count, limits or {})
     _check_names("mask family", families, FAMILIES)
@@ -48,6 +50,9 @@ def evaluate_command(count: int, out: Path, photos: Sequence[Path] = (), no_prio
     evaluation = evaluate(editor, test_sets, methods, store, plan,
                           families or FAMILIES, parts, [] if aligned else _photographs(photos), _say)
     written = write(evaluation, out)
+    if any("pictures" in one.arrays for one in evaluation.measured):
+        written.append(out / "contact_sheet.png")
+        save_figure(contact_sheet.draw(evaluation.test_sets, evaluation.measured), written[-1], 130)
     print((out / "tables.md").read_text(encoding="utf-8"))
     for path in written:
         print(path)
@@ -164,26 +169,6 @@ def _photographs(folders: Sequence[Path], count: int = 3) -> list[Path]:
         if len(found) == count:
             break
     return found
-
-
-def export_cases(test_sets: Sequence[TestSet], families: Sequence[str], count: int, out: Path) -> None:
-    """Write ``<set>/<family>/<index>_gt.png``, ``_mask.png`` (white = hole) and ``_masked.png`` for other people's methods.
-
-    Their results, ``<set>/<family>/<index>.png`` or ``…_inpaint.png``, are scored by ``facemug evaluate --images FOLDER``.
-    """
-    from facemug_lib.faces.photos import write_image
-
-    for test_set in test_sets:
-        for family in families:
-            folder = out / test_set.name / family
-            folder.mkdir(parents=True, exist_ok=True)
-            for index in range(min(count, len(test_set))):
-                cases = test_set.cases(family, [index])
-                mask = (cases.masks[0, 0] * 255).byte().numpy()
-                pixels = test_set.pixels[index].permute(1, 2, 0).numpy()
-                write_image(folder / f"{index:06d}_gt.png", pixels)
-                write_image(folder / f"{index:06d}_mask.png", mask)
-                write_image(folder / f"{index:06d}_masked.png", np.where(mask[..., None] > 127, 255, pixels).astype(np.uint8))
 
 
 def _say(line: str) -> None:

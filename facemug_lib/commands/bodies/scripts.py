@@ -1,4 +1,4 @@
-"""How `facemug edit --script-out` records a script, and what `facemug replay` does; :mod:`facemug_lib.cli` has the options."""
+"""How `facemug edit --script-out` records a script, and what `facemug replay` does."""
 
 from __future__ import annotations
 
