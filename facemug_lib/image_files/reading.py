@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import logging
+import os
+import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +24,8 @@ from facemug_lib.image_files.metadata import ORIENTATION, Metadata, read_metadat
 # Formats of still pictures. Pillow knows more, and would start other programs for some of them.
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "JPEG2000", "PPM")
 DEEP_PNG = 16  # bits
+_ONE_AT_A_TIME = threading.Lock()
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # what it logs, it raises too; nobody's own handlers miss it
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +69,8 @@ def decode(content: bytes, name: str, places: bool = False) -> ImageFile:
             # Phones store a still as MPO with a preview or depth map behind it.
             if frames > 1 and image.format != "MPO":
                 raise FacemugError(f"holds {frames} frames: save the one to edit as a still image")
-            image.load()
+            with _silence() if image.format == "TIFF" else nullcontext():
+                image.load()
             if image.format == "PNG" and content[24] == DEEP_PNG:  # the bit depth in the header chunk
                 return _finished(_deep_png(content, image.size), image)
             if image.format == "TIFF" and 12 in image.tag_v2.get(tiff.BITS, ()):
@@ -99,6 +105,24 @@ def _one_line(name: str, content: bytes = b"") -> Iterator[None]:
         raise FacemugError(f"{name} is damaged or cut short ({reason}): get a whole copy") from error
 
 
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keeps from the terminal what Pillow's libtiff prints there by itself of a damaged file: it is said once, by an exception."""
+    with _ONE_AT_A_TIME:
+        try:
+            kept = os.dup(2)
+        except OSError:  # there is no standard error
+            yield
+            return
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
 def _looks_known(content: bytes) -> bool:
     """Whether a file begins as one of a known format does."""
     accepts = [PIL.Image.OPEN[name][1] for name in FORMATS if name in PIL.Image.OPEN]
@@ -130,6 +154,8 @@ def _tiff_dpi(tags: tiff.Directory) -> tuple[float, float] | None:
 
 def _deep_png(content: bytes, size: tuple[int, int]) -> np.ndarray:
     """The 16 bits of a PNG, of which Pillow keeps 8 where there are colours."""
+    with PIL.Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+        image.verify()  # the checksums; OpenCV's library would print what is wrong, and go on
     decoded = tiff.unpacked(content, *size)
     if decoded.ndim == 2:
         return decoded

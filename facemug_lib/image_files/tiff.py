@@ -55,8 +55,10 @@ def is_deep(content: bytes) -> bool:
     bits = set(_numbers(directory(content), BITS, 1))
     if bits == {16}:
         return True
-    if len(bits) != 1 or not bits <= READ_BY_PILLOW:
-        raise FacemugError(f"stores {' and '.join(map(str, sorted(bits)))} bits a channel: save it with 8 or 16")
+    if len(bits) > 1:
+        raise FacemugError("stores channels of different depths: save it with 8 or 16 bits in each")
+    if not bits <= READ_BY_PILLOW:
+        raise FacemugError(f"stores {bits.pop()} bits a channel: save it with 8 or 16")
     return False
 
 
@@ -110,6 +112,8 @@ def _check(tags: Directory, most_pixels: int) -> None:
     if set(_numbers(tags, SAMPLE_FORMAT, 1)) != {1}:
         raise FacemugError("stores signed or floating-point numbers, which have no fixed brightness: save it with 8 or 16 bits a "
                            "channel, whole numbers")
+    if meaning is None:
+        raise ValueError("it does not say what its channels are")
     if meaning not in CHANNELS:
         raise FacemugError(f"stores its colours as {OTHER_COLOURS.get(meaning, f'kind {meaning}')} with 16 bits: save it as RGB")
     if compression not in COMPRESSIONS:
