@@ -19,7 +19,7 @@ BETWEEN = 0.35  # share of the pixels; masks that are blurred over a quarter of 
 SAMPLE = 20_000  # pixels are enough to see this by
 
 NEAR = 16  # levels from the paper: where JPEG's noise lies
-NOISY = 0.1  # so many such pixels for one that is farther away are noise, not the edges of strokes
+NOISY = 0.1  # more such pixels than this for each of the others are noise, not the edges of strokes
 STROKE = 0.4  # of the strongest paint within REACH pixels: more is paint in a noisy picture, less its halo
 FAINTEST = 12  # levels
 REACH = 9  # side of the square: JPEG's blocks have 8
@@ -129,4 +129,5 @@ def _is_noisy(colours: np.ndarray, distance: np.ndarray) -> bool:
     is_near = (distance > 0) & (distance < NEAR)
     is_flat = np.zeros_like(is_near)
     is_flat[:-1, :-1] = (colours[:-1, :-1] == colours[1:, :-1]).all(axis=2) & (colours[:-1, :-1] == colours[:-1, 1:]).all(axis=2)
-    return bool((is_near & ~is_flat).sum() > NOISY * (distance >= NEAR).sum())
+    is_noise = is_near & ~is_flat
+    return bool(is_noise.sum() > NOISY * ((distance > 0) & ~is_noise).sum())

@@ -107,7 +107,7 @@ def _one_line(name: str, content: bytes = b"") -> Iterator[None]:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Keeps from the terminal what Pillow's libtiff prints there by itself of a damaged file: it is said once, by an exception."""
+    """Keeps from the terminal what Pillow's libtiff prints of a damaged file by itself: it is said once, by an exception."""
     with _ONE_AT_A_TIME:
         try:
             kept = os.dup(2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 
+import image_kinds as kinds
 import numpy as np
 import PIL.Image
 import pytest
@@ -16,7 +17,7 @@ from facemug_lib.image_files.reading import decode, from_pillow, read_image_file
 DAMAGES = 24
 
 
-def test_damaged_files_give_a_picture_or_one_line(kinds, capfd) -> None:
+def test_damaged_files_give_a_picture_or_one_line(capfd) -> None:
     """One picture of each format, damaged at seeded places."""
     numbers = np.random.default_rng(20)
     refused = read = 0
@@ -35,9 +36,11 @@ def test_damaged_files_give_a_picture_or_one_line(kinds, capfd) -> None:
     assert refused > DAMAGES and read > DAMAGES  # of either kind enough to mean something
 
 
-@pytest.mark.parametrize("error", [RuntimeError("Failed to decode image: \n0"), SyntaxError("not an AVIF"), TypeError("Missing dimensions"),
-                                   KeyError(273), MemoryError(), IndexError(), AssertionError(), OverflowError("too\nlarge")])
-def test_whatever_a_decoder_raises_is_one_line(kinds, monkeypatch, error) -> None:
+@pytest.mark.parametrize("error", [
+    RuntimeError("Failed to decode image: \n0"), SyntaxError("not an AVIF"), TypeError("Missing dimensions"), KeyError(273),
+    MemoryError(), IndexError(), AssertionError(), OverflowError("too\nlarge"),
+])
+def test_whatever_a_decoder_raises_is_one_line(monkeypatch, error) -> None:
     whole = kinds.one_of_each()["photo.bmp"]
 
     def broken(*arguments: object) -> None:
@@ -62,13 +65,13 @@ def test_too_many_pixels_are_refused_whatever_is_read(tmp_path) -> None:
             read(path)
 
 
-def test_a_deep_tiff_has_the_same_limit(kinds, monkeypatch) -> None:
+def test_a_deep_tiff_has_the_same_limit(monkeypatch) -> None:
     monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 900)
     with pytest.raises(FacemugError, match="deep has more than 0 megapixels"):
         decode(kinds.tiff(kinds.deep(3), photometric="rgb"), "deep")
 
 
-def test_damaged_metadata_costs_no_picture(kinds) -> None:
+def test_damaged_metadata_costs_no_picture() -> None:
     whole = kinds.one_of_each()["photo.jpg"]
     place = whole.index(b"Exif\0\0") + 6
     found = decode(whole[:place] + b"XX" + whole[place + 2:], "a.jpg")
@@ -77,7 +80,8 @@ def test_damaged_metadata_costs_no_picture(kinds) -> None:
 
 def test_files_that_are_none(tmp_path) -> None:
     (tmp_path / "empty.png").touch()
-    (tmp_path / "text.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")  # which Pillow would hand to Ghostscript
+    # Pillow would hand such a text to Ghostscript, which runs it.
+    (tmp_path / "text.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
     for name, says in (("", "is a folder"), ("none.png", "no file"), ("empty.png", "is empty"), ("text.png", "is not an image")):
         with pytest.raises(FacemugError, match=says):
             read_image_file(tmp_path / name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import image_kinds as kinds
 import numpy as np
 import PIL.Image
 import pytest
@@ -21,14 +22,15 @@ STORED = {
 
 
 @pytest.mark.parametrize("stored", STORED)
-def test_every_layout_gives_the_same_picture(kinds, stored) -> None:
+def test_every_layout_gives_the_same_picture(stored) -> None:
     options, rgba = STORED[stored], kinds.deep()
     apart = dict(planarconfig="separate")
     layouts = {
         "RGB": (kinds.tiff(rgba[..., :3], photometric="rgb", **options), rgba[..., :3]),
         "RGB in planes": (kinds.tiff(kinds.planes(rgba[..., :3]), photometric="rgb", **apart, **options), rgba[..., :3]),
         "RGBA": (kinds.tiff(rgba, photometric="rgb", extrasamples=["unassalpha"], **options), rgba),
-        "RGBA in planes": (kinds.tiff(kinds.planes(rgba), photometric="rgb", extrasamples=["unassalpha"], **apart, **options), rgba),
+        "RGBA in planes": (kinds.tiff(kinds.planes(rgba), photometric="rgb", extrasamples=["unassalpha"], **apart, **options),
+                           rgba),
         "RGB and something": (kinds.tiff(rgba, photometric="rgb", extrasamples=["unspecified"], **options), rgba[..., :3]),
         "grey": (kinds.tiff(rgba[..., 0], photometric="minisblack", **options), rgba[..., 0]),
         "white is zero": (kinds.tiff(65535 - rgba[..., 0], photometric="miniswhite", **options), rgba[..., 0]),
@@ -40,7 +42,7 @@ def test_every_layout_gives_the_same_picture(kinds, stored) -> None:
         assert found.dtype == np.uint16 and np.array_equal(found, expected), name
 
 
-def test_inks_give_light(kinds) -> None:
+def test_inks_give_light() -> None:
     inks = kinds.deep()
     light = np.rint((1 - inks[..., :3] / 65535) * (1 - inks[..., 3:] / 65535) * 65535)
     apart = kinds.tiff(kinds.planes(inks), photometric="separated", planarconfig="separate")
@@ -50,7 +52,7 @@ def test_inks_give_light(kinds) -> None:
     assert np.abs(decode(eight, "8 bits").pixels - light / 257).max() < 2
 
 
-def test_colours_multiplied_by_alpha_are_divided(kinds) -> None:
+def test_colours_multiplied_by_alpha_are_divided() -> None:
     rgba = kinds.deep()
     alpha = rgba[..., 3:] / 65535
     multiplied = np.dstack([np.rint(rgba[..., :3] * alpha).astype(np.uint16), rgba[..., 3]])
@@ -81,12 +83,13 @@ def test_lab_of_8_bits_is_read() -> None:
 
 
 @pytest.mark.parametrize(("pixels", "options", "says"), [
-    (np.zeros((40, 50, 3), np.uint16), dict(photometric="cielab"), r"a\.tif stores its colours as CIE L\*a\*b\* with 16 bits: save it as RGB"),
+    (np.zeros((40, 50, 3), np.uint16), dict(photometric="cielab"),
+     r"a\.tif stores its colours as CIE L\*a\*b\* with 16 bits: save it as RGB"),
     (np.zeros((40, 50, 3), np.float32), dict(photometric="rgb"), "a.tif stores 32 bits a channel: save it with 8 or 16"),
     (np.zeros((40, 50), np.int16), {}, "a.tif stores signed or floating-point numbers"),
     (np.zeros((40, 50), np.float16), {}, "a.tif stores signed or floating-point numbers"),
     (np.zeros((2, 40, 50), np.uint16), dict(photometric="minisblack"), "a.tif holds several pages"),
 ])
-def test_what_is_not_read_is_refused_by_name(kinds, pixels, options, says) -> None:
+def test_what_is_not_read_is_refused_by_name(pixels, options, says) -> None:
     with pytest.raises(FacemugError, match=says):
         decode(kinds.tiff(pixels, **options), "a.tif")
