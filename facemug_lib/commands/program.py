@@ -24,8 +24,8 @@ app = typer.Typer(
 
 app.command()(machine.doctor)
 app.command(name="app")(page.serve_app)
-for subcommand in (machine.assets, notebooks.run, training.train, training.average, edit.edit, edit.pose, edit.replay,
-                   faces.sample, faces.align, faces.synthesize, measuring.evaluate, figures.gallery,
+for subcommand in (machine.assets, notebooks.run, notebooks.site, training.train, training.average, edit.edit,
+                   edit.pose, edit.replay, faces.sample, faces.align, faces.synthesize, measuring.evaluate, figures.gallery,
                    figures.prompts, figures.subsets, figures.influence, measuring.bench):
     app.command()(subcommand)
 app.add_typer(directions.directions, name="directions")
