@@ -16,7 +16,7 @@ import PIL.Image
 import torch
 
 from facemug_lib.errors import FacemugError
-from facemug_lib.files import replacing, require_folder
+from facemug_lib.files import files_in, replacing, require_writable_file
 from facemug_lib.pictures import pixels_of
 
 MIN_SIDE = 32
@@ -96,8 +96,8 @@ def read_photo(source: PhotoLike) -> Photo:
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """The pictures that lie in a folder itself, by name."""
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in READABLE)
+    """The pictures that lie in a folder itself, by name; hidden files are none."""
+    found = files_in(folder, READABLE, deep=False)
     if not found:
         raise FacemugError(f"no picture in {folder}: it should hold {', '.join(READABLE)} files")
     return found
@@ -216,7 +216,7 @@ def write_image(path: str | os.PathLike[str], image: PhotoLike, *, icc_profile: 
     kind = WRITABLE.get(path.suffix.lower())
     if kind is None:
         raise FacemugError(f"cannot write {path.name}: the name must end in .png, .tif or .jpg")
-    require_folder(path)
+    require_writable_file(path)
     pixels, profile = _plain_pixels(image)
     data = _encode(pixels, kind, icc_profile or profile, path.name)
     try:

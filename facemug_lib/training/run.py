@@ -14,7 +14,7 @@ import torch
 
 from facemug_lib.devices import resolve_device
 from facemug_lib.errors import FacemugError
-from facemug_lib.files import CLONE, replacing
+from facemug_lib.files import CLONE, replacing, require_writable_folder
 from facemug_lib.training.checkpoints import newest_checkpoint
 from facemug_lib.training.loop import TrainResult, train
 from facemug_lib.training.profiles import config_hash, settings
@@ -63,6 +63,7 @@ def train_command(
         print(json.dumps(config | {"device": str(target), "out": str(folder)}, indent=2))
         return None
     _refuse_other_run(folder, config)
+    require_writable_folder(folder)
 
     made = build_stage(stage, chosen, target, init, seed, is_resumed=newest_checkpoint(folder) is not None)
     source = build_source(data, made, chosen, target)
