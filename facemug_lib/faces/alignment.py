@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from facemug_lib.errors import FacemugError
+from facemug_lib.faces.drawn import LUMA, edited_pixels
 from facemug_lib.faces.landmarks import DetectedFace, FaceAnalyzer, eye_centres, mouth_corners
 from facemug_lib.faces.photos import READABLE, Photo, PhotoLike, read_photo, write_image
 from facemug_lib.faces.warping import Interpolation, invert, resize_matrix, similarity_scale, transform_points, warp
@@ -25,7 +26,6 @@ Frame = Literal["photo", "aligned"]
 
 # Among several faces, one this many times as large as the next is taken without asking.
 CLEARLY_LARGEST = 2.5
-LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as Pillow's grey
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,17 +178,14 @@ class AlignedFace:
         return warp(crop, to_patch, (columns.stop - columns.start, rows.stop - rows.start), reflect=reflect)
 
     def _photo_mask(self, mask: PhotoLike | torch.Tensor) -> np.ndarray:
-        """Any mask of the photo's size as bool [h, w]: bright (at least half) and, where it has alpha, not transparent."""
+        """Any mask of the photo's size as bool [h, w], as :func:`facemug_lib.faces.drawn.edited_pixels` understands it."""
         if isinstance(mask, torch.Tensor):
             if mask.ndim < 2 or mask.numel() != mask.shape[-1] * mask.shape[-2]:
                 raise FacemugError(f"the mask is {list(mask.shape)}: a mask tensor must be [h, w] or [1, 1, h, w]")
             return self._checked(mask.detach().to("cpu", torch.float32).reshape(mask.shape[-2:]).numpy()) >= 0.5
         photo = read_photo(mask)
-        pixels = self._checked(photo.pixels)
-        if photo.is_grey:
-            return pixels >= photo.white / 2
-        bright = photo.colours().max(axis=2) >= photo.white / 2
-        return bright & (pixels[..., 3] >= photo.white / 2) if pixels.shape[2] == 4 else bright
+        self._checked(photo.pixels)
+        return edited_pixels(photo.pixels8())
 
     def _checked(self, pixels: np.ndarray) -> np.ndarray:
         if pixels.shape[:2] != (self.photo.height, self.photo.width):

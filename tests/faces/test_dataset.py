@@ -22,9 +22,10 @@ from facemug_lib.faces.dataset import (
     derangement,
     flip_faces,
     heldout_faces,
+    read_square,
     training_seed,
 )
-from facemug_lib.modalities.semantics import SEMANTIC_CLASSES
+from facemug_lib.modalities.semantics import PALETTE, SEMANTIC_CLASSES
 
 
 class PaintingPrior(nn.Module):
@@ -146,13 +147,40 @@ def test_folder_tells_which_attributes_were_mirrored(tmp_path: Path) -> None:
     assert is_flipped.any() and torch.equal(faces.extra["mirrored"], is_flipped)
 
 
+def test_a_folder_is_read_as_photos_are(tmp_path: Path) -> None:
+    """16-bit grey is not white, and a photo is upright."""
+    Image.fromarray(np.full((40, 40), 88 * 257, np.uint16)).save(tmp_path / "a.png")
+    assert (read_square(tmp_path / "a.png", 40) == 88).all()
+    lying = np.zeros((40, 40, 3), np.uint8)
+    lying[:10] = 200
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(lying).save(tmp_path / "b.png", exif=exif)
+    assert (read_square(tmp_path / "b.png", 40)[:, :, 30:] == 200).all()
+
+
+def test_coloured_label_maps_give_their_classes(tmp_path: Path) -> None:
+    write_faces(tmp_path, 2)
+    (tmp_path / "labels").mkdir()
+    hair = SEMANTIC_CLASSES.index("hair")
+    colours = np.full((32, 32, 3), PALETTE[hair], np.uint8)
+    colours[:4] = 255
+    for number in range(2):
+        Image.fromarray(colours).save(tmp_path / "labels" / f"{number:03d}.png")
+    labels = FaceFolder(tmp_path, size=32, flip=False).draw(range(2), 0).extra["labels"]
+    assert (labels[:, 4:] == hair).all() and (labels[:, :4] == -1).all()
+    Image.fromarray(colours // 2).save(tmp_path / "labels" / "001.png")
+    with pytest.raises(FacemugError, match=r"001\.png holds the colour \(127, 127, 127\) .* names no class"):
+        FaceFolder(tmp_path, size=32).draw(range(2), 0)
+
+
 def test_bad_folders_get_one_line(tmp_path: Path) -> None:
     with pytest.raises(FacemugError, match="is not a folder"):
         FaceFolder(tmp_path / "none")
     with pytest.raises(FacemugError, match="no image in"):
         FaceFolder(tmp_path)
     (tmp_path / "a.png").write_bytes(b"not a picture")
-    with pytest.raises(FacemugError, match="not a readable image"):
+    with pytest.raises(FacemugError, match="or remove it from the folder"):
         FaceFolder(tmp_path).draw([0], 0)
 
 

@@ -44,7 +44,7 @@ def edit_command(photo: Path, mask: Path, out: Path, sketch: Path | None = None,
     edited = result.paste_back()
     changed = edited != aligned.original
     changed = int((changed if changed.ndim == 2 else changed.any(axis=2)).sum())
-    write_image(out, edited, icc_profile=aligned.photo.icc_profile)
+    write_image(out, edited, like=aligned.photo)
     drawn = {"sketch": sketch, "semantics": semantics, "colour": colour, "exemplar": exemplar}
     if recording is not None:
         recording.keep({"mask": mask} | drawn, attributes=dict(attributes or {}), influence=dict(influence or {}), refine=refine,
@@ -79,9 +79,9 @@ def pose_command(photo: Path, out: Path, like: Path | None = None, frontal: bool
     editor = Editor.load(device, weights)
     result = turn(editor, aligned, aim, method=method, refine=refine, mask=mask)
     if mask is None:
-        write_image(out, result.image)
+        write_image(out, result.image, like=aligned.photo)
     else:
-        write_image(out, result.paste_back(), icc_profile=aligned.photo.icc_profile)
+        write_image(out, result.paste_back(), like=aligned.photo)
     units = ", ".join(f"{name} {strength:+.1f}" for name, strength in result.strengths.items())
     print(f"turned {photo.name} {aim} by {method}{f' ({units} units)' if units else ''}, {refine} refinement steps")
     print(f"{'degrees':>14s}  {'yaw':>5s}  {'pitch':>5s}")

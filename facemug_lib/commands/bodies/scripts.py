@@ -87,7 +87,7 @@ def replay_command(script: Path, photos: Sequence[Path], out: Path, upto: int | 
         for note in found.notes:
             print(f"note: {note}")
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_image(target, found.photo, icc_profile=found.face.photo.icc_profile)
+        write_image(target, found.photo, like=found.face.photo)
         where = "the sampled face" if photo is None else photo.name
         print(f"{len(found.results)} of {len(steps.steps)} steps replayed on {where}: {target}")
 
