@@ -28,6 +28,7 @@ from torch import Tensor
 
 from facemug_lib import asset_formats
 from facemug_lib.errors import FacemugError
+from facemug_lib.files import replacing
 
 CACHE_VERSION = "v1"  # raise when a conversion changes, so that old caches are left alone
 CONNECTION_TIMEOUT = 20  # seconds, pip's --timeout
@@ -245,12 +246,12 @@ def _fetch(assets: list[Asset]) -> None:
             )
         for asset in assets:
             converted = asset.convert(_read_members(archive, asset))
-            target = work / asset.filename
-            if isinstance(converted, bytes):
-                target.write_bytes(converted)
-            else:
-                save_file(converted, target)
-            os.replace(target, folder / asset.filename)
+            with replacing(work / asset.filename) as target:  # for its permissions; safetensors gives 0600
+                if isinstance(converted, bytes):
+                    target.write_bytes(converted)
+                else:
+                    save_file(converted, target)
+            os.replace(work / asset.filename, folder / asset.filename)
     except OSError as error:
         raise _disk_error(folder, error) from error
     finally:
