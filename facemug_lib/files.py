@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Where the clone lies, and files that appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from facemug_lib.errors import FacemugError
+
+CLONE = Path(__file__).resolve().parent.parent
+"""The folder that holds the package: its notebooks, figures and data lie beside it."""
 
 
 def require_folder(path: Path) -> None:

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from facemug_lib.errors import FacemugError
-from facemug_lib.files import replacing
+from facemug_lib.files import CLONE, replacing
 
 Module = TypeVar("Module", bound=nn.Module)
 HEADER_KEY = "facemug"
@@ -24,7 +24,7 @@ HEADER_KEY = "facemug"
 def weights_dir() -> Path:
     """Folder of the shipped weights: ``FACEMUG_WEIGHTS`` or ``data/weights`` of the clone."""
     override = os.environ.get("FACEMUG_WEIGHTS")
-    return Path(override) if override else Path(__file__).resolve().parent.parent / "data" / "weights"
+    return Path(override) if override else CLONE / "data" / "weights"
 
 
 def weights_path(name: str) -> Path:

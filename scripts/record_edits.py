@@ -21,9 +21,9 @@ import cv2
 import numpy as np
 import PIL.Image
 
-from facemug_lib.editing.edit_script import EditScript, Replayed, Replayer, SampleRecord, Step, embedded
 from facemug_lib.editing.editor import Editor
 from facemug_lib.editing.known_faces import sampled_face
+from facemug_lib.editing.script.edit_script import EditScript, Replayed, Replayer, SampleRecord, Step, embedded
 from facemug_lib.experts.student import ExpertStudent
 from facemug_lib.modalities import masks
 from facemug_lib.modalities.semantics import PALETTE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 # Before anything imports matplotlib or jupyter.
@@ -12,6 +13,7 @@ os.environ.setdefault("JUPYTER_PLATFORM_DIRS", "1")
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests" / "kit"))  # the fakes that several rooms share
 
 
 @pytest.fixture(autouse=True)

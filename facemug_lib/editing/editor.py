@@ -19,9 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from facemug_lib.devices import resolve_device
-from facemug_lib.editing.blending import altered, blend
-from facemug_lib.editing.directions import Direction, checked_strengths, load_directions, moved
-from facemug_lib.editing.guidance import FaceLike, Picture, read_face
+from facemug_lib.editing.drawing import FaceLike, Picture, read_face
+from facemug_lib.editing.fill.blending import altered, blend
+from facemug_lib.editing.fill.recolouring import recoloured
+from facemug_lib.editing.fill.refine import Experts, Progress, Refined, RefineSettings, refine
+from facemug_lib.editing.fill.toning import toned
 from facemug_lib.editing.inputs import (
     Edit,
     Exemplars,
@@ -34,11 +36,9 @@ from facemug_lib.editing.inputs import (
     unmasked,
 )
 from facemug_lib.editing.known_faces import seamless, shown_as
+from facemug_lib.editing.latent.directions import Direction, checked_strengths, load_directions, moved
+from facemug_lib.editing.latent.text import SOURCE, STEPS, Followed, TextEditSettings, follow
 from facemug_lib.editing.networks import Judges, require, weights_files
-from facemug_lib.editing.recolouring import recoloured
-from facemug_lib.editing.refine import Experts, Progress, Refined, RefineSettings, refine
-from facemug_lib.editing.text import SOURCE, STEPS, Followed, TextEditSettings, follow
-from facemug_lib.editing.toning import toned
 from facemug_lib.errors import FacemugError
 from facemug_lib.experts.text_image import TextImage, load_text_image
 from facemug_lib.faces.alignment import AlignedFace, Frame

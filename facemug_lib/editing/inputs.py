@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from facemug_lib.editing.guidance import Drawing, FaceLike, Picture, read_exemplar, read_face
-from facemug_lib.editing.text import SOURCE
+from facemug_lib.editing.drawing import Drawing, FaceLike, Picture, read_exemplar, read_face
+from facemug_lib.editing.latent.text import SOURCE
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import AlignedFace, Frame
 from facemug_lib.modalities.conditions import MODALITIES, Conditions
@@ -22,12 +22,12 @@ INFLUENCES = (*MODALITIES, "exemplar")
 class Edit:
     """What one edit is made from; every guidance is optional.
 
-    Pictures are paths, PIL images, arrays or tensors (:mod:`facemug_lib.editing.guidance` says what each means), in the
+    Pictures are paths, PIL images, arrays or tensors (:mod:`facemug_lib.editing.drawing` says what each means), in the
     coordinates of ``guidance_frame``. ``seed`` decides what neither the photo nor the guidance does. ``attributes``: name →
-    strength, 1 = one standard deviation of it over faces (:mod:`facemug_lib.editing.directions`). ``text`` says how the face
-    shall look and ``text_source`` what it is now, as far as that matters (:mod:`facemug_lib.editing.text`). Given alone or
-    together, these two leave the person who they are: what lies under the mask is altered instead of made anew. A stroke of
-    ``colour`` is meant for the whole region that it lies on (:mod:`facemug_lib.editing.recolouring`).
+    strength, 1 = one standard deviation of it over faces (:mod:`facemug_lib.editing.latent.directions`). ``text`` says how the
+    face shall look and ``text_source`` what it is now, as far as that matters (:mod:`facemug_lib.editing.latent.text`). Given
+    alone or together, these two leave the person who they are: what lies under the mask is altered instead of made anew. A
+    stroke of ``colour`` is meant for the whole region that it lies on (:mod:`facemug_lib.editing.fill.recolouring`).
     """
 
     face: FaceLike

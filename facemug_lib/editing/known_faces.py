@@ -11,14 +11,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from facemug_lib.editing.blending import altered, blend
-from facemug_lib.editing.directions import LAYERS
+from facemug_lib.editing.fill.blending import altered, blend
+from facemug_lib.editing.latent.directions import LAYERS
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import AlignedFace, open_face
 from facemug_lib.faces.code_space import CodeSpace
 
 GROUPS = ("coarse", "middle", "fine")
-"""Groups of :data:`facemug_lib.editing.directions.LAYERS` that can be taken from a second face."""
+"""Groups of :data:`facemug_lib.editing.latent.directions.LAYERS` that can be taken from a second face."""
 ROUNDING = 0.51 / 127.5  # what saving in 8 bits changes a value by, at most
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from facemug_lib.editing.refine import Experts
+from facemug_lib.editing.fill.refine import Experts
 from facemug_lib.errors import FacemugError
 from facemug_lib.weights import load_module, weights_path
 

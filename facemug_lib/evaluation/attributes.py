@@ -8,25 +8,27 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from facemug_lib.editing.directions import Direction, moved
 from facemug_lib.editing.editor import Edit, Editor
+from facemug_lib.editing.latent.directions import Direction, moved
 from facemug_lib.evaluation.metrics import Score, average, cosine
-from facemug_lib.evaluation.protocols import EDIT_SEEDS, Keep, Progress, TestSet, as_8_bit, keep_nothing
+from facemug_lib.evaluation.protocols import EDIT_SEEDS, Keep, Progress, TestSet, keep_nothing
 from facemug_lib.evaluation.store import Arrays, digest
+from facemug_lib.pictures import as_8_bit
 from facemug_lib.weights import weights_hash
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    pass
 
 SEED = 12_000_000  # of the faces that directions are measured on; no training and no other test draws them
 PSI = 0.7
+MASKED = {"smile": (4.0, "face"), "age": (2.5, "face"), "gender": (3.0, "foreground")}
+"""Attributes, strengths and mask families of the masked edits. Hair says more of gender than the face alone does."""
 CHUNK = 20
 
 Read = Callable[[Tensor], Mapping[str, Tensor]]
@@ -112,30 +114,6 @@ def _effect(direction: Direction, before: Arrays, after: Arrays, deviations: Map
                   average(alike, groups), float((known >= 0.5).mean()) if len(known) else math.nan)
 
 
-def matrix_figure(effects: Sequence[Effect], traits: Sequence[str]) -> Figure:
-    """The entanglement matrix: a row per direction, a column per trait, in standard deviations per unit; identity last."""
-    from matplotlib import pyplot
-
-    values = np.array([[one.change[name].value for name in traits] for one in effects])
-    figure, (left, right) = pyplot.subplots(
-        1, 2, figsize=(0.62 * len(traits) + 3, 0.36 * len(effects) + 1.6), width_ratios=(len(traits), 1), layout="constrained")
-    image = left.imshow(values, cmap="RdBu_r", vmin=-1.2, vmax=1.2, aspect="auto")
-    for (row, column), value in np.ndenumerate(values):
-        left.text(column, row, f"{value:+.2f}", ha="center", va="center", fontsize=7,
-                  color="white" if abs(value) > 0.8 else "black")
-    left.set_xticks(range(len(traits)), [name.replace("_", " ") for name in traits], rotation=40, ha="right", fontsize=8)
-    left.set_yticks(range(len(effects)), [one.direction.name.replace("_", " ") for one in effects], fontsize=8)
-    left.set_title("change per unit, in standard deviations", fontsize=9)
-    identities = np.array([[one.identity.value] for one in effects])
-    right.imshow(identities, cmap="Greys_r", vmin=0, vmax=1, aspect="auto")
-    for row, (value,) in enumerate(identities):
-        right.text(0, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color="black" if value > 0.5 else "white")
-    right.set_xticks([0], ["identity kept"], rotation=40, ha="right", fontsize=8)
-    right.set_yticks([])
-    figure.colorbar(image, ax=right, fraction=0.5, pad=0.3)
-    return figure
-
-
 # -- under a mask ---------------------------------------------------------------------------------------------------------
 
 
@@ -190,69 +168,3 @@ def masked_effect(editor: Editor, test_set: TestSet, name: str, strength: float,
     groups = np.arange(len(values)) % EDIT_SEEDS
     return MaskedEffect(name, strength, len(values), average(values, groups), float((values >= wanted).mean()), wanted, outside,
                         average(torch.cat(alike).float().numpy(), groups), values)
-
-
-# -- the command ----------------------------------------------------------------------------------------------------------
-
-SWEEP = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
-MASKED = {"smile": (4.0, "face"), "age": (2.5, "face"), "gender": (3.0, "foreground")}
-"""Attributes, strengths and mask families of the masked edits. Hair says more of gender than the face alone does."""
-
-
-@torch.no_grad()
-def sweeps(prior: nn.Module, directions: Sequence[Direction], codes: Tensor,
-           strengths: Sequence[float] = SWEEP) -> dict[str, Tensor]:
-    """Name → pictures [n,3,256,256] of one face, codes [1,t,512], at each strength."""
-    return {one.name.replace("_", " "): torch.cat([prior.synthesize(codes + strength * one.vector.to(codes), 256).clamp(-1, 1)
-                                                   for strength in strengths]) for one in directions}
-
-
-def measure_command(out: Path, file: Path | None = None, count: int = 500, masked: int = 0, device: str = "auto") -> None:
-    """Write effects.csv, entanglement.png, sweeps.png and, with ``masked`` faces, masked.csv to ``out``."""
-    import pandas
-
-    from facemug_lib.devices import resolve_device
-    from facemug_lib.editing.directions import load_directions, load_read_traits
-    from facemug_lib.evaluation.judges import Judges
-    from facemug_lib.evaluation.protocols import prior_set
-    from facemug_lib.evaluation.store import Store, code_hash
-    from facemug_lib.experts import student
-    from facemug_lib.experts import traits as traits_module
-    from facemug_lib.experts.student import ExpertStudent
-    from facemug_lib.files import replacing
-    from facemug_lib.plotting import save_figure, show_rows
-
-    target = resolve_device(device)
-    known = list(load_directions(file).values())
-    editor = Editor.load(target)
-    expert, judges, store = ExpertStudent.load(target), Judges(target), Store(out / "cache")
-    version = {"expert": weights_hash(expert), "code": code_hash(student, traits_module)}
-
-    def read(images: Tensor) -> dict[str, Tensor]:
-        return traits_module.traits(expert, images.to(target))
-
-    def say(line: str) -> None:
-        print(line, flush=True)
-
-    found = effects(editor.prior, known, read, judges.facenet, count, keep=store.get, version=version, tell=say)
-    names = list(dict.fromkeys([one.direction.about["trait"] for one in found if "trait" in one.direction.about]))
-    out.mkdir(parents=True, exist_ok=True)
-    face = editor.prior.broadcast(editor.prior.w_of_seeds([SEED], PSI))
-    pictures = {"entanglement.png": matrix_figure(found, names),
-                "sweeps.png": show_rows(sweeps(editor.prior, known, face), [f"{one:+g}" for one in SWEEP], inches=1.1)}
-    for name, figure in pictures.items():
-        save_figure(figure, out / name, 100)
-    tables = {"effects.csv": pandas.DataFrame([one.row() for one in found])}
-    if masked:
-        faces = prior_set(editor.prior, expert, masked + masked % 2, keep=store.get, tell=say)
-        usual = load_read_traits().traits
-        tables["masked.csv"] = pandas.DataFrame([
-            masked_effect(editor, faces, name, strength, read, judges.facenet, masked, family, tell=say,
-                          middle=float(usual[editor.directions[name].about["trait"]].nanmedian())).row()
-            for name, (strength, family) in MASKED.items()])
-    for name, table in tables.items():
-        with replacing(out / name) as temporary:
-            table.to_csv(temporary, index=False)
-        print(table.round(2).to_string(index=False))
-    for name in (*pictures, *tables):
-        print(out / name)

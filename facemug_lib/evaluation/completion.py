@@ -20,22 +20,12 @@ from facemug_lib.evaluation.guided import averages
 from facemug_lib.evaluation.judges import Judges
 from facemug_lib.evaluation.methods import ExemplarPaste, Folder, MeanColour, Method, Optimisation, Telea
 from facemug_lib.evaluation.metrics import Score
-from facemug_lib.evaluation.protocols import (
-    FAMILIES,
-    Cases,
-    Progress,
-    TestSet,
-    as_8_bit,
-    edit_groups,
-    rows_of,
-    subset,
-    to_floats,
-    to_pixels,
-)
+from facemug_lib.evaluation.protocols import FAMILIES, Cases, Progress, TestSet, edit_groups, rows_of, subset
 from facemug_lib.evaluation.store import Arrays, Store, code_hash, digest
 from facemug_lib.experts import facenet, fidelity, identity, inception, perceptual, student
 from facemug_lib.files import file_hash
 from facemug_lib.modalities import sketch
+from facemug_lib.pictures import as_8_bit, to_floats, to_pixels
 from facemug_lib.weights import weights_path
 
 CHUNK = 10  # faces made and judged at a time: what a kill can cost

@@ -19,7 +19,7 @@ import torch
 from facemug_lib.devices import machine
 from facemug_lib.editing.editor import Editor
 from facemug_lib.errors import FacemugError
-from facemug_lib.evaluation import guided, incremental, pose, tables
+from facemug_lib.evaluation import guided, incremental, tables, warping_ablation
 from facemug_lib.evaluation import protocols as protocols_module
 from facemug_lib.evaluation.completion import Depth, Measured, Runner, SavedAgain, floors, joined, regrouped, scores
 from facemug_lib.evaluation.guided import GuidanceProtocol, GuidedProtocol, SubsetProtocol, run
@@ -27,13 +27,12 @@ from facemug_lib.evaluation.incremental import IncrementalProtocol, PhotoProtoco
 from facemug_lib.evaluation.judges import Judges
 from facemug_lib.evaluation.methods import Facemug, Method
 from facemug_lib.evaluation.metrics import Score
-from facemug_lib.evaluation.pose import WarpingProtocol
+from facemug_lib.evaluation.paper import PAPER_TABLES, TABLE_NOTES, Guided
 from facemug_lib.evaluation.protocols import BUCKETS, FAMILIES, Progress, TestSet, bucket_name
 from facemug_lib.evaluation.report import report
-from facemug_lib.evaluation.settings import PAPER_TABLES, TABLE_NOTES, Guided
 from facemug_lib.evaluation.store import Store, code_hash
+from facemug_lib.evaluation.warping_ablation import WarpingProtocol
 from facemug_lib.files import replacing
-from facemug_lib.plotting import save_figure
 
 PARTS = ("completion", "paper", "guidance", "subsets", "warping", "incremental")
 """What an evaluation consists of; :func:`evaluate` takes any of them."""
@@ -222,7 +221,7 @@ def _protocols(editor: Editor, judges: Judges, test_sets: Sequence[TestSet],
 def _follow(runner: Runner, fingerprint: dict[str, Any], protocols: Sequence[tuple[GuidedProtocol, int]],
             count: int | None) -> list[dict[str, Any]]:
     """The rows of protocols on their first ``count`` faces, through the cache."""
-    code = code_hash(guided, pose, incremental, protocols_module)
+    code = code_hash(guided, warping_ablation, incremental, protocols_module)
     made_by = {"editor": fingerprint, "judges": runner.judges_version, "code": code}
     rows = []
     for protocol, available in protocols:
@@ -233,7 +232,7 @@ def _follow(runner: Runner, fingerprint: dict[str, Any], protocols: Sequence[tup
 
 
 def write(evaluation: Evaluation, out: Path) -> list[Path]:
-    """results.json, tables.md, scores.csv and contact_sheet.png in ``out``; the files written."""
+    """results.json, tables.md and scores.csv in ``out``; the files written."""
     out.mkdir(parents=True, exist_ok=True)
     files = {"results.json": json.dumps(_plain(evaluation.results), indent=1) + "\n", "tables.md": report(evaluation.results)}
     all_rows = [row for part in ("compared", *PARTS) for row in evaluation.results.get(part, [])]
@@ -243,9 +242,6 @@ def write(evaluation: Evaluation, out: Path) -> list[Path]:
         with replacing(out / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
         written.append(out / name)
-    if any("pictures" in one.arrays for one in evaluation.measured):
-        save_figure(tables.contact_sheet(evaluation.test_sets, evaluation.measured), out / "contact_sheet.png", 130)
-        written.append(out / "contact_sheet.png")
     return written
 
 

@@ -22,10 +22,11 @@ from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation import metrics
 from facemug_lib.evaluation.judges import Judges
 from facemug_lib.evaluation.metrics import Score
-from facemug_lib.evaluation.protocols import Cases, Keep, Progress, TestSet, as_8_bit, edit_groups, keep_nothing
+from facemug_lib.evaluation.protocols import Cases, Keep, Progress, TestSet, edit_groups, keep_nothing
 from facemug_lib.evaluation.store import Arrays, digest
 from facemug_lib.modalities.colour import region_mean
 from facemug_lib.modalities.sketch import pencil_sketch
+from facemug_lib.pictures import as_8_bit
 
 CHUNK = 8  # faces edited together
 Row = dict[str, Any]

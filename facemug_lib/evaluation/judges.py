@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from facemug_lib.evaluation.protocols import to_pixels
 from facemug_lib.experts.facenet import FaceNet
 from facemug_lib.experts.identity import ArcFace
 from facemug_lib.experts.inception import Inception
-from facemug_lib.experts.landmarks import FaceAnalyzer
 from facemug_lib.experts.perceptual import Lpips
 from facemug_lib.experts.student import ExpertStudent
+from facemug_lib.faces.landmarks import FaceAnalyzer
+from facemug_lib.pictures import to_pixels
 
 CHUNK = 8
 LpipsNet = Literal["alex", "vgg"]

@@ -21,15 +21,16 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from facemug_lib.editing import blending, recolouring, refine, toning
 from facemug_lib.editing import editor as editor_module
 from facemug_lib.editing.editor import Edit, Editor
+from facemug_lib.editing.fill import blending, recolouring, refine, toning
 from facemug_lib.errors import FacemugError
-from facemug_lib.evaluation.protocols import SIZE, Cases, as_8_bit, subset, to_floats, to_pixels
+from facemug_lib.evaluation.protocols import SIZE, Cases, subset
 from facemug_lib.evaluation.store import code_hash
 from facemug_lib.faces import prior as prior_module
 from facemug_lib.modalities.conditions import Conditions
 from facemug_lib.models import generator, latent_warping, style_encoder
+from facemug_lib.pictures import as_8_bit, to_floats, to_pixels
 from facemug_lib.weights import weights_hash
 
 CHUNK = 8  # faces that share a pass

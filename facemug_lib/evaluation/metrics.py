@@ -23,10 +23,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from facemug_lib.errors import FacemugError
-from facemug_lib.experts.agreement import FREQUENT_CLASSES
 from facemug_lib.experts.fidelity import psnr, ssim
 from facemug_lib.modalities.semantics import NUM_CLASSES, class_indices
 from facemug_lib.modalities.sketch import pencil_sketch
+from facemug_lib.training.distillation.agreement import FREQUENT_CLASSES
 
 __all__ = ["Discriminability", "Score", "angle_error", "average", "colour_error", "cosine", "discriminability", "fid",
            "jackknife", "kid", "mean_iou", "p_ids", "pencil_sketch", "psnr", "semantic_counts", "sketch_agreement", "ssim",

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,10 +14,11 @@ import torch
 from torch import Tensor
 
 from facemug_lib.editing.editor import Edit, Editor
-from facemug_lib.editing.text import STEPS, TextEditSettings
+from facemug_lib.editing.latent.text import STEPS, TextEditSettings
 from facemug_lib.evaluation.attributes import Read
 from facemug_lib.evaluation.metrics import Score, average, cosine
-from facemug_lib.evaluation.protocols import EDIT_SEEDS, TestSet, as_8_bit
+from facemug_lib.evaluation.protocols import EDIT_SEEDS, TestSet
+from facemug_lib.pictures import as_8_bit
 
 
 class Prompt(NamedTuple):
@@ -96,49 +96,3 @@ def prompt_effect(editor: Editor, test_set: TestSet, prompt: Prompt, read: Read,
         int(((torch.cat([one.image for one in results]).cpu() != cases.images) & (masks < 0.5)).sum()),
         float(np.mean([len(one.followed.losses) - 1 for one in results])))
     return effect, pictures
-
-
-def prompts_command(out: Path, count: int = 2, refine: int = 0, steps: int = STEPS, model: str = "small",
-                    device: str = "auto") -> None:
-    """Write prompts.csv and prompts.png: every prompt on ``count`` unseen faces, everywhere and under a mask."""
-    import pandas
-
-    from facemug_lib.devices import resolve_device
-    from facemug_lib.evaluation.judges import Judges
-    from facemug_lib.evaluation.protocols import prior_set
-    from facemug_lib.experts.student import ExpertStudent
-    from facemug_lib.experts.traits import traits
-    from facemug_lib.files import replacing
-    from facemug_lib.plotting import save_figure, show_rows
-
-    target = resolve_device(device)
-    editor = Editor.load(target)
-    expert, judges = ExpertStudent.load(target), Judges(target)
-
-    def say(line: str) -> None:
-        print(line, flush=True)
-
-    faces = prior_set(editor.prior, expert, count + count % 2, tell=say)
-    indices = range(count)
-    out.mkdir(parents=True, exist_ok=True)
-    rows, shown = [], {"unedited": faces.images(list(indices))}
-    for prompt in PROMPTS:
-        deviation = editor.directions[prompt.trait].about["deviation"]
-        for is_masked in (False, True):
-            effect, pictures = prompt_effect(editor, faces, prompt, lambda images: traits(expert, images.to(target)),
-                                             judges.facenet, deviation, indices, is_masked=is_masked, refine=refine, steps=steps,
-                                             model=model)
-            rows.append(effect.row())
-            if is_masked:
-                shown[prompt.text] = pictures
-            say(f"{prompt.text} ({effect.where}): {prompt.trait} {effect.before:.2f} to {effect.after:.2f}, "
-                f"{effect.change.value:+.2f} standard deviations, agreement {effect.agreement:.2f}")
-        with replacing(out / "prompts.csv") as temporary:
-            pandas.DataFrame(rows).to_csv(temporary, index=False)
-    save_figure(show_rows(shown, [f"face {index}" for index in indices], inches=1.1), out / "prompts.png", 100)
-    table = pandas.DataFrame(rows)
-    print(table.round(2).to_string(index=False))
-    print(f"moved the right way: {(table['change'] > 0).mean():.0%}; by half a standard deviation or more: "
-          f"{(table['change'] >= 0.5).mean():.0%}")
-    for name in ("prompts.csv", "prompts.png"):
-        print(out / name)

@@ -26,6 +26,7 @@ from facemug_lib.faces import prior as prior_module
 from facemug_lib.faces.alignment import align_folder
 from facemug_lib.faces.dataset import IMAGE_SUFFIXES, TEST_SEEDS, PriorFaces, read_square
 from facemug_lib.modalities import masks
+from facemug_lib.pictures import to_floats, to_pixels
 from facemug_lib.weights import weights_hash
 
 SIZE = 256
@@ -49,11 +50,6 @@ Keep = Callable[[Mapping[str, Any], Callable[[], Arrays]], Arrays]
 def keep_nothing(description: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
     """The :data:`Keep` of who has nowhere to keep anything."""
     return make()
-
-
-def as_8_bit(images: Tensor) -> Tensor:
-    """Round pictures in [-1,1] to what an 8-bit file keeps: what is judged is what could be saved."""
-    return (images.float().clamp(-1, 1) * 127.5 + 127.5).round() / 127.5 - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +180,7 @@ def prior_set(prior: nn.Module, expert: nn.Module, count: int, spare: int = 0,
         for start in range(0, len(seeds), PRIOR_CHUNK):
             chunk = seeds[start:start + PRIOR_CHUNK]
             description = {"what": "prior faces", "seeds": list(chunk), "psi": PSI, "prior": weights, "code": code}
-            found = keep(description, lambda chunk=chunk: {"pixels": to_pixels(source.faces(chunk).images).numpy()})
+            found = keep(description, lambda chunk=chunk: {"pixels": to_pixels(source.each(chunk).images).numpy()})
             pieces.append(torch.from_numpy(found["pixels"]))
             if start and start % (8 * PRIOR_CHUNK) == 0:
                 tell(f"prior: {start} of {len(seeds)} faces sampled")
@@ -226,19 +222,9 @@ def folder_set(folder: Path | str, expert: nn.Module, count: int | None = None, 
 
 
 def parsed(expert: nn.Module, pixels: Tensor, device: torch.device | str) -> Tensor:
-    """The expert's label maps (uint8) of pixels [n,3,h,w]."""
-    pieces = [expert.parse(to_floats(piece).to(device)).to("cpu", torch.uint8) for piece in pixels.split(PRIOR_CHUNK)]
+    """The expert's label maps (uint8) of pixels [n,3,h,w], read one by one: none depends on how many others there are."""
+    pieces = [expert.parse(to_floats(piece).to(device)).to("cpu", torch.uint8) for piece in pixels.split(1)]
     return torch.cat(pieces)
-
-
-def to_pixels(images: Tensor) -> Tensor:
-    """uint8 of pictures in [-1,1]."""
-    return (images.clamp(-1, 1) * 127.5 + 127.5).round().to("cpu", torch.uint8)
-
-
-def to_floats(pixels: Tensor) -> Tensor:
-    """Pictures in [-1,1] of uint8 pixels."""
-    return pixels.float() / 127.5 - 1
 
 
 def subset(cases: Cases, places: Sequence[int]) -> Cases:

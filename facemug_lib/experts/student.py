@@ -1,7 +1,7 @@
 """The expert: one compact network that parses a face and reads its attributes.
 
-It was distilled from larger public networks (:mod:`facemug_lib.experts.teachers`) on faces sampled from the prior, so nobody
-needs those networks to use it. Everything is differentiable with respect to the image.
+It was distilled from larger public networks on faces sampled from the prior, so nobody needs those networks to use it.
+Everything is differentiable with respect to the image.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Text and pictures in one space: what :mod:`facemug_lib.editing.text` asks whether a face looks like a sentence.
+"""Text and pictures in one space: what :mod:`facemug_lib.editing.latent.text` asks whether a face looks like a sentence.
 
 Two back-ends behind one interface. :class:`SmallTextImage` is this project's own: open_clip's CLIP at a small width, taught on
 sampled faces whose captions are known to be true or false (:mod:`facemug_lib.modalities.captions`); it ships, works offline and
@@ -50,7 +50,7 @@ SAME = 1e-3  # distance of unit vectors below which two texts mean the same
 class TextImage(Protocol):
     """Embeds texts and faces so that they can be compared; gradients flow through the pictures.
 
-    ``layers``: the codes that its words are about, a group of :data:`facemug_lib.editing.directions.LAYERS`.
+    ``layers``: the codes that its words are about, a group of :data:`facemug_lib.editing.latent.directions.LAYERS`.
     """
 
     name: str

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from facemug_lib.errors import FacemugError
-from facemug_lib.experts.landmarks import DetectedFace, FaceAnalyzer, eye_centres, mouth_corners
+from facemug_lib.faces.landmarks import DetectedFace, FaceAnalyzer, eye_centres, mouth_corners
 from facemug_lib.faces.photos import READABLE, Photo, PhotoLike, read_photo, write_image
 from facemug_lib.faces.warping import Interpolation, invert, resize_matrix, similarity_scale, transform_points, warp
 

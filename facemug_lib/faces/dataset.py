@@ -105,19 +105,26 @@ class PriorFaces:
             images = self.prior.synthesize(codes)
         return FaceBatch(images.float().clamp(-1, 1), codes)
 
+    def each(self, face_seeds: Sequence[int]) -> FaceBatch:
+        """As :meth:`faces`, made one by one: a face is then equal bit for bit however many others are asked for with it.
+
+        In a batch it is not, on any processor: another batch size sums in another order, and rounding to 8 bits can make the last
+        bit visible. On a CPU this costs nothing; a GPU wants batches, which is what :meth:`draw` gives to training.
+        """
+        made = [self.faces([seed]) for seed in face_seeds]
+        return FaceBatch(torch.cat([one.images for one in made]), torch.cat([one.codes for one in made]))
+
     def draw(self, indices: Sequence[int], seed: int) -> FaceBatch:
-        """Training faces by their numbers in the stream of the run with ``seed``."""
+        """Training faces by their numbers in the stream of the run with ``seed``, made in one batch."""
         return self.faces([training_seed(seed, index) for index in indices])
 
     def describe(self) -> str:
         return f"faces sampled from the prior, psi {self.psi_range[0]:g}–{self.psi_range[1]:g}, style mixing {self.mixing:g}"
 
 
-def heldout_faces(prior: nn.Module, count: int, psi: float = 0.7, chunk: int = 8) -> FaceBatch:
-    """The first ``count`` test faces (seeds 0, 1, …): one truncation, no mixing."""
-    source = PriorFaces(prior, (psi, psi), mixing=0.0)
-    pieces = [source.faces(TEST_SEEDS[start:min(start + chunk, count)]) for start in range(0, count, chunk)]
-    return FaceBatch(torch.cat([piece.images for piece in pieces]), torch.cat([piece.codes for piece in pieces]))
+def heldout_faces(prior: nn.Module, count: int, psi: float = 0.7) -> FaceBatch:
+    """The first ``count`` test faces (seeds 0, 1, …): one truncation, no mixing. They do not depend on ``count``."""
+    return PriorFaces(prior, (psi, psi), mixing=0.0).each(TEST_SEEDS[:count])
 
 
 class FaceFolder:
@@ -242,28 +249,53 @@ class FaceFolder:
         return f"{len(self.files)} images of {self.folder}" + (" with codes" if self.has_codes else "")
 
 
-class AlternatingFaces:
-    """Two sources in turn: batches 0, ``every``, 2·``every`` … of the stream come from ``rare``, the others from ``common``.
+class MixedFaces:
+    """Sampled faces and photographs in one stream: ``share`` of the faces are photographs, spread evenly over it.
 
-    Whole batches, because codes are known for all faces of a batch or for none.
+    Codes are known for the sampled ones alone: ``extra["has_codes"]`` [b] tells which, and the others' are zeros. Label maps
+    that only one of the sources brings are -1, unknown, for the other's faces.
     """
 
-    def __init__(self, common: FaceSource, rare: FaceSource, batch: int, every: int) -> None:
-        if every < 2:
-            raise FacemugError(f"every {every} batches: use 2 or more, or the rarer source alone")
-        self.common, self.rare, self.batch, self.every = common, rare, batch, every
-        self.has_codes = common.has_codes
+    has_codes = False  # not those of every face
+
+    def __init__(self, sampled: FaceSource, photographs: FaceSource, share: float) -> None:
+        if not 0 < share < 1:
+            raise FacemugError(f"a share of {share:g} photographs: use a number between 0 and 1, or one of the two sources alone")
+        self.sampled, self.photographs, self.share = sampled, photographs, share
 
     def draw(self, indices: Sequence[int], seed: int) -> FaceBatch:
-        """Faces by their numbers in the stream, all of one batch."""
-        turn, place = divmod(indices[0] // self.batch, self.every)
-        if place:
-            return self.common.draw(indices, seed)
-        within = [index % self.batch for index in indices]  # the rarer source's own stream has no gaps
-        return self.rare.draw([turn * self.batch + index for index in within], seed)
+        """Faces by their numbers in the stream; each source's own stream has no gaps."""
+        indices = np.asarray(indices, np.int64)
+        before, after = (np.floor((indices + step) * self.share).astype(np.int64) for step in (0, 1))  # photographs up to here
+        is_photograph, numbers = after > before, (indices - before, before)
+        pieces = []
+        for source, own, chosen in zip((self.sampled, self.photographs), numbers, (~is_photograph, is_photograph), strict=True):
+            if chosen.any():
+                pieces.append((torch.from_numpy(chosen.nonzero()[0]), source.draw(own[chosen].tolist(), seed)))
+        return _joined(pieces)
 
     def describe(self) -> str:
-        return f"{self.common.describe()}; one batch in {self.every} from {self.rare.describe()}"
+        return f"{self.sampled.describe()}; {self.share:.0%} from {self.photographs.describe()}"
+
+
+def _joined(pieces: Sequence[tuple[Tensor, FaceBatch]]) -> FaceBatch:
+    """One batch of several, each with the places [k] of its faces in it; what a piece lacks is as :class:`MixedFaces` says."""
+    order = torch.cat([places for places, _ in pieces]).argsort()
+    batches = [batch for _, batch in pieces]
+
+    def merged(tensors: Sequence[Tensor]) -> Tensor:
+        return torch.cat(list(tensors))[order.to(tensors[0].device)]
+
+    images = merged([batch.images for batch in batches])
+    extra = {"has_codes": merged([torch.full((len(batch),), batch.codes is not None, device=images.device) for batch in batches])}
+    codes = next((batch.codes for batch in batches if batch.codes is not None), None)
+    if codes is not None:
+        unknown = codes.new_zeros(1, *codes.shape[1:])
+        codes = merged([unknown.expand(len(batch), -1, -1) if batch.codes is None else batch.codes for batch in batches])
+    if any("labels" in batch.extra for batch in batches):
+        extra["labels"] = merged([batch.extra["labels"] if "labels" in batch.extra else
+                                  torch.full((len(batch), *images.shape[2:]), -1, device=images.device) for batch in batches])
+    return FaceBatch(images, codes, extra)
 
 
 def flip_faces(images: Tensor, extra: dict[str, Tensor], flips: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

@@ -17,6 +17,7 @@ import torch
 
 from facemug_lib.errors import FacemugError
 from facemug_lib.files import replacing, require_folder
+from facemug_lib.pictures import pixels_of
 
 MIN_SIDE = 32
 READABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
@@ -201,8 +202,7 @@ def _tensor_pixels(tensor: torch.Tensor) -> np.ndarray:
     values = tensor.detach().to("cpu", torch.float32)
     if not torch.isfinite(values).all() or values.abs().max() > 1.5:
         raise FacemugError("an image tensor must lie within [-1, 1]: divide 8-bit values by 127.5 and subtract 1")
-    levels = values.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
-    return np.ascontiguousarray(levels.permute(1, 2, 0).numpy())
+    return pixels_of(values)
 
 
 def write_image(path: str | os.PathLike[str], image: PhotoLike, *, icc_profile: bytes | None = None) -> Path:

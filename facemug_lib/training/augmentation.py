@@ -5,6 +5,8 @@ The ranges of colour and shift are DiffAugment's (Zhao et al. 2020); the scaling
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -42,3 +44,43 @@ def augment_faces(images: Tensor, generator: torch.Generator, *, scale_range: fl
 
     is_masked = chance((b,), masked_share, generator).to(images.device).view(-1, 1, 1, 1)
     return images.clamp(-1, 1) * (1 - free_form(b, h, w, generator, device=images.device) * is_masked)
+
+
+def moved(images: Tensor, labels: Tensor | None, generator: torch.Generator, *, turn: float, zoom: float,
+          shift: float) -> tuple[Tensor, Tensor | None]:
+    """Faces [b,3,h,w] and their label maps [b,h,w] turned by up to ±``turn`` degrees, scaled by up to 2^±``zoom`` and shifted by
+    up to ±``shift`` of the side. Pixels that come in from outside mirror the picture; their label is -1, unknown."""
+    device, count = images.device, len(images)
+    angle = uniform((count,), -turn, turn, generator).to(device) * math.pi / 180
+    scale = torch.exp2(uniform((count,), -zoom, zoom, generator)).to(device)
+    offset = 2 * uniform((count, 2), -shift, shift, generator).to(device)
+    rotation = torch.stack((torch.stack((angle.cos(), -angle.sin()), -1), torch.stack((angle.sin(), angle.cos()), -1)), 1)
+    theta = torch.cat((rotation * scale.view(-1, 1, 1), offset[..., None]), -1)
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    images = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+    if labels is None:
+        return images, None
+    labels = F.grid_sample(labels[:, None].float() + 1, grid, mode="nearest", padding_mode="zeros", align_corners=False)
+    return images, labels[:, 0].round().long() - 1
+
+
+def photograph(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Exposure, contrast, gamma, white balance, saturation, softness and noise of everyday cameras; [b,3,h,w] in [-1,1]."""
+    device, count = images.device, len(images)
+
+    def draw(low: float, high: float, channels: int = 1) -> Tensor:
+        return uniform((count, channels, 1, 1), low, high, generator).to(device)
+
+    light = ((images + 1) / 2).clamp(1e-4, 1)
+    light = light ** torch.exp2(draw(-0.6, 0.6))
+    light = light * torch.exp2(draw(-0.4, 0.4)) * torch.exp2(draw(-0.15, 0.15, 3))
+    grey = light.mean(1, keepdim=True)
+    light = grey + (light - grey) * draw(0.3, 1.4)
+    middle = light.mean((1, 2, 3), keepdim=True)
+    light = middle + (light - middle) * draw(0.7, 1.3)
+    images = light * 2 - 1
+    # Unsharp masking and softening in one: mix with a blurred copy, by a negative or positive share.
+    blurred = F.avg_pool2d(F.pad(images, (2, 2, 2, 2), mode="reflect"), 5, stride=1)
+    images = images + (blurred - images) * draw(-0.5, 0.9)
+    noise = torch.randn(images.shape, generator=generator).to(device)
+    return (images + noise * draw(0.0, 0.06)).clamp(-1, 1)

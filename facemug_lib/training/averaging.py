@@ -19,8 +19,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from facemug_lib.devices import resolve_device
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.dataset import FaceBatch, FaceSource
-from facemug_lib.training.command import install_weights
 from facemug_lib.training.profiles import settings
+from facemug_lib.training.run import install_weights
 from facemug_lib.training.stages import build_source, build_stage
 from facemug_lib.training.start import start
 from facemug_lib.weights import save_weights

@@ -60,7 +60,11 @@ class GuidedSettings(StageSettings):
     coarse_share: float = knob(0.3, "share of faces whose label map looks drawn by hand; their colours follow it", ge=0, le=1)
     sketch_detail: float = knob(0.3, "sketches have 1 ± this times the usual lines, drawn for each step", ge=0, le=0.9)
     real: str | None = knob(None, "a folder of aligned photographs that take part; none = sampled faces alone")
-    real_every: int = knob(8, "every so many steps see photographs", ge=2)
+    real_share: float = knob(0.125, "share of photographs among the faces", gt=0, lt=1)
+    real_shift: float = knob(0.03, "photographs move by at most this share of their side", ge=0, le=0.5)
+    real_zoom: float = knob(0.05, "their size changes by 2^±this at most", ge=0, le=1)
+    real_turn: float = knob(4.0, "they turn by at most so many degrees", ge=0, le=45)
+    real_photographed: float = knob(0.3, "share of them whose exposure, colour, softness and noise are varied", ge=0, le=1)
 
 
 class RebuildingSettings(StageSettings):
@@ -69,6 +73,7 @@ class RebuildingSettings(StageSettings):
     code_weight: float = knob(1.0, "weight of the regression on exactly known codes, in units of std(w)²", ge=0)
     image_loss_every: int = knob(1, "steps between image losses, which need the prior", ge=1)
     image_loss_faces: int | None = knob(None, "faces of a batch that get image losses; none = all", ge=1)
+    half_prior: bool = knob(False, "the frozen prior paints in bf16 on a CPU too, where that is faster (AVX512-BF16, AMX)")
     image_loss_size: int | None = knob(
         None, "side of the pictures that image losses compare, none = full; 64 is the fastest and does not see the finest codes",
         ge=64, le=256)
@@ -115,6 +120,9 @@ class EncoderSettings(GuidedSettings, RebuildingSettings):
     latent_weight: float = knob(0.1, "weight of the latent discriminator's loss", "e4e", ge=0)
     latent_lr: float = knob(2e-5, "Adam's learning rate of the latent discriminator", "e4e", gt=0)
     delta_weight: float = knob(2e-4, "weight of the code offsets' norm", "e4e", ge=0)
+    spread_weight: float = knob(
+        0.0, "weight of the squared distance of photographs' codes from the mean of their codes, in units of std(w)²", ge=0)
+    frozen_norm: bool = knob(False, "batch normalisation keeps the statistics that it starts with, for small batches")
     progressive_start: int = knob(0, "images before the first code offset is learned (e4e: 160,000)", ge=0)
     progressive_every: int = knob(0, "images between unlocked offsets; 0 = all at once (e4e: 16,000)", ge=0)
     r1_gamma: float = knob(10.0, "R1 weight of the latent discriminator", "e4e", ge=0)

@@ -8,6 +8,7 @@ where the mapping network puts them (encoder4editing). Faces from a folder witho
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -16,15 +17,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from facemug_lib.faces.dataset import FaceBatch, heldout_faces
+from facemug_lib.faces.dataset import FaceBatch, FaceFolder, heldout_faces
 from facemug_lib.modalities.conditions import exemplar_input
+from facemug_lib.modalities.draws import chance
 from facemug_lib.modalities.masks import free_form
 from facemug_lib.modalities.semantics import colourise
 from facemug_lib.models.discriminator import LatentDiscriminator
 from facemug_lib.models.style_encoder import StyleEncoder, StyleEncoderConfig
+from facemug_lib.pictures import picture_grid
 from facemug_lib.training import losses
-from facemug_lib.training.grids import picture_grid
-from facemug_lib.training.guidance import labels_from, sample_conditions, whole_conditions
+from facemug_lib.training.augmentation import moved, photograph
+from facemug_lib.training.conditions import labels_from, sample_conditions, whole_conditions
 from facemug_lib.training.profiles import EncoderSettings
 from facemug_lib.training.rebuilding import rebuilt_and_target
 from facemug_lib.training.stage import StepContext
@@ -43,12 +46,15 @@ class EncoderStage:
 
     def __init__(self, settings: EncoderSettings, encoder: StyleEncoder, latent_discriminator: LatentDiscriminator,
                  prior: nn.Module, expert: nn.Module | None, identity: Callable[[Tensor], Tensor],
-                 perceptual: Callable[[Tensor, Tensor], Tensor], test_perceptual: Callable[[Tensor, Tensor], Tensor]) -> None:
-        """``identity``: image → embedding; ``perceptual``: two images → distance [b]; all frozen, on the training device."""
+                 perceptual: Callable[[Tensor, Tensor], Tensor], test_perceptual: Callable[[Tensor, Tensor], Tensor],
+                 photographs: FaceFolder | None = None) -> None:
+        """``identity``: image → embedding; ``perceptual``: two images → distance [b]; all frozen, on the training device.
+        ``photographs``: held-out ones that are scored too."""
         self.settings = settings
         self.modules: dict[str, nn.Module] = {"style_encoder": encoder, "latent_discriminator": latent_discriminator}
         self.prior, self.expert = prior, expert
         self.identity, self.perceptual, self.test_perceptual = identity, perceptual, test_perceptual
+        self.photographs = photographs
         self._test: FaceBatch | None = None
 
     @classmethod
@@ -79,7 +85,9 @@ class EncoderStage:
         start(discriminator, "latent_discriminator", init, optional=True)
         perceptual = Lpips(settings.lpips_net).to(device)
         test_perceptual = perceptual if settings.lpips_net == "alex" else Lpips("alex").to(device)
-        return cls(settings, encoder, discriminator, prior, expert, ArcFace().to(device), perceptual, test_perceptual)
+        photographs = None if settings.real is None else FaceFolder(settings.real, device, split="test", flip=False)
+        return cls(settings, encoder, discriminator, prior, expert, ArcFace().to(device), perceptual, test_perceptual,
+                   photographs)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         s = self.settings
@@ -92,15 +100,24 @@ class EncoderStage:
         if s.progressive_every:
             unlocked = max(0, context.images_seen - s.progressive_start) // s.progressive_every
             encoder.set_active_deltas(min(unlocked, self.prior.num_codes - 1))
+        if s.frozen_norm:
+            for layer in encoder.modules():
+                if isinstance(layer, nn.BatchNorm2d):
+                    layer.eval()
+        known = known_codes(batch)
+        batch = self._varied(batch, known, context.generator)
         codes, deltas = encoder(self._shown(batch, context.generator), return_deltas=True)
         terms: dict[str, tuple[float, Tensor]] = {"delta": (s.delta_weight, losses.delta_norm(deltas))}
-        if batch.codes is not None:
-            terms["code"] = (s.code_weight, losses.code_regression_loss(codes, batch.codes, self.prior.std_w))
+        if bool(known.any()):
+            terms["code"] = (s.code_weight, losses.code_regression_loss(codes[known], batch.codes[known], self.prior.std_w))
+        if s.spread_weight and not bool(known.all()):
+            spread = codes[~known] - codes[~known].mean(dim=1, keepdim=True)
+            terms["spread"] = (s.spread_weight, (spread / self.prior.std_w).square().mean())
         if s.latent_weight:
             terms["latent"] = (s.latent_weight, losses.generator_loss(discriminator(codes.float())))
-        if batch.codes is None or context.is_turn(s.image_loss_every):
-            faces = slice(s.image_loss_faces)  # the first ones: faces come in random order
-            rebuilt, target = rebuilt_and_target(self.prior, codes[faces], batch.images, batch.codes, s.image_loss_size)
+        pairs = self._pictures(codes, batch, known, context.is_turn(s.image_loss_every))
+        if pairs:
+            rebuilt, target = (torch.cat(pictures) for pictures in zip(*pairs, strict=True))
             terms["l2"] = (s.l2_weight, F.mse_loss(rebuilt, target))
             terms["lpips"] = (s.lpips_weight, self.perceptual(rebuilt, target).mean())
             terms["identity"] = (s.identity_weight, losses.identity_loss(self.identity(rebuilt), self.identity(target)))
@@ -109,6 +126,36 @@ class EncoderStage:
         if s.latent_weight:
             logged |= self._step_discriminator(codes.detach().float(), context)
         return logged
+
+    def _varied(self, batch: FaceBatch, known: Tensor, generator: torch.Generator) -> FaceBatch:
+        """The batch with its photographs moved and photographed a little otherwise; faces of known codes stay as they are."""
+        s = self.settings
+        if s.real is None or bool(known.all()):
+            return batch
+        labels = batch.extra.get("labels")
+        images, labels = moved(batch.images, labels, generator, turn=s.real_turn, zoom=s.real_zoom, shift=s.real_shift)
+        changed = chance((len(batch),), s.real_photographed, generator).to(images.device).view(-1, 1, 1, 1)
+        images = torch.where(changed, photograph(images, generator), images)
+        images = torch.where(known.view(-1, 1, 1, 1), batch.images, images)
+        extra = dict(batch.extra)
+        if labels is not None:
+            extra["labels"] = torch.where(known.view(-1, 1, 1), batch.extra["labels"], labels)
+        return FaceBatch(images, batch.codes, extra)
+
+    def _pictures(self, codes: Tensor, batch: FaceBatch, known: Tensor, is_turn: bool) -> list[tuple[Tensor, Tensor]]:
+        """Pairs (the prior's pictures of the codes, what they should show): of all photographs in every step, of faces whose
+        codes are known only when it is their turn, since the codes' regression says the same."""
+        s, pairs = self.settings, []
+        count = s.image_loss_faces  # the first ones: faces come in random order
+        groups = [((~known).nonzero().flatten()[:count], None)]
+        if is_turn:
+            groups.append((known.nonzero().flatten()[:count], batch.codes))
+        with torch.autocast(codes.device.type, torch.bfloat16, enabled=True) if s.half_prior else nullcontext():
+            for places, exact in groups:
+                if len(places):
+                    exact = None if exact is None else exact[places]
+                    pairs.append(rebuilt_and_target(self.prior, codes[places], batch.images[places], exact, s.image_loss_size))
+        return pairs
 
     def _shown(self, batch: FaceBatch, generator: torch.Generator) -> Tensor:
         """What the encoder gets to see of a batch, [b,26,h,w]."""
@@ -148,11 +195,15 @@ class EncoderStage:
         """Unseen faces ``first`` … and three views of each: whole, with a hole, with the hole and all guidance."""
         test = self._test_faces(first + count)
         faces = FaceBatch(test.images[first : first + count], test.codes[first : first + count])
+        return faces, self._views(faces, first)
+
+    def _views(self, faces: FaceBatch, first: int) -> dict[str, Tensor]:
+        """The three views [b,26,h,w] of faces ``first`` … of a test set."""
         images = faces.images
         generator = torch.Generator().manual_seed(TEST_MASK_SEED + first)
         mask = free_form(len(images), *images.shape[2:], generator, device=images.device, hole_range=(0.1, 0.6))
         labels = labels_from(faces, self.expert)
-        return faces, {
+        return {
             "whole": exemplar_input(images),
             "hole": whole_conditions(images, labels, mask, guidance=()).encoder_input(),
             "guided": whole_conditions(images, labels, mask).encoder_input(),
@@ -181,13 +232,45 @@ class EncoderStage:
                 add(f"code_mse_{view}", losses.code_regression_loss(codes, faces.codes, self.prior.std_w), number)
                 add(f"lpips_{view}", self.test_perceptual(rebuilt, faces.images).mean(), number)
                 add(f"identity_{view}", 1 - losses.identity_loss(self.identity(rebuilt), target), number)
+        scores = {score: value / count for score, value in total.items()}
+        return scores | self._evaluate_photographs(modules["style_encoder"])
+
+    def _evaluate_photographs(self, encoder: nn.Module) -> dict[str, float]:
+        """LPIPS-Alex and identity similarity of the held-out photographs, whole, with a hole, and with the hole and guidance."""
+        if self.photographs is None:
+            return {}
+        total, count = {}, len(self.photographs)
+        for first in range(0, count, CHUNK):
+            faces = self.photographs.draw(range(first, min(first + CHUNK, count)), 0)
+            target = self.identity(faces.images)
+            for view, inputs in self._views(faces, first).items():
+                rebuilt = self.prior.synthesize(encoder(inputs)).float().clamp(-1, 1)
+                scores = {"lpips": self.test_perceptual(rebuilt, faces.images),
+                          "identity": (self.identity(rebuilt) * target).sum(dim=1)}
+                for score, value in scores.items():
+                    key = f"photo_{score}_{view}"
+                    total[key] = total.get(key, 0.0) + float(value.sum())
         return {score: value / count for score, value in total.items()}
 
     def sample_grid(self, modules: dict[str, nn.Module]) -> np.ndarray:
-        """Four unseen faces: face, masked face, label map; then the prior's picture of the codes of each view."""
-        faces, views = self._test_views(4)
-        made = [self.prior.synthesize(modules["style_encoder"](inputs)) for inputs in views.values()]
-        return picture_grid([faces.images, views["hole"][:, :3], colourise(labels_from(faces, self.expert)), *made])
+        """Four unseen faces, and eight held-out photographs where some take part: face, masked face, label map; then the prior's
+        picture of the codes of each view."""
+        shown = [self._test_views(4)]
+        if self.photographs is not None:
+            faces = self.photographs.draw(range(min(8, len(self.photographs))), 0)
+            shown.append((faces, self._views(faces, 0)))
+        columns = []
+        for faces, views in shown:
+            made = [self.prior.synthesize(modules["style_encoder"](inputs)) for inputs in views.values()]
+            columns.append([faces.images, views["hole"][:, :3], colourise(labels_from(faces, self.expert)), *made])
+        return picture_grid([torch.cat(row) for row in zip(*columns, strict=True)])
 
     def export(self, modules: dict[str, nn.Module]) -> dict[str, tuple[dict[str, Tensor], dict[str, Any]]]:
         return {name: (modules[name].state_dict(), modules[name].config_dict()) for name in self.modules}
+
+
+def known_codes(batch: FaceBatch) -> Tensor:
+    """Of which faces of a batch the codes are known, bool [b]."""
+    if batch.codes is None:
+        return torch.zeros(len(batch), dtype=torch.bool, device=batch.images.device)
+    return batch.extra.get("has_codes", torch.ones(len(batch), dtype=torch.bool, device=batch.images.device))

@@ -1,13 +1,12 @@
 """Distillation of the expert: what several public networks say of a face, learned by one compact network.
 
 Batches that carry ``extra["labels"]`` (and ``extra["attributes"]``), as a folder labelled by
-:func:`facemug_lib.experts.teachers.label_folder` does, are learned from directly; any other batch is shown to the teachers first,
-which come from the npm registry.
+:func:`facemug_lib.training.distillation.teachers.label_folder` does, are learned from directly; any other batch is shown
+to the teachers first, which come from the npm registry.
 """
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,14 +15,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facemug_lib.experts.student import ATTRIBUTES, ExpertConfig, ExpertStudent
-from facemug_lib.modalities.draws import chance, uniform
+from facemug_lib.modalities.draws import chance
 from facemug_lib.modalities.semantics import NUM_CLASSES, colourise, flip_labels
-from facemug_lib.training.grids import picture_grid
+from facemug_lib.pictures import picture_grid
+from facemug_lib.training.augmentation import moved, photograph
 from facemug_lib.training.stage import FaceBatch, StepContext
 from facemug_lib.training.start import start
 
 if TYPE_CHECKING:
-    from facemug_lib.experts.teachers import Teachers
+    from facemug_lib.training.distillation.teachers import Teachers
     from facemug_lib.training.profiles import ExpertSettings
 
 IGNORED = -1
@@ -125,7 +125,7 @@ class ExpertStage:
 
     def _ask(self) -> Teachers:
         if self._teachers is None:
-            from facemug_lib.experts.teachers import Teachers
+            from facemug_lib.training.distillation.teachers import Teachers
 
             self._teachers = Teachers(next(self.modules["expert"].parameters()).device)
         return self._teachers
@@ -144,7 +144,7 @@ class ExpertStage:
 
     def evaluate(self, modules: dict[str, nn.Module], count: int) -> dict[str, float]:
         """Agreement with the teachers on unseen prior samples: mIoU, pixel accuracy, correlation or accuracy per attribute."""
-        from facemug_lib.experts.agreement import compare
+        from facemug_lib.training.distillation.agreement import compare
 
         faces = self._test_faces(count)
         return compare(modules["expert"], faces.images, faces.extra["labels"], faces.extra["attributes"]).summary()
@@ -173,34 +173,5 @@ def augment(images: Tensor, labels: Tensor, attributes: Tensor, sign: Tensor,
     labels = torch.where(mirrored.view(-1, 1, 1), flip_labels(labels), labels)
     attributes = torch.where(mirrored.view(-1, 1), attributes * sign.to(device), attributes)
 
-    angle = uniform((count,), -10, 10, generator).to(device) * math.pi / 180
-    zoom = torch.exp2(uniform((count,), -0.2, 0.2, generator)).to(device)
-    shift = uniform((count, 2), -0.1, 0.1, generator).to(device)
-    rotation = torch.stack((torch.stack((angle.cos(), -angle.sin()), -1), torch.stack((angle.sin(), angle.cos()), -1)), 1)
-    theta = torch.cat((rotation * zoom.view(-1, 1, 1), shift[..., None]), -1)
-    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-    images = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
-    moved = F.grid_sample(labels[:, None].float() + 1, grid, mode="nearest", padding_mode="zeros", align_corners=False)
-    return photograph(images, generator), moved[:, 0].round().long() - 1, attributes
-
-
-def photograph(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Exposure, contrast, gamma, white balance, saturation, softness and noise of everyday cameras; [b,3,h,w] in [-1,1]."""
-    device, count = images.device, len(images)
-
-    def draw(low: float, high: float, channels: int = 1) -> Tensor:
-        return uniform((count, channels, 1, 1), low, high, generator).to(device)
-
-    light = ((images + 1) / 2).clamp(1e-4, 1)
-    light = light ** torch.exp2(draw(-0.6, 0.6))
-    light = light * torch.exp2(draw(-0.4, 0.4)) * torch.exp2(draw(-0.15, 0.15, 3))
-    grey = light.mean(1, keepdim=True)
-    light = grey + (light - grey) * draw(0.3, 1.4)
-    middle = light.mean((1, 2, 3), keepdim=True)
-    light = middle + (light - middle) * draw(0.7, 1.3)
-    images = light * 2 - 1
-    # Unsharp masking and softening in one: mix with a blurred copy, by a negative or positive share.
-    blurred = F.avg_pool2d(F.pad(images, (2, 2, 2, 2), mode="reflect"), 5, stride=1)
-    images = images + (blurred - images) * draw(-0.5, 0.9)
-    noise = torch.randn(images.shape, generator=generator).to(device)
-    return (images + noise * draw(0.0, 0.06)).clamp(-1, 1)
+    images, labels = moved(images, labels, generator, turn=10, zoom=0.2, shift=0.05)
+    return photograph(images, generator), labels, attributes

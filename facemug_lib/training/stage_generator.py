@@ -18,9 +18,9 @@ from facemug_lib.modalities.masks import free_form
 from facemug_lib.modalities.semantics import colourise
 from facemug_lib.models.discriminator import Discriminator, DiscriminatorConfig
 from facemug_lib.models.generator import GeneratorConfig, RefinementGenerator
+from facemug_lib.pictures import picture_grid
 from facemug_lib.training import losses
-from facemug_lib.training.grids import picture_grid
-from facemug_lib.training.guidance import labels_from, sample_conditions, whole_conditions
+from facemug_lib.training.conditions import labels_from, sample_conditions, whole_conditions
 from facemug_lib.training.profiles import GeneratorSettings
 from facemug_lib.training.stage import StepContext
 from facemug_lib.training.start import frozen, start

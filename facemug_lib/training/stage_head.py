@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from facemug_lib.experts.fidelity import psnr
 from facemug_lib.faces.prior import HEAD_SIZES, FacePrior, PictureHeads
-from facemug_lib.training.grids import picture_grid
+from facemug_lib.pictures import picture_grid
 from facemug_lib.training.stage import FaceBatch, StepContext
 
 FIT_SEED = 20_000_000  # far from the seeds of training and test faces

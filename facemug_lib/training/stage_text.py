@@ -22,9 +22,9 @@ from facemug_lib.experts.traits import all_traits
 from facemug_lib.faces.dataset import FaceBatch, heldout_faces
 from facemug_lib.modalities.captions import ASPECTS, NUMBERS, holds, mirrored, sentence, statements
 from facemug_lib.modalities.draws import chance, integers
+from facemug_lib.training.augmentation import photograph
 from facemug_lib.training.profiles import TextSettings
 from facemug_lib.training.stage import StepContext
-from facemug_lib.training.stage_expert import photograph
 from facemug_lib.training.start import start
 
 Said = Mapping[str, str]
@@ -184,7 +184,7 @@ class TextStage:
 
     def sample_grid(self, modules: dict[str, nn.Module]) -> np.ndarray:
         """Four sentences and, beside each, the six of 32 unseen faces that suit it best, as a picture."""
-        from facemug_lib.training.grids import picture_grid
+        from facemug_lib.pictures import picture_grid
 
         images, _ = self._test_faces(32)
         model = modules["text_image"]

@@ -17,9 +17,9 @@ from facemug_lib.faces.dataset import FaceBatch, heldout_faces
 from facemug_lib.modalities.conditions import exemplar_input
 from facemug_lib.modalities.draws import uniform
 from facemug_lib.models.latent_warping import LatentWarping, LatentWarpingConfig
+from facemug_lib.pictures import picture_grid
 from facemug_lib.training import losses
 from facemug_lib.training.augmentation import augment_faces
-from facemug_lib.training.grids import picture_grid
 from facemug_lib.training.profiles import WarpingSettings
 from facemug_lib.training.rebuilding import rebuilt_and_target
 from facemug_lib.training.stage import StepContext

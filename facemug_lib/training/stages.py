@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from facemug_lib.errors import FacemugError
-from facemug_lib.faces.dataset import AlternatingFaces, FaceFolder, FaceSource, PriorFaces
+from facemug_lib.faces.dataset import FaceFolder, FaceSource, MixedFaces, PriorFaces
 from facemug_lib.training.profiles import STAGES, StageSettings
 from facemug_lib.training.stage import Stage
 
@@ -63,8 +63,9 @@ def build_source(data: str, stage: Stage, settings: StageSettings, device: torch
     else:
         prior = getattr(stage, "prior", None) or FacePrior.load(device)
         source = PriorFaces(prior, (settings.psi_low, settings.psi_high), settings.mixing, render=stage.image_source != "codes",
-                            half=settings.precision != "fp32" and torch.device(device).type == "cuda")
+                            half=getattr(settings, "half_prior", False)
+                            or settings.precision != "fp32" and torch.device(device).type == "cuda")
     photographs = getattr(settings, "real", None)
     if photographs is None:
         return source
-    return AlternatingFaces(source, FaceFolder(Path(photographs), device), settings.batch, settings.real_every)
+    return MixedFaces(source, FaceFolder(Path(photographs), device), settings.real_share)

@@ -1,7 +1,7 @@
 """The Explorer: sliders over the prior's faces, in JupyterLab or Voilà.
 
-A panel over :mod:`facemug_lib.editing.exploring`, which makes the pictures. The kernel's own thread only notes what was chosen;
-one worker paints it, first coarsely, then at full size as soon as nothing more changes.
+A panel over :mod:`facemug_lib.editing.script.exploring`, which makes the pictures. The kernel's own thread only notes what
+was chosen; one worker paints it, first coarsely, then at full size as soon as nothing more changes.
 
 Taught in `notebooks/06_latent_directions.ipynb`.
 """
@@ -23,11 +23,11 @@ import PIL.Image
 import torch
 from torch import Tensor
 
-from facemug_lib.editing.edit_script import EditScript
+from facemug_lib.editing.drawing import FaceLike, read_face
 from facemug_lib.editing.editor import Editor
-from facemug_lib.editing.exploring import OWN, WHOLE, Exploration, View, offered
-from facemug_lib.editing.filmstrip import strip, write_gif, write_strip
-from facemug_lib.editing.guidance import FaceLike, read_face
+from facemug_lib.editing.script.edit_script import EditScript
+from facemug_lib.editing.script.exploring import OWN, WHOLE, Exploration, View, offered
+from facemug_lib.editing.script.filmstrip import strip, write_gif, write_strip
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import AlignedFace
 from facemug_lib.faces.photos import Photo, read_photo
@@ -109,8 +109,8 @@ class Explorer(ipywidgets.VBox):
             return self._exploration.code(self._state)
 
     def set(self, **changes: Any) -> None:
-        """Choose: fields of :class:`~facemug_lib.editing.exploring.View`, ``attributes={"smile": 1.5}`` say. A photo may be
-        anything that can be opened. Returns at once; :meth:`wait` waits for the picture."""
+        """Choose: fields of :class:`~facemug_lib.editing.script.exploring.View`, ``attributes={"smile": 1.5}`` say. A photo may
+        be anything that can be opened. Returns at once; :meth:`wait` waits for the picture."""
         if unknown := set(changes) - {one.name for one in fields(View)}:
             raise FacemugError(f"nothing is called {', '.join(sorted(unknown))}: choose from "
                                f"{', '.join(one.name for one in fields(View))}")

@@ -14,10 +14,10 @@ import PIL.Image
 from torch import Tensor
 from traitlets import CFloat
 
-from facemug_lib.editing.directions import Direction
-from facemug_lib.editing.exploring import LARGEST_SEED, OWN, REGIONS, WHOLE, View, component_names, offered
 from facemug_lib.editing.known_faces import GROUPS
-from facemug_lib.plotting import to_pixels
+from facemug_lib.editing.latent.directions import Direction
+from facemug_lib.editing.script.exploring import LARGEST_SEED, OWN, REGIONS, WHOLE, View, component_names, offered
+from facemug_lib.pictures import pixels_of
 from facemug_lib.widgets.thumbnails import RULES, Thumbnails
 
 FULL = {"width": "auto"}
@@ -179,7 +179,7 @@ def said(line: str) -> str:
 
 def encoded(picture: Tensor | np.ndarray, form: str) -> bytes:
     """A picture [1,3,h,w] in [-1,1], or pixels, as the bytes of a PNG or JPEG."""
-    pixels = to_pixels(picture[0]) if isinstance(picture, Tensor) else picture
+    pixels = pixels_of(picture[0]) if isinstance(picture, Tensor) else picture
     buffer = io.BytesIO()
     options = {"compress_level": 1} if form == "png" else {"quality": 90}
     PIL.Image.fromarray(pixels).save(buffer, form.upper(), **options)

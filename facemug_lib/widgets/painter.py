@@ -1,7 +1,7 @@
 """The painter: a face, four layers to paint on it, everything else that can guide an edit, and the history of what was made.
 
-It is a view of a :class:`~facemug_lib.editing.session.Session` and of :class:`~facemug_lib.widgets.layers.Layers`, which hold all
-state: the browser can be reloaded at any time. Each stroke comes as one message with the pixels that it changed.
+It is a view of a :class:`~facemug_lib.editing.script.session.Session` and of :class:`~facemug_lib.widgets.layers.Layers`, which
+hold all state: the browser can be reloaded at any time. Each stroke comes as one message with the pixels that it changed.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ import torch
 import traitlets
 from torch import Tensor
 
-from facemug_lib.editing.edit_script import SampleRecord, Step, embedded
+from facemug_lib.editing.drawing import read_face
 from facemug_lib.editing.editor import Editor
-from facemug_lib.editing.guidance import read_face
 from facemug_lib.editing.inputs import INFLUENCES, checked_influence
-from facemug_lib.editing.session import Moment, PhotoScript, Session
-from facemug_lib.editing.text import SOURCE
+from facemug_lib.editing.latent.text import SOURCE
+from facemug_lib.editing.script.edit_script import SampleRecord, Step, embedded
+from facemug_lib.editing.script.session import Moment, PhotoScript, Session
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import AlignedFace, open_face
 from facemug_lib.faces.photos import PhotoLike, write_image
 from facemug_lib.modalities.semantics import PALETTE, SEMANTIC_CLASSES
-from facemug_lib.plotting import to_pixels
+from facemug_lib.pictures import pixels_of
 from facemug_lib.widgets.layers import LAYERS, Layers, data_url, png
 from facemug_lib.widgets.still import mimebundle
 from facemug_lib.widgets.worker import Stopped, Turn, Worker
@@ -171,7 +171,7 @@ class Painter(anywidget.AnyWidget):
 
     def still(self) -> bytes:
         """The current face with the layers over it, a PNG: what is shown where no browser is."""
-        base = to_pixels(self.image[0]).astype(np.float32)
+        base = pixels_of(self.image[0]).astype(np.float32)
         colour = self.layers["colour"]
         base = np.where(colour[..., 3:] > 0, 0.4 * base + 0.6 * colour[..., :3], base)
         labels = self.layers["semantics"]
@@ -217,7 +217,7 @@ class Painter(anywidget.AnyWidget):
         self._parses: dict[int, np.ndarray] = {}
         self._thumbnails: dict[int, str] = {}
         self._parsed(session.current)
-        self.original = png(PIL.Image.fromarray(to_pixels(self.image[0])))
+        self.original = png(PIL.Image.fromarray(pixels_of(self.image[0])))
         self._send_layers(LAYERS)
         self._show("")
 
@@ -263,13 +263,13 @@ class Painter(anywidget.AnyWidget):
         rows = session.branches()
         for moment in session.moments:
             if moment.number not in self._thumbnails:
-                picture = PIL.Image.fromarray(to_pixels(moment.face.image[0]))
+                picture = PIL.Image.fromarray(pixels_of(moment.face.image[0]))
                 small = picture.resize((THUMBNAIL, THUMBNAIL), PIL.Image.Resampling.BOX)
                 self._thumbnails[moment.number] = data_url(small, "JPEG")
         history = [{"number": moment.number, "parent": moment.parent, "name": moment.name, "row": rows[moment.number],
                     "thumbnail": self._thumbnails[moment.number]} for moment in session.moments]
         with self.hold_sync():
-            self.picture = png(PIL.Image.fromarray(to_pixels(self.image[0])))
+            self.picture = png(PIL.Image.fromarray(pixels_of(self.image[0])))
             self.parse = self._parsed(session.current).tobytes()
             self.history = history
             self.current = session.current.number

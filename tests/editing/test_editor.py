@@ -5,10 +5,10 @@ import PIL.Image
 import pytest
 import torch
 
-from facemug_lib.editing.directions import constant
+from facemug_lib.editing.drawing import Drawing, read_face
 from facemug_lib.editing.editor import Edit, Editor, EditResult
-from facemug_lib.editing.guidance import Drawing, read_face
 from facemug_lib.editing.known_faces import sampled_codes, sampled_face
+from facemug_lib.editing.latent.directions import constant
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import open_face
 from facemug_lib.modalities.semantics import PALETTE

@@ -10,18 +10,18 @@ import numpy as np
 import PIL.Image
 import torch
 
-from facemug_lib.editing.edit_script import EditScript, Step, photo_record
 from facemug_lib.editing.editor import Editor
+from facemug_lib.editing.script.edit_script import EditScript, Step, photo_record
 from facemug_lib.faces.alignment import open_face
 from facemug_lib.faces.photos import read_photo
 
+KIT = Path(__file__).resolve().parent.parent / "kit"
 REPLAY = """
-import importlib.util, sys
+import sys
+sys.path.insert(0, sys.argv[1])
+import tiny
 from facemug_lib import cli
 from facemug_lib.editing.editor import Editor
-spec = importlib.util.spec_from_file_location("tiny", sys.argv[1])
-tiny = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tiny)
 Editor.load = lambda *arguments, **options: tiny.tiny_editor()
 sys.exit(cli.main(["replay", *sys.argv[2:], "--device", "cpu"]))
 """
@@ -82,7 +82,7 @@ def test_ten_steps_are_equal_bit_for_bit_in_a_new_process(editor: Editor, astron
         seen.append(face.original)
     assert len(script.steps) == 10 and not any(np.array_equal(a, b) for a, b in zip(seen, seen[1:], strict=False))
 
-    command = [sys.executable, "-c", REPLAY, str(Path(__file__).with_name("tiny.py")), str(tmp_path / "ten.json"),
+    command = [sys.executable, "-c", REPLAY, str(KIT), str(tmp_path / "ten.json"),
                "--photo", str(tmp_path / "photo.png"), "--out", str(tmp_path / "again.png")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

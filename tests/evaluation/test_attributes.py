@@ -9,9 +9,10 @@ import torch
 from matplotlib import pyplot
 from torch import Tensor
 
-from facemug_lib.editing.directions import Direction, constant
-from facemug_lib.evaluation.attributes import effects, masked_effect, matrix_figure, sweeps
+from facemug_lib.editing.latent.directions import Direction, constant
+from facemug_lib.evaluation.attributes import effects, masked_effect
 from facemug_lib.evaluation.store import Store
+from facemug_lib.figures import entanglement, sweeps
 
 
 def read(images: Tensor) -> dict[str, Tensor]:
@@ -89,11 +90,11 @@ def test_faces_are_edited_away_from_what_they_are(editor, known, faces, monkeypa
 
 def test_the_pictures_show_every_direction(editor, known) -> None:
     found = effects(editor.prior, known, read, identity, count=4)
-    figure = matrix_figure(found, ["red", "green"])
+    figure = entanglement.draw(found, ["red", "green"])
     shown = {text.get_text() for text in figure.axes[0].texts}
     assert {f"{one.change[name].value:+.2f}" for one in found for name in ("red", "green")} == shown
     pyplot.close(figure)
     face = editor.prior.broadcast(editor.prior.sample_w(1, torch.Generator().manual_seed(0)))
-    rows = sweeps(editor.prior, known, face, (-1, 0, 1))
+    rows = sweeps.data(editor.prior, known, face, (-1, 0, 1))
     assert list(rows) == ["red", "green"] and rows["red"].shape == (3, 3, 256, 256)
     assert torch.equal(rows["red"][1], rows["green"][1]) and not torch.equal(rows["red"][0], rows["red"][2])

@@ -14,9 +14,9 @@ from stubs import COUNT, StubJudges
 
 from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation import completion, evaluate
-from facemug_lib.evaluation.command import export_cases
 from facemug_lib.evaluation.completion import Depth, Runner, SavedAgain, regrouped, scores
 from facemug_lib.evaluation.evaluate import Plan, write
+from facemug_lib.evaluation.export import export_cases
 from facemug_lib.evaluation.methods import ExemplarPaste, Facemug, Folder, MeanColour
 from facemug_lib.evaluation.protocols import TestSet
 from facemug_lib.evaluation.store import Store

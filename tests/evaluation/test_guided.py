@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from facemug_lib.editing.inputs import INFLUENCES, Edit
 from facemug_lib.errors import FacemugError
-from facemug_lib.evaluation import guided, incremental, pose
+from facemug_lib.evaluation import guided, incremental, warping_ablation
 from facemug_lib.evaluation.protocols import TestSet as FaceSet
 from facemug_lib.evaluation.store import Store
 from facemug_lib.faces.alignment import AlignedFace
@@ -226,7 +226,7 @@ def test_the_editor_makes_a_face_from_nothing_and_its_seed_decides_which(editor,
 
 
 def test_warping_off_moves_no_code_and_leaves_the_editor_as_it_was(editor, faces) -> None:
-    plain = pose.without_warping(editor)
+    plain = warping_ablation.without_warping(editor)
     codes = torch.randn(2, 17, 512)
     assert torch.equal(plain.warping(codes, codes.flip(0)), torch.zeros_like(codes))
     assert editor.warping(codes, codes).abs().sum() > 0 and plain.generator is editor.generator
@@ -242,27 +242,27 @@ def tiny_input(images: Tensor) -> Tensor:
 
 
 def test_only_turned_pairs_are_measured(editor, faces) -> None:
-    protocol = pose.WarpingProtocol(editor, StubJudges(), faces)
+    protocol = warping_ablation.WarpingProtocol(editor, StubJudges(), faces)
     yaw = StubJudges().pose(faces.images(range(8)))[:, 0]
     exemplars, turns = protocol.exemplars("mirrored", range(8))
     assert torch.equal(exemplars, faces.images(range(8)).flip(-1)) and torch.allclose(turns, 2 * yaw.abs())
-    assert 0 < (turns >= pose.TURN).sum() < 8
+    assert 0 < (turns >= warping_ablation.TURN).sum() < 8
     _, foreign = protocol.exemplars("foreign", range(8))
     assert torch.allclose(foreign, torch.maximum(yaw.max() - yaw, yaw - yaw.min()))
-    unit = f"mirrored, centre, {pose.ON}"
+    unit = f"mirrored, centre, {warping_ablation.ON}"
     measured = protocol.measure(unit, range(8))
-    assert np.array_equal(np.isfinite(measured["lpips_alex"]), (turns >= pose.TURN).numpy())
-    assert np.isnan(protocol.measure(f"foreign, centre, {pose.ON}", range(2))["lpips_alex"]).all()
+    assert np.array_equal(np.isfinite(measured["lpips_alex"]), (turns >= warping_ablation.TURN).numpy())
+    assert np.isnan(protocol.measure(f"foreign, centre, {warping_ablation.ON}", range(2))["lpips_alex"]).all()
 
 
 def test_a_warping_that_helps_is_seen_to_help(faces, monkeypatch) -> None:
     pasting = painter(copying)
     turning = painter(lambda edit: deaf(edit) if edit.exemplar is None else edit.exemplar.flip(-1))
-    monkeypatch.setattr(pose, "without_warping", lambda editor: pasting)
-    rows = guided.run(pose.WarpingProtocol(turning, StubJudges(), faces), 4)
+    monkeypatch.setattr(warping_ablation, "without_warping", lambda editor: pasting)
+    rows = guided.run(warping_ablation.WarpingProtocol(turning, StubJudges(), faces), 4)
     assert {row["mask"] for row in rows} > {"centre", "irregular"}
     for row in rows:
-        if row["exemplar"] == "mirrored" and row["edit"] == pose.ON:
+        if row["exemplar"] == "mirrored" and row["edit"] == warping_ablation.ON:
             assert row["scores"]["lpips_alex"].value == 0 and row["scores"]["pose"].value == pytest.approx(0, abs=1e-4)
             assert row["changes"]["lpips_alex"].value < 0 and row["changes"]["pose"].value < 0 < row["changes"]["arcface"].value
         else:
@@ -316,7 +316,8 @@ def test_a_photograph_keeps_every_value_outside_and_a_slip_of_one_is_counted(edi
 
 def protocols(editor, faces) -> list:
     return [guided.GuidanceProtocol(editor, StubJudges(), faces), guided.SubsetProtocol(editor, StubJudges(), faces),
-            pose.WarpingProtocol(editor, StubJudges(), faces), incremental.IncrementalProtocol(editor, StubJudges(), faces)]
+            warping_ablation.WarpingProtocol(editor, StubJudges(), faces),
+            incremental.IncrementalProtocol(editor, StubJudges(), faces)]
 
 
 @pytest.mark.parametrize("number", range(4))

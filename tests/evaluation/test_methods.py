@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import tiny
 import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from facemug_lib.editing.refine import RefineSettings, refine
+from facemug_lib.editing.fill.refine import RefineSettings, refine
 from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation import methods
 from facemug_lib.evaluation.methods import (
@@ -26,14 +27,11 @@ from facemug_lib.evaluation.methods import (
     Telea,
     default_methods,
 )
-from facemug_lib.evaluation.protocols import Cases, as_8_bit, subset
+from facemug_lib.evaluation.protocols import Cases, subset
 from facemug_lib.evaluation.store import code_hash
 from facemug_lib.modalities.conditions import Conditions
+from facemug_lib.pictures import as_8_bit
 from facemug_lib.weights import weights_hash
-
-spec = importlib.util.spec_from_file_location("tiny", Path(__file__).parent.parent / "editing" / "tiny.py")
-tiny = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tiny)
 
 STEPS = 3
 

@@ -13,9 +13,9 @@ from sklearn.svm import LinearSVC
 
 from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation import metrics
-from facemug_lib.experts.agreement import FREQUENT_CLASSES
 from facemug_lib.modalities.masks import free_form
 from facemug_lib.modalities.semantics import NUM_CLASSES, SEMANTIC_CLASSES
+from facemug_lib.training.distillation.agreement import FREQUENT_CLASSES
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from facemug_lib.editing.editor import Editor
-from facemug_lib.editing.text import TextEditSettings
+from facemug_lib.editing.latent.text import TextEditSettings
 from facemug_lib.evaluation.prompts import PROMPTS, Prompt, prompt_effect
 from facemug_lib.evaluation.protocols import prior_set
 from facemug_lib.experts.text_image import SmallTextImage

@@ -15,16 +15,15 @@ from facemug_lib.evaluation.protocols import (
     EDIT_SEEDS,
     FAMILIES,
     TestSet,
-    as_8_bit,
     bucket_name,
     folder_set,
     hole,
     mixed_family,
     prior_set,
     rows_of,
-    to_pixels,
 )
 from facemug_lib.modalities.semantics import SEMANTIC_CLASSES
+from facemug_lib.pictures import as_8_bit, to_pixels
 
 SKIN, HAIR = SEMANTIC_CLASSES.index("skin"), SEMANTIC_CLASSES.index("hair")
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from facemug_lib.experts.agreement import FREQUENT_CLASSES, compare
 from facemug_lib.experts.student import ATTRIBUTES, ExpertConfig, ExpertOutput, ExpertStudent, hair_colour
 from facemug_lib.modalities.semantics import SEMANTIC_CLASSES
+from facemug_lib.training.distillation.agreement import FREQUENT_CLASSES, compare
 from facemug_lib.training.profiles import settings
 from facemug_lib.training.stage import FaceBatch, StepContext
 from facemug_lib.training.stage_expert import ExpertStage, augment

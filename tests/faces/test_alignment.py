@@ -10,8 +10,8 @@ import torch
 from skimage import data
 
 from facemug_lib.errors import FacemugError
-from facemug_lib.experts.landmarks import FaceAnalyzer, eye_centres, mouth_corners
 from facemug_lib.faces.alignment import AlignedFace, align_folder, crop_photo, ffhq_matrix, open_face, structure_kept
+from facemug_lib.faces.landmarks import FaceAnalyzer, eye_centres, mouth_corners
 from facemug_lib.faces.photos import read_photo
 from facemug_lib.faces.warping import compose, resize_matrix, transform_points, warp
 

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.dataset import (
     TEST_SEEDS,
-    AlternatingFaces,
-    FaceBatch,
+        FaceBatch,
     FaceFolder,
+    MixedFaces,
     PriorFaces,
     derangement,
     flip_faces,
@@ -72,7 +72,8 @@ def test_training_never_draws_a_test_face() -> None:
     with pytest.raises(FacemugError, match="out of range"):
         training_seed(0, 1 << 40)
     prior = PaintingPrior()
-    assert torch.equal(heldout_faces(prior, 5, chunk=2).codes, heldout_faces(prior, 9, chunk=8).codes[:5])
+    fewer, more = heldout_faces(prior, 5), heldout_faces(prior, 9)
+    assert torch.equal(fewer.codes, more.codes[:5]) and torch.equal(fewer.images, more.images[:5])
 
 
 def write_faces(folder: Path, count: int, size: int = 32) -> None:
@@ -166,28 +167,36 @@ def test_images_are_cut_square_and_resized(tmp_path: Path) -> None:
 class Numbered:
     """Faces that are their own numbers."""
 
-    def __init__(self, has_codes: bool) -> None:
-        self.has_codes = has_codes
+    def __init__(self, has_codes: bool, labels: bool = False) -> None:
+        self.has_codes, self.labels = has_codes, labels
 
     def draw(self, indices, seed):
         numbers = torch.tensor(list(indices), dtype=torch.float32).view(-1, 1, 1, 1)
-        return FaceBatch(numbers, numbers if self.has_codes else None)
+        extra = {"labels": torch.full((len(numbers), 1, 1), 13)} if self.labels else {}
+        return FaceBatch(numbers, numbers.flatten(1)[..., None] if self.has_codes else None, extra)
 
     def describe(self) -> str:
         return "numbers"
 
 
-def test_photographs_take_part_in_whole_batches() -> None:
-    source = AlternatingFaces(Numbered(True), Numbered(False), batch=4, every=3)
-    assert source.has_codes
-    drawn = [source.draw(range(first, first + 2), 0) for first in range(0, 32, 2)]  # two processes share each batch
-    rare = [batch.codes is None for batch in drawn]
-    assert rare == ([True] * 2 + [False] * 4) * 2 + [True] * 2 + [False] * 2
-    seen = torch.cat([batch.images.flatten() for batch in drawn if batch.codes is None])
-    assert seen.tolist() == list(range(12))  # without gaps
-    assert drawn[2].images.flatten().tolist() == [4, 5]
-    with pytest.raises(FacemugError, match="use 2 or more"):
-        AlternatingFaces(Numbered(True), Numbered(False), 4, 1)
+def test_photographs_are_spread_evenly_and_bring_their_labels() -> None:
+    source = MixedFaces(Numbered(True), Numbered(False, labels=True), share=0.75)
+    drawn = [source.draw(range(first, first + 4), 0) for first in range(0, 32, 4)]
+    known = torch.cat([batch.extra["has_codes"] for batch in drawn])
+    assert known.reshape(-1, 4).sum(1).tolist() == [1] * 8  # in every batch
+    numbers = torch.cat([batch.images.flatten() for batch in drawn])
+    assert numbers[known].tolist() == list(range(8)) and numbers[~known].tolist() == list(range(24))  # without gaps
+    for batch in drawn:
+        has = batch.extra["has_codes"]
+        assert torch.equal(batch.codes[has].flatten(), batch.images[has].flatten()) and not batch.codes[~has].any()
+        assert (batch.extra["labels"][has] == -1).all() and (batch.extra["labels"][~has] == 13).all()
+    halves = torch.cat([source.draw(range(first, first + 2), 0).images.flatten() for first in range(0, 32, 2)])
+    assert torch.equal(halves, numbers)  # two processes that share a batch
+    alone = MixedFaces(Numbered(True), Numbered(False), share=0.01).draw(range(4), 0)
+    assert alone.extra["has_codes"].all() and "labels" not in alone.extra
+    for share in (0, 1, 1.5):
+        with pytest.raises(FacemugError, match="between 0 and 1"):
+            MixedFaces(Numbered(True), Numbered(False), share)
 
 
 def test_flip_moves_and_swaps() -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from facemug_lib.notebook_parameters import PROFILES, TAG, read_parameters, resolve_parameters
-from facemug_lib.run import ROOT, list_notebooks
+from facemug_lib.commands.notebook_parameters import PROFILES, TAG, read_parameters, resolve_parameters
+from facemug_lib.commands.runner import list_notebooks
+from facemug_lib.files import CLONE
 
 NOTEBOOKS = list_notebooks()
 LARGEST = 60_000  # bytes
@@ -53,7 +54,7 @@ def test_it_opens_with_purpose_library_cost_and_limits(path: Path):
 def test_the_library_it_names_exists(path: Path):
     named = re.findall(r"`(facemug_lib/[\w/.]*)`", read(path).cells[0].source)
     assert named
-    assert not [name for name in named if not (ROOT / name).exists()]
+    assert not [name for name in named if not (CLONE / name).exists()]
 
 
 @every_notebook
@@ -121,7 +122,7 @@ def test_links_lead_somewhere_and_no_path_is_absolute(path: Path):
 
 @pytest.mark.parametrize(("name", "stage"), TRAINING.items())
 def test_training_notebooks_repeat_the_numbers_the_paper_lost(name: str, stage: str):
-    code = code_of(ROOT / "notebooks" / f"{name}.ipynb")
+    code = code_of(CLONE / "notebooks" / f"{name}.ipynb")
     assert f'lost_numbers("{stage}", profile)' in code
     assert f'build_stage("{stage}"' in code
     assert "train(stage, source, folder" in code

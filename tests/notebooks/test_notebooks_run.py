@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facemug_lib.notebook_parameters import read_parameters
-from facemug_lib.run import RunResult, list_notebooks, run_notebook
+from facemug_lib.commands.notebook_parameters import read_parameters
+from facemug_lib.commands.runner import RunResult, list_notebooks, run_notebook
 from facemug_lib.training.profiles import settings
 
 pytestmark = pytest.mark.notebook

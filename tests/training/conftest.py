@@ -1,4 +1,4 @@
-"""Makes the toy stage importable, here and in the processes that some tests start."""
+"""Makes these tests importable by each other, and in the processes that some of them start."""
 
 import sys
 from pathlib import Path

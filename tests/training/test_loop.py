@@ -21,6 +21,7 @@ from facemug_lib.training.loop import _average, train
 from facemug_lib.weights import read_weights
 
 HERE = Path(__file__).parent
+IMPORTABLE = os.pathsep.join(map(str, (HERE.parents[1], HERE.parent / "kit", HERE)))
 RUN = dict(images=96, batch=8, checkpoint_every=24, stats_every=24, ema_halflife=64, warmup=32, decay=32,
            report=lambda line: None)
 
@@ -44,8 +45,7 @@ def equal(a: object, b: object) -> bool:
 
 def in_process(code: str, *arguments: str) -> subprocess.CompletedProcess:
     """Run ``code`` in a new Python with the toy stage importable; as many threads as here, on which sums depend."""
-    path = os.pathsep.join((str(HERE.parents[1]), str(HERE)))
-    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    environment = os.environ | {"PYTHONPATH": IMPORTABLE, "OMP_NUM_THREADS": str(torch.get_num_threads())}
     return subprocess.run([sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True, timeout=120)
 
 
@@ -161,7 +161,7 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
     train(ToyStage(noise=0.0), ToyFaces(), tmp_path / "one", **RUN)
     script = tmp_path / "rank.py"
     script.write_text(RANK)
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(HERE.parents[1]), str(HERE))), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": IMPORTABLE, "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0",
                            "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", str(script), str(tmp_path / "two")],
                           env=environment, capture_output=True, text=True, timeout=120)

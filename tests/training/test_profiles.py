@@ -9,7 +9,7 @@ import pytest
 from toy import ToyFaces, ToyStage
 
 from facemug_lib.errors import FacemugError
-from facemug_lib.training import command
+from facemug_lib.training import run as command
 from facemug_lib.training.profiles import PROFILES, STAGES, config_hash, numbers_table, parse_assignments, settings
 
 

@@ -9,20 +9,21 @@ from pathlib import Path
 
 import pytest
 import torch
-from fakes import FakePrior, encoder_stage, generator_stage, warping_stage
+from fakes import FakeExpert, FakePrior, encoder_stage, generator_stage, warping_stage
 from test_loop import equal, in_process
 from torch import Tensor
 
 from facemug_lib.errors import FacemugError
-from facemug_lib.faces.dataset import FaceBatch, PriorFaces
+from facemug_lib.faces.dataset import FaceBatch, MixedFaces, PriorFaces
 from facemug_lib.modalities.colour import region_mean
 from facemug_lib.modalities.conditions import Conditions
 from facemug_lib.modalities.semantics import one_hot
 from facemug_lib.training.checkpoints import newest_checkpoint
-from facemug_lib.training.guidance import sample_conditions, whole_conditions
+from facemug_lib.training.conditions import labels_from, sample_conditions, whole_conditions
 from facemug_lib.training.loop import train
 from facemug_lib.training.rebuilding import rebuilt_and_target
 from facemug_lib.training.stage import StepContext
+from facemug_lib.training.stage_encoder import known_codes
 
 QUIET = dict(report=lambda line: None, evaluate_count=4, grid_every=10**9, checkpoint_every=10**9, stats_every=4)
 
@@ -48,6 +49,51 @@ def test_encoder_learns_codes_and_pictures(tmp_path: Path) -> None:
         assert last[name] < 0.6 * first[name], name
     assert set(result.weights) == {"style_encoder", "latent_discriminator"}
     assert (tmp_path / "grid-000000000120.png").is_file()
+
+
+class Photographs:
+    """Photographs without codes: the fake prior's pictures of the codes that no test face has, with a label map each."""
+
+    def __init__(self, prior: FakePrior) -> None:
+        self.faces, self.has_codes = PriorFaces(prior), False
+
+    def __len__(self) -> int:
+        return 5
+
+    def draw(self, indices: Sequence[int], seed: int) -> FaceBatch:
+        images = self.faces.faces([2_000_000 + index % 5 for index in indices]).images
+        return FaceBatch(images, extra={"labels": FakeExpert().parse(images)})
+
+    def describe(self) -> str:
+        return "photographs"
+
+
+def test_encoder_learns_from_photographs_beside_sampled_faces(tmp_path: Path) -> None:
+    """The held-out faces' scores rise though half of each batch has no codes, and image losses are of photographs alone."""
+    photographs = Photographs(FakePrior())
+    stage = encoder_stage(photographs, real="photographs", real_turn=0, real_zoom=0, real_shift=0, real_photographed=0, lr=3e-3,
+                          exemplar_share=1.0, latent_weight=0.0, image_loss_every=10**6, image_loss_faces=None,
+                          spread_weight=0.01, frozen_norm=True, half_prior=True, identity_weight=2.0, l2_weight=10.0)
+    with torch.no_grad():
+        untrained = stage.evaluate(stage.modules, 4)
+    statistics = {name: value.clone() for name, value in stage.modules["style_encoder"].state_dict().items() if "running" in name}
+    source = MixedFaces(PriorFaces(stage.prior), photographs, share=0.5)
+    train(stage, source, tmp_path, images=160, batch=4, **QUIET | {"stats_every": 40})
+    scores = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()][-1]["scores"]
+    assert scores["photo_lpips_whole"] < 0.7 * untrained["photo_lpips_whole"]
+    assert scores["photo_identity_whole"] > untrained["photo_identity_whole"]
+    now = stage.modules["style_encoder"].state_dict()
+    assert statistics and all(torch.equal(value, now[name]) for name, value in statistics.items())
+
+
+def test_only_photographs_are_varied() -> None:
+    stage = encoder_stage(real="photographs", real_photographed=1.0)
+    batch = MixedFaces(PriorFaces(stage.prior), Photographs(stage.prior), share=0.5).draw(range(6), 0)
+    known = known_codes(batch)
+    varied = stage._varied(batch, known, torch.Generator().manual_seed(0))
+    assert known.sum() == 3 and torch.equal(varied.images[known], batch.images[known])
+    assert (varied.images - batch.images)[~known].abs().flatten(1).mean(1).min() > 0.01
+    assert torch.equal(labels_from(varied, FakeExpert())[known], FakeExpert().parse(batch.images)[known])  # unknown ones are read
 
 
 @pytest.mark.parametrize("are_known", [True, False])

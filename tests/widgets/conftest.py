@@ -1,16 +1,10 @@
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import pytest
+import tiny
 import torch
 
 from facemug_lib.editing.editor import Editor
-
-_spec = importlib.util.spec_from_file_location("tiny", Path(__file__).parent.parent / "editing" / "tiny.py")
-tiny = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(tiny)
 
 
 @pytest.fixture(scope="session")

@@ -13,12 +13,12 @@ import PIL.Image
 import pytest
 import torch
 
-from facemug_lib.editing.edit_script import EditScript, Replayer
 from facemug_lib.editing.editor import Editor
-from facemug_lib.editing.exploring import OWN, WHOLE, View
+from facemug_lib.editing.script.edit_script import EditScript, Replayer
+from facemug_lib.editing.script.exploring import OWN, WHOLE, View
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import open_face
-from facemug_lib.plotting import to_pixels
+from facemug_lib.pictures import pixels_of
 from facemug_lib.widgets import still
 from facemug_lib.widgets.explorer import Explorer
 
@@ -72,7 +72,7 @@ def held(explorer: Explorer) -> tuple[threading.Event, Callable[[], None]]:
 def test_it_shows_the_face_first(panel: Explorer) -> None:
     assert panel.state == View(seed=3) and panel.error == ""
     assert panel.image.shape == (1, 3, 256, 256)
-    assert np.array_equal(shown(panel.controls.image), to_pixels(panel.image[0]))
+    assert np.array_equal(shown(panel.controls.image), pixels_of(panel.image[0]))
     assert panel.controls.caption.value == "seed 3, truncation 0.7"
 
 
@@ -131,7 +131,7 @@ def test_the_script_makes_what_is_on_the_screen(panel: Explorer, tmp_path: Path)
     assert panel.wait(WAIT) and "--directions" in c.saved.value and (tmp_path / "face_directions.safetensors").is_file()
     script = EditScript.read(tmp_path / "face.json")
     (made,) = Replayer.of(panel._exploration.editor_for(panel.state), None, tmp_path).replay(script).results
-    assert np.array_equal(to_pixels(made.image[0]), shown(c.image)) and torch.equal(made.image, panel.image)
+    assert np.array_equal(pixels_of(made.image[0]), shown(c.image)) and torch.equal(made.image, panel.image)
     assert panel.script == script
     c.copy.click()
     assert panel.wait(WAIT) and c.text.value == panel.code() and "with_components" in c.text.value
@@ -183,11 +183,11 @@ def test_comparing(panel: Explorer) -> None:
     c.compare.value = "beside"
     assert panel.wait(WAIT) and c.left.layout.display is None and c.right.layout.display is None
     face = panel._exploration.face(panel.state).image
-    assert np.array_equal(shown(c.original), to_pixels(face[0])) and not np.array_equal(shown(c.image), shown(c.original))
+    assert np.array_equal(shown(c.original), pixels_of(face[0])) and not np.array_equal(shown(c.image), shown(c.original))
     c.compare.value = "original"
     assert panel.wait(WAIT) and c.right.layout.display == "none"
     panel.set(seed=8)
-    assert panel.wait(WAIT) and not np.array_equal(shown(c.original), to_pixels(face[0]))
+    assert panel.wait(WAIT) and not np.array_equal(shown(c.original), pixels_of(face[0]))
     c.compare.value = "off"
     assert panel.wait(WAIT) and c.left.layout.display == "none" and c.right.layout.display is None
 
@@ -275,7 +275,7 @@ def test_fitting_can_be_cancelled(panel: Explorer, portrait: torch.Tensor, monke
 
 def test_uploads(panel: Explorer, portrait: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     buffer = io.BytesIO()
-    PIL.Image.fromarray(to_pixels(portrait[0])).save(buffer, "PNG")
+    PIL.Image.fromarray(pixels_of(portrait[0])).save(buffer, "PNG")
     monkeypatch.setattr("facemug_lib.widgets.explorer.read_face", lambda photo: open_face(photo, aligned=True))
 
     def upload(name: str, content: bytes) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from facemug_lib.editing.guidance import Drawing, read_face
+from facemug_lib.editing.drawing import Drawing, read_face
 from facemug_lib.errors import FacemugError
 from facemug_lib.modalities.semantics import UNLABELLED_IN_FILES
 from facemug_lib.widgets.layers import DEPTH, LAYERS, Layers, blank

@@ -13,7 +13,7 @@ import PIL.Image
 import pytest
 import torch
 
-from facemug_lib.editing.edit_script import EditScript
+from facemug_lib.editing.script.edit_script import EditScript
 from facemug_lib.errors import FacemugError
 from facemug_lib.widgets import painter as module
 from facemug_lib.widgets.painter import Painter
@@ -171,7 +171,7 @@ def test_a_photo_that_is_dropped_comes_in_parts(painter: Painter, astronaut: byt
     say(painter, "edit")
     say(painter, "save", name=str(tmp_path / "edit.json"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["edit.json", "edit.png", "edit_photo.png"] and painter.error == ""
-    from facemug_lib.editing.edit_script import Replayer
+    from facemug_lib.editing.script.edit_script import Replayer
 
     again = Replayer.of(editor, tmp_path / "edit_photo.png").replay(EditScript.read(tmp_path / "edit.json"))
     assert again.notes == [] and np.array_equal(again.photo, painter.photo)

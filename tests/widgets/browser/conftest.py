@@ -15,10 +15,9 @@ ROOT = Path(__file__).resolve().parents[3]
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 TINY = f"""\
-import importlib.util, os
-spec = importlib.util.spec_from_file_location("tiny", {str(ROOT / "tests" / "editing" / "tiny.py")!r})
-tiny = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tiny)
+import os, sys
+sys.path.insert(0, {str(ROOT / "tests" / "kit")!r})
+import tiny
 editor = tiny.tiny_editor()
 """
 

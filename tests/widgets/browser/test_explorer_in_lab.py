@@ -13,14 +13,14 @@ import pytest
 
 CELL = """\
 import base64, json, time, torch
-from facemug_lib.editing.edit_script import EditScript, Replayer
-from facemug_lib.plotting import to_pixels
+from facemug_lib.editing.script.edit_script import EditScript, Replayer
+from facemug_lib.pictures import pixels_of
 from facemug_lib.widgets import explorer as module
 from facemug_lib.widgets.explorer import Explorer
 editor = tiny.steerable_editor()
 explorer = Explorer(editor, seed=3)
 def text_of(image):
-    return base64.b64encode(to_pixels(image[0]).tobytes()).decode()
+    return base64.b64encode(pixels_of(image[0]).tobytes()).decode()
 def run(code):
     exec(code.replace('fm.Editor.load("cpu")', 'editor'), {'editor': editor})
     return code

@@ -7,15 +7,14 @@ from typing import Any
 
 import pytest
 
-from facemug_lib import bench
+from facemug_lib.commands.bodies import bench
 from facemug_lib.errors import FacemugError
 from facemug_lib.widgets import latency, live
 
 LOAD = f"""\
-import importlib.util
-spec = importlib.util.spec_from_file_location("tiny", {str(Path(__file__).parents[2] / "editing" / "tiny.py")!r})
-tiny = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tiny)
+import sys
+sys.path.insert(0, {str(Path(__file__).parents[2] / "kit")!r})
+import tiny
 editor = tiny.steerable_editor()
 from facemug_lib.widgets import explorer as module
 module.QUIET = 0.5  # longer than a busy machine delays a preview on its way to the page

@@ -11,8 +11,8 @@ import pytest
 from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
-from facemug_lib.notebook_parameters import resolve_parameters
-from facemug_lib.run import find_notebook
+from facemug_lib.commands.notebook_parameters import resolve_parameters
+from facemug_lib.commands.runner import find_notebook
 
 pytestmark = pytest.mark.slow
 

@@ -1,0 +1,1 @@
+"""Everything that knows typer: one file per group of commands."""

@@ -1,0 +1,29 @@
+"""Painter and explorer as a page: see :mod:`facemug_lib.commands.program`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from facemug_lib.commands.options import (
+    INPUT,
+)
+
+
+def serve_app(
+    photo: Annotated[Path | None, typer.Argument(help="The photo to begin with; a sampled face without one.", **INPUT)] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")] = 8866,
+    browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
+    dark: Annotated[bool, typer.Option("--dark", help="The dark theme.")] = False,
+) -> None:
+    """Serve painter and explorer as a page of its own.
+
+    For people without JupyterLab; it needs no other site.
+
+    Example: facemug app photo.jpg --port 8866
+    """
+    from facemug_lib.widgets.app import serve
+
+    raise typer.Exit(serve(photo, port, browser, "dark" if dark else "light"))

@@ -1,0 +1,113 @@
+"""How `facemug edit --script-out` records a script, and what `facemug replay` does."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from facemug_lib.devices import resolve_device
+from facemug_lib.editing.editor import Editor
+from facemug_lib.editing.script.edit_script import (
+    EditScript,
+    Replayed,
+    Replayer,
+    Step,
+    pixels_hash,
+)
+from facemug_lib.errors import FacemugError
+from facemug_lib.faces.alignment import AlignedFace, open_face
+from facemug_lib.faces.photos import pictures_in, read_photo, write_image
+from facemug_lib.files import replacing, require_folder
+
+
+@dataclass(eq=False)
+class Recording:
+    """A script on its way: the steps so far have been made again on the photo, and one more is to come."""
+
+    path: Path
+    script: EditScript
+    replayed: Replayed
+
+    @classmethod
+    def start(cls, path: Path, editor: Editor, face: AlignedFace) -> Recording:
+        """A new script, or an existing one for the same photo, whose steps are made first."""
+        if path.suffix != ".json":
+            raise FacemugError(f"--script-out {path}: the name must end in .json")
+        require_folder(path)
+        if not path.is_file():
+            return cls(path, EditScript.begun(editor, face), Replayed(face, [], []))
+        script = EditScript.read(path)
+        if script.photo.sha256 != pixels_hash(face.photo):
+            raise FacemugError(f"{path} belongs to another photo: give the photo that it was begun with, or another --script-out")
+        return cls(path, script, Replayer.of(editor, face, path.parent).replay(script))
+
+    def keep(self, pictures: Mapping[str, Path | None], **values: Any) -> Path:
+        """Add a step with these pictures, copied beside the script, and write it."""
+        number = len(self.script.steps) + 1
+        names = {}
+        for name, source in pictures.items():
+            if source is None:
+                continue
+            names[name] = f"{self.path.stem}_step{number}_{name}{source.suffix.lower()}"
+            with replacing(self.path.parent / names[name]) as temporary:
+                shutil.copyfile(source, temporary)
+        self.script = self.script.added(Step(**names, **values))
+        return self.script.write(self.path)
+
+
+def replay_command(script: Path, photos: Sequence[Path], out: Path, upto: int | None = None, without: Sequence[int] = (),
+                   strengths: Mapping[str, float] | None = None, face: int | None = None, aligned: bool = False,
+                   weights: Path | None = None, device: str = "auto", directions: Path | None = None) -> None:
+    """Make a script's edits again, on its own photo or on others; without any, on the face that it says how to sample."""
+    steps = EditScript.read(script)
+    if not photos and steps.photo.sample is None:
+        raise FacemugError(f"{script} was made on a photograph: name one with --photo, its own or another")
+    for number in without:
+        steps = steps.changed(number, enabled=False)
+    if strengths:
+        steps = _with_strengths(steps, strengths)
+    if len(photos) > 1 and out.suffix:
+        raise FacemugError(f"--out {out} for {len(photos)} photos: name a folder")
+    sources: list[Path | None] = [*photos] or [None]
+    targets = [out / f"{(photo or script).stem}.png" if not out.suffix else out for photo in sources]
+    if len(set(targets)) < len(targets):
+        raise FacemugError("two photos have the same name: replay them into two folders")
+    for photo, target in zip(sources, targets, strict=True):
+        if photo is not None and target.resolve() == photo.resolve():
+            raise FacemugError(f"replaying would overwrite {photo}: write elsewhere")
+    editor = Editor.load(resolve_device(device), weights, directions)
+    for photo, target in zip(sources, targets, strict=True):
+        # A sampled face in its own PNG is aligned and recognised by its pixels.
+        is_aligned = aligned or (photo is not None and _is_sampled(photo, steps))
+        opened = None if photo is None else open_face(photo, face=face, aligned=is_aligned)
+        found = Replayer.of(editor, opened, script.parent).replay(steps, upto)
+        for note in found.notes:
+            print(f"note: {note}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_image(target, found.photo, icc_profile=found.face.photo.icc_profile)
+        where = "the sampled face" if photo is None else photo.name
+        print(f"{len(found.results)} of {len(steps.steps)} steps replayed on {where}: {target}")
+
+
+def _is_sampled(photo: Path, script: EditScript) -> bool:
+    """Whether a file holds the sampled face that a script was made on."""
+    return script.photo.sample is not None and pixels_hash(read_photo(photo)) == script.photo.sha256
+
+
+def _with_strengths(script: EditScript, strengths: Mapping[str, float]) -> EditScript:
+    """The script with other strengths of attributes, wherever it uses them."""
+    for name, strength in strengths.items():
+        users = [number for number, step in enumerate(script.steps, start=1) if name in step.attributes]
+        if not users:
+            raise FacemugError(f"no step of the script changes {name}: drop --attribute {name}")
+        for number in users:
+            script = script.changed(number, attributes=script.steps[number - 1].attributes | {name: strength})
+    return script
+
+
+def photos_in(paths: Sequence[Path]) -> list[Path]:
+    """Files as they are, folders as the pictures in them."""
+    return [found for path in paths for found in (pictures_in(path) if path.is_dir() else [path])]

@@ -1,0 +1,48 @@
+"""Notebooks run headlessly: see :mod:`facemug_lib.commands.program`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from facemug_lib.commands.options import (
+    Profile,
+    Settings,
+    pairs,
+)
+
+
+def _shown(path: Path | str) -> str:
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
+
+
+def run(
+    notebook: Annotated[str, typer.Argument(metavar="NOTEBOOK", help="Number, name, beginning of a name, or path.")],
+    profile: Annotated[Profile, typer.Option(help="How much the run may cost.")] = Profile.smoke,
+    settings: Settings = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder instead of one under data/runs/notebooks.")] = None,
+) -> None:
+    """Run one notebook headlessly, with checked parameters.
+
+    Exits 0 only if every cell ran. The executed copy and result.json are kept in the run folder.
+
+    Example: facemug run 03 --profile laptop --set images=5000 --set learning_rate=1e-3
+    """
+    from facemug_lib.commands.runner import run_notebook
+
+    result = run_notebook(notebook, profile.value, pairs(settings or [], "--set"), out,
+                          report=lambda line: print(line, flush=True))
+    for name, value in result.metrics.items():
+        print(f"{name}: {value}")
+    for figure in result.figures:
+        print(f"picture: {_shown(figure)}")
+    print(f"{result.notebook} ({result.profile}): {result.status} in {result.seconds:.0f} s; "
+          f"executed copy and result.json in {_shown(result.folder)}")
+    if not result.ok:
+        print(f"facemug: error: {result.notebook} failed: {result.error}", file=sys.stderr)
+        raise typer.Exit(1)

@@ -1,0 +1,262 @@
+"""One notebook through papermill: parameters checked first, outcome judged by a marker that only a complete run leaves.
+
+Inside a notebook, :mod:`facemug_lib.recording` keeps its numbers and names its pictures.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import platform
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from facemug_lib.commands.notebook_parameters import nearest, resolve_parameters
+from facemug_lib.errors import FacemugError
+from facemug_lib.files import CLONE
+from facemug_lib.recording import RESULT_VARIABLE, write_json
+
+START_TIMEOUT = 300  # seconds for a kernel to answer; a cold disk under load needs minutes
+_DONE_CELL = "import os, pathlib; pathlib.Path(os.environ['FACEMUG_DONE']).touch()"
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What became of one run; the same fields stand in ``result.json`` of its folder."""
+
+    notebook: str
+    profile: str
+    status: str  # "ok" or "failed"
+    error: str | None  # one line: the cell and its exception
+    parameters: dict[str, Any]
+    metrics: dict[str, Any]  # what the notebook recorded
+    figures: list[str]  # files this run has written, absolute
+    seconds: float  # wall time
+    started: str  # UTC, ISO 8601
+    notebook_sha256: str  # of the sources of the cells, outputs and metadata apart
+    parameters_sha256: str
+    environment: dict[str, Any]
+    folder: str  # holds result.json and the executed copy
+
+    @property
+    def ok(self) -> bool:
+        return self.status == "ok"
+
+
+def list_notebooks() -> list[Path]:
+    """The numbered notebooks of the clone, in order."""
+    return sorted((CLONE / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+
+
+def find_notebook(name: str) -> Path:
+    """The notebook meant by ``name``: a path, a number (``3`` or ``03``), a full name or a beginning of one."""
+    path = Path(name)
+    if path.suffix == ".ipynb":
+        for candidate in (path, CLONE / "notebooks" / path):
+            if candidate.is_file():
+                return candidate.resolve()
+    known = list_notebooks()
+    stem = path.stem if path.suffix == ".ipynb" else name
+    exact = [notebook for notebook in known if notebook.stem == stem]
+    number = [notebook for notebook in known if name.isdecimal() and int(notebook.stem[:2]) == int(name)]
+    prefix = [notebook for notebook in known if name and notebook.stem.startswith(name)]
+    found = exact or number or prefix
+    names = [notebook.stem for notebook in known]
+    if not found:
+        raise FacemugError(f"no notebook {name!r}: there are {', '.join(names) or 'none'}{nearest(stem, names)}")
+    if len(found) > 1:
+        raise FacemugError(f"notebook {name!r} could be {' or '.join(notebook.stem for notebook in found)}: write more of it")
+    return found[0]
+
+
+def run_notebook(name: str, profile: str = "smoke", overrides: Mapping[str, Any] | None = None, out: Path | str | None = None,
+                 report: Callable[[str], None] = lambda line: None) -> RunResult:
+    """Execute one notebook in a fresh kernel of this interpreter and write its executed copy and ``result.json``.
+
+    ``overrides`` are parameter values, as text or typed. ``out`` is the run folder, by default
+    ``data/runs/notebooks/<name>-<profile>-<hash of the parameters>``. ``report`` gets lines of progress.
+    A notebook that fails, or whose kernel dies, gives a result with ``status == "failed"``; an unknown notebook,
+    profile or parameter or a wrong type raises :class:`FacemugError` before any kernel starts.
+    """
+    import nbformat
+
+    path = find_notebook(name)
+    try:
+        notebook = nbformat.read(path, as_version=4)
+    except (nbformat.reader.NotJSONError, nbformat.ValidationError, AttributeError, KeyError) as error:
+        raise FacemugError(f"{path} is not a readable notebook: {_first_line(error)}") from error
+    values = resolve_parameters(notebook, path.name, profile, overrides or {})
+    digest = _sha256(values)
+    folder = Path(out).resolve() if out else CLONE / "data" / "runs" / "notebooks" / f"{path.stem}-{profile}-{digest[:8]}"
+    if folder.exists() and not folder.is_dir():
+        raise FacemugError(f"the run folder {folder} is a file: name a folder")
+    if folder == path.parent:
+        raise FacemugError(f"the executed copy in {folder} would replace the notebook: name another run folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    started, clock = datetime.now(UTC), time.perf_counter()
+    facts: dict[str, Any] = {
+        "notebook": path.stem, "profile": profile, "parameters": values, "parameters_sha256": digest, "folder": str(folder),
+        "notebook_sha256": _sha256([[cell.cell_type, cell.source] for cell in notebook.cells]),
+        "started": started.isoformat(timespec="seconds"), "environment": environment(),
+    }
+    # If this process is killed, that is what stays, and no older outcome either.
+    unfinished = RunResult(**facts, status="failed", error="the runner was stopped before the notebook ended", metrics={},
+                           figures=[], seconds=0.0)
+    write_json(folder / "result.json", asdict(unfinished))
+    report(f"{path.stem} ({profile}) in {folder}")
+    with tempfile.TemporaryDirectory(prefix="facemug-run-") as scratch:
+        recorded, done = Path(scratch) / "recorded.json", Path(scratch) / "done"
+        try:
+            _execute(notebook, path, folder / path.name, values, Path(scratch), recorded, done, report)
+            error = None if done.exists() else "the kernel stopped before the last cell"
+        except Exception as failure:  # whatever stops a notebook is its outcome, not a fault of the runner
+            error = _describe(failure)
+        content = json.loads(recorded.read_text()) if recorded.exists() else {"metrics": {}, "figures": {}}
+
+    result = RunResult(
+        **facts, status="failed" if error else "ok", error=error, metrics=content["metrics"],
+        figures=[figure for figure in content["figures"].values() if _written_since(Path(figure), started)],
+        seconds=round(time.perf_counter() - clock, 2),
+    )
+    write_json(folder / "result.json", asdict(result))
+    return result
+
+
+def _execute(notebook: Any, path: Path, output: Path, values: Mapping[str, Any], scratch: Path, recorded: Path, done: Path,
+             report: Callable[[str], None]) -> None:
+    import nbformat
+    import papermill
+
+    total = sum(cell.cell_type == "code" for cell in notebook.cells)
+    progress = _Progress(report, total + (1 if values else 0))
+    last = nbformat.v4.new_code_cell(_DONE_CELL)
+    last.metadata["tags"] = ["facemug-runner"]
+    notebook.cells.append(last)
+    variables = {
+        "JUPYTER_PATH": os.pathsep.join(filter(None, [str(scratch), os.environ.get("JUPYTER_PATH")])),
+        "JUPYTER_PLATFORM_DIRS": "1",
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(CLONE), os.environ.get("PYTHONPATH")])),
+        RESULT_VARIABLE: str(recorded),
+        "FACEMUG_DONE": str(done),
+    }
+    _write_kernel_spec(scratch)
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it would warn of is in the result, as one line
+    with _environment_variables(variables):
+        papermill.execute_notebook(
+            notebook, output, parameters=dict(values), kernel_name="python3", language="python", cwd=path.parent,
+            progress_bar=False, start_timeout=START_TIMEOUT, stdout_file=progress, on_cell_start=progress.cell_starts,
+            extra_arguments=["--log-level=CRITICAL"],  # the kernel shares this terminal; exceptions of cells come as outputs
+        )
+
+
+def _write_kernel_spec(scratch: Path) -> None:
+    from ipykernel.kernelspec import get_kernel_dict
+
+    # A kernel "python3" elsewhere on the machine may belong to another interpreter; this one comes first on JUPYTER_PATH.
+    folder = scratch / "kernels" / "python3"
+    folder.mkdir(parents=True)
+    write_json(folder / "kernel.json", get_kernel_dict())
+
+
+@contextlib.contextmanager
+def _environment_variables(variables: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+class _Progress:
+    """Lines of progress: when a code cell starts, the heading it stands under; and what cells print."""
+
+    def __init__(self, report: Callable[[str], None], total: int) -> None:
+        self.report, self.total, self.count = report, total, 0
+        self.start, self.heading, self.rest = time.perf_counter(), "", ""
+
+    def cell_starts(self, cell: Any, cell_index: int) -> None:
+        self.flush_line()
+        lines = [line for line in cell.source.splitlines() if line.strip()]
+        if cell.cell_type == "markdown":
+            self.heading = next((line.lstrip("# ") for line in lines if line.startswith("#")), self.heading)
+        elif cell.cell_type == "code" and self.count < self.total:
+            self.count += 1
+            label = self.heading or next(iter(lines), "")
+            self.report(f"[{self.count:2d}/{self.total}] {time.perf_counter() - self.start:6.1f} s  {label[:90]}")
+
+    def write(self, text: str) -> None:
+        *lines, self.rest = (self.rest + text).split("\n")
+        for line in lines:
+            self.report("    " + line.rpartition("\r")[2])
+
+    def flush(self) -> None:
+        """Papermill calls this after each write; a line is reported when it is whole."""
+
+    def flush_line(self) -> None:
+        if self.rest:
+            self.write("\n")
+
+
+def _describe(failure: Exception) -> str:
+    if hasattr(failure, "ename"):  # papermill.PapermillExecutionError: an exception inside a cell
+        lines = str(failure.evalue).splitlines()
+        return f"cell [{failure.exec_count}]: {failure.ename}: {lines[0] if lines else ''}".rstrip(": ")
+    if type(failure).__name__ == "DeadKernelError":
+        return "the kernel died (killed, crashed or out of memory)"
+    return f"{type(failure).__name__}: {_first_line(failure)}"
+
+
+def _written_since(path: Path, start: datetime) -> bool:
+    return path.is_file() and path.stat().st_mtime >= start.timestamp() - 2  # some file systems count in 2 s steps
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "")
+
+
+def _sha256(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def environment() -> dict[str, Any]:
+    """What a result depends on besides notebook and parameters, without importing torch."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu_count": os.cpu_count(),
+        "facemug_lib": _version("facemug_lib"),
+        "torch": _version("torch"),
+        "numpy": _version("numpy"),
+        "git_commit": _git("rev-parse", "HEAD"),
+        "git_changes": None if (status := _git("status", "--porcelain", "--untracked-files=no")) is None else bool(status),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        finished = subprocess.run(["git", *arguments], cwd=CLONE, capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return finished.stdout.strip()

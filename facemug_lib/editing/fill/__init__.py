@@ -1,0 +1,1 @@
+"""How the hole is filled: latent optimisation, tones, colours and seams."""

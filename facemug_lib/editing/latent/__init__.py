@@ -1,0 +1,1 @@
+"""Moving codes: along directions, after a text, to a pose."""

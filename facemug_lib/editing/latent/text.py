@@ -1,0 +1,133 @@
+"""Edits told in words: codes follow the direction from one text to another (FACEMUG §II-C, Eq. 4 and 5).
+
+    ŵ = argmin  λ1·L_dir(ŵ) + λ2·‖ŵ − w‖²,    L_dir = 1 − cos(ΔI, ΔT),
+    ΔI = E_I(I_edit) − E_I(I),    ΔT = E_T(target) − E_T(source)
+
+and, beside them, StyleCLIP's own 1 − cos(E_I(I_edit), E_T(target)); by gradient descent through everything that paints: the
+networks, and the mask. The text–image model is one of :mod:`facemug_lib.experts.text_image`.
+
+Taught in `notebooks/07_text_editing.ipynb`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from facemug_lib.editing.fill.refine import Progress
+from facemug_lib.editing.latent.directions import LAYERS
+from facemug_lib.errors import FacemugError
+from facemug_lib.experts.text_image import TextImage, text_direction
+from facemug_lib.modalities.draws import uniform
+
+SOURCE = "a person"  # what a face is told to be no longer, where nothing is said
+STEPS = 16  # most steps in which a text is followed, by default
+"""What a face is called before the edit, unless the user says it better."""
+
+
+@dataclass(frozen=True)
+class TextEditSettings:
+    """Numbers of the descent; the paper's are lost.
+
+    Steps have a length, which falls to 0, and go where the gradient points. StyleCLIP's Adam moves every entry of the codes
+    alike, wanted or not: at the same distance from the start the text was followed less.
+    """
+
+    layers: str | None = None  # which codes may move, a group of facemug_lib.editing.latent.directions.LAYERS; none = the model's
+    lr: float = 1.0  # length of the first step, in W+ (std(w) has the norm 10)
+    momentum: float = 0.7
+    direction: float = 1.0  # λ1
+    target: float = 2.0  # weight of 1 − cos(E_I, E_T(target)), StyleCLIP's loss: L_dir alone is content with the smallest step
+    latent: float = 0.01  # λ2, of the squared distance in W+; less, and "pale skin" is burnt out
+    identity: float = 1.5  # weight of 1 − cosine of the edit's and the face's embeddings; less, and texts make somebody else
+    views: int = 2  # how many slightly moved and lit views of the picture are compared in each step
+    tilt: float = 0.06  # largest turn (radians), zoom and shift (shares) of a view
+    patience: int = 8  # the descent ends after this many steps …
+    least: float = 0.005  # … without so much progress
+
+
+@dataclass(frozen=True, eq=False)
+class Followed:
+    """codes [1,t,512], the best found; losses: one per step, the start's first; agreement: cos(ΔI, ΔT) at the best step."""
+
+    codes: Tensor
+    losses: tuple[float, ...]
+    agreement: float
+
+
+def follow(paint: Callable[[Tensor], Tensor], codes: Tensor, model: TextImage, target: str, source: str = SOURCE, *,
+           steps: int = STEPS, seed: int = 0, identity: Callable[[Tensor], Tensor] | None = None,
+           settings: TextEditSettings | None = None, progress: Progress | None = None) -> Followed:
+    """Move ``codes`` [1,t,512] until what ``paint`` makes of them has gone from ``source`` to ``target``.
+
+    ``paint``: codes → picture [1,3,h,w] in [-1,1], differentiable.
+
+    ``identity``: picture → face embedding [1,d], needed where its weight is above 0. ``progress`` is called with (step, steps);
+    raise from it to stop. Raises :class:`FacemugError` for texts that the model cannot tell apart or does not understand.
+    """
+    s = settings or TextEditSettings()
+    if steps < 1:
+        raise FacemugError(f"{steps} text steps: use 1 or more")
+    codes = codes.detach()
+    with torch.no_grad():
+        there, wanted = text_direction(model, target, source)
+        before = paint(codes)
+        whose = identity(before) if identity is not None and s.identity else None
+    draw = torch.Generator().manual_seed(seed)
+    offset = torch.zeros_like(codes, requires_grad=True)
+    velocity, may_move = torch.zeros_like(codes), torch.zeros_like(codes)
+    may_move[:, slice(*LAYERS[s.layers or model.layers])] = 1
+    best, losses, agreements = codes, [], []
+    with torch.enable_grad():
+        for step in range(steps + 1):
+            image = paint(codes + offset)
+            shown = views(torch.cat((before, image)), s.views, s.tilt, draw)
+            now, then = model.embed_images(shown[1]), model.embed_images(shown[0])
+            agreement = F.cosine_similarity(now - then, wanted[None], dim=1, eps=1e-4).mean()
+            loss = s.direction * (1 - agreement) + s.target * (1 - (now @ there).mean()) + s.latent * offset.square().sum()
+            if whose is not None:
+                loss = loss + s.identity * (1 - F.cosine_similarity(identity(image), whose, dim=1).mean())
+            losses.append(loss.item())
+            agreements.append(agreement.item())
+            if not math.isfinite(losses[-1]):
+                raise FacemugError("the text edit ran away: use a smaller learning rate")
+            if losses[-1] <= min(losses):
+                best = (codes + offset).detach()
+            if step == steps or (step >= s.patience and min(losses[-s.patience:]) > min(losses[:-s.patience]) - s.least):
+                break
+            (gradient,) = torch.autograd.grad(loss, offset)
+            with torch.no_grad():
+                gradient = gradient * may_move
+                velocity = s.momentum * velocity + gradient / gradient.norm().clamp_min(1e-12)
+                offset -= s.lr * (1 - step / steps) * velocity
+            if progress is not None:
+                progress(step + 1, steps)
+    return Followed(best, tuple(losses), agreements[losses.index(min(losses))])
+
+
+def views(images: Tensor, count: int, tilt: float, generator: torch.Generator) -> tuple[Tensor, ...]:
+    """``count`` slightly turned, zoomed, shifted and lit views of each of several images [n,3,h,w], the same for all of them.
+
+    One [count,3,h,w] per image. The first view is the picture as it is. Many views keep the descent from finding a pattern of
+    pixels that only the model takes for the text.
+    """
+    n, device = len(images), images.device
+
+    def draws(low: float, high: float) -> Tensor:
+        values = uniform((count,), low, high, generator)
+        values[0] = 0
+        return values.to(device)
+
+    angle, zoom, light = draws(-tilt, tilt), draws(-tilt, tilt), draws(-0.1, 0.1)
+    scale = torch.exp2(zoom)
+    turn = torch.stack((torch.stack((angle.cos(), -angle.sin()), -1), torch.stack((angle.sin(), angle.cos()), -1)), 1)
+    shift = torch.stack((draws(-tilt, tilt), draws(-tilt, tilt)), -1)
+    theta = torch.cat((turn * scale[:, None, None], shift[..., None]), -1)
+    grid = F.affine_grid(theta, [count, *images.shape[1:]], align_corners=False)
+    return tuple(F.grid_sample(images[place:place + 1].expand(count, -1, -1, -1), grid, padding_mode="reflection",
+                               align_corners=False) + light[:, None, None, None] for place in range(n))

@@ -1,0 +1,1 @@
+"""What the expert student learns from: its teachers, read from their published files, and the agreement with them."""

@@ -1,0 +1,3 @@
+"""The shared fixtures that these tests use."""
+
+from fixtures import astronaut, editor, face, mask  # noqa: F401

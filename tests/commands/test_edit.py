@@ -1,0 +1,267 @@
+from __future__ import annotations
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from facemug_lib.commands.bodies import directions as direction_commands
+from facemug_lib.commands.bodies import edit as commands
+from facemug_lib.commands.bodies.scripts import photos_in, replay_command
+from facemug_lib.editing.editor import Editor
+from facemug_lib.editing.latent.directions import constant, load_directions
+from facemug_lib.editing.script.exploring import Exploration, View
+from facemug_lib.errors import FacemugError
+from facemug_lib.experts.student import ExpertStudent
+from facemug_lib.faces.dataset import FaceFolder
+from facemug_lib.faces.photos import write_image
+from facemug_lib.faces.prior import FacePrior
+from facemug_lib.pictures import pixels_of
+
+
+class Parser:
+    """Bright pixels are skin, dark ones cloth."""
+
+    def parse(self, image: torch.Tensor) -> torch.Tensor:
+        return torch.where(image.mean(1) > 0, 1, 18)
+
+
+@pytest.fixture(autouse=True)
+def tiny_networks(monkeypatch, editor) -> None:
+    monkeypatch.setattr(FacePrior, "load", lambda *arguments, **options: editor.prior)
+    monkeypatch.setattr(ExpertStudent, "load", lambda *arguments, **options: Parser())
+    monkeypatch.setattr(Editor, "load", lambda *arguments, **options: editor)
+
+
+@pytest.fixture
+def inputs(tmp_path, astronaut):
+    photo, mask = tmp_path / "photo.png", tmp_path / "mask.png"
+    PIL.Image.fromarray(astronaut).save(photo)
+    drawn = np.zeros(astronaut.shape[:2], np.uint8)
+    drawn[90:140, 190:260] = 255
+    PIL.Image.fromarray(drawn).save(mask)
+    return photo, mask
+
+
+def pixels(path) -> np.ndarray:
+    return np.asarray(PIL.Image.open(path))
+
+
+def test_edit_writes_the_photo_and_says_what_changed(inputs, tmp_path, astronaut, capsys) -> None:
+    photo, mask = inputs
+    commands.edit_command(photo, mask, tmp_path / "out.png", refine=2, device="cpu")
+    edited, hole = pixels(tmp_path / "out.png"), pixels(mask) > 0
+    assert np.array_equal(edited[~hole], astronaut[~hole])
+    changed = int((edited != astronaut).any(2).sum())
+    said = capsys.readouterr().out
+    assert changed > 0 and f"{changed:,} of {astronaut.shape[0] * astronaut.shape[1]:,} pixels changed" in said
+    assert "2 refinement steps" in said and len(said.splitlines()) <= 5
+
+
+def test_edit_refuses_targets_before_the_work(inputs, tmp_path) -> None:
+    photo, mask = inputs
+    for out, message in ((photo, "would overwrite an input"), (tmp_path / "out.gif", "must end in .png"),
+                         (tmp_path / "none" / "out.png", "no folder")):
+        with pytest.raises(FacemugError, match=message):
+            commands.edit_command(photo, mask, out)
+
+
+def test_samples_depend_on_their_own_seed_alone(tmp_path) -> None:
+    commands.sample_command(tmp_path / "one.png", seed=9, size=64)
+    commands.sample_command(tmp_path / "many", seed=5, count=10, size=64)
+    commands.sample_command(tmp_path / "grid.png", seed=5, count=10, size=64)
+    assert sorted(path.name for path in (tmp_path / "many").iterdir()) == [f"seed{n:06d}.png" for n in range(5, 15)]
+    one = pixels(tmp_path / "one.png").astype(int)
+    assert np.abs(one - pixels(tmp_path / "many" / "seed000009.png")).max() <= 1
+    grid = pixels(tmp_path / "grid.png").astype(int)
+    assert grid.shape == (3 * 64, 4 * 64, 3)
+    assert np.abs(grid[64:128, :64] - one).max() <= 1  # the fifth of rows of four
+    assert (grid[128:, 128:] == 255).all()
+    with pytest.raises(FacemugError, match="cannot write faces.gif"):
+        commands.sample_command(tmp_path / "faces.gif")
+
+
+def test_align_skips_what_has_no_face(inputs, tmp_path, capsys) -> None:
+    photo, mask = inputs
+    commands.align_command([photo, mask], tmp_path / "aligned", size=128)
+    assert [path.name for path in (tmp_path / "aligned").iterdir()] == ["photo.png"]
+    assert pixels(tmp_path / "aligned" / "photo.png").shape == (128, 128, 3)
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("skipped: no face found") and "1 of 2 photos aligned" in said[1]
+    with pytest.raises(FacemugError, match="no face found"):
+        commands.align_command([mask], tmp_path / "aligned")
+
+
+def test_align_keeps_equal_names_apart(inputs, tmp_path) -> None:
+    photo, _ = inputs
+    (tmp_path / "b").mkdir()
+    PIL.Image.open(photo).save(tmp_path / "b" / "photo.png")
+    commands.align_command([photo, tmp_path / "b" / "photo.png"], tmp_path / "aligned")
+    assert len(list((tmp_path / "aligned").iterdir())) == 2
+
+
+def test_a_synthesized_set_is_one_to_train_on(tmp_path, editor) -> None:
+    out = tmp_path / "faces"
+    commands.synthesize_command(10, out, seed=3, device="cpu")
+    for folder in ("img_path", "edge_root", "semantic_root", "color_root", "masks"):
+        assert len(list((out / folder).glob("*.png"))) == 10
+    codes = load_file(out / "img_path" / "codes.safetensors")["codes"]
+    source = FaceFolder(out, split="all")
+    assert len(source) == 10 and source.has_codes
+    batch = source.draw(range(3), seed=0)
+    with torch.no_grad():
+        again = editor.prior.synthesize(batch.codes).clamp(-1, 1)
+    assert (again - batch.images).abs().max() < 0.01
+    assert torch.equal(batch.extra["labels"], Parser().parse(batch.images)) or (
+        (batch.extra["labels"] != Parser().parse(batch.images)).float().mean() < 0.01)
+    assert set(np.unique(pixels(out / "edge_root" / "000000.png"))) <= {0, 255}
+    assert codes.shape == (10, 17, 512)
+
+
+def test_synthesis_resumes_and_refuses_another_configuration(tmp_path, monkeypatch) -> None:
+    out = tmp_path / "faces"
+    commands.synthesize_command(4, out, size=64, device="cpu")
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.png")}
+    whole = tmp_path / "whole"
+    commands.synthesize_command(12, whole, size=64, device="cpu")
+    commands.synthesize_command(12, out, size=64, device="cpu")
+    for path in whole.rglob("*.png"):
+        assert path.read_bytes() == (out / path.relative_to(whole)).read_bytes()
+    names = "codes.safetensors"
+    assert torch.equal(load_file(whole / "img_path" / names)["codes"], load_file(out / "img_path" / names)["codes"])
+    assert len(before) == 20
+    # A complete chunk is not made again.
+    stamp = {path: path.stat().st_mtime_ns for path in out.rglob("*.png")}
+    commands.synthesize_command(12, out, size=64, device="cpu")
+    assert stamp == {path: path.stat().st_mtime_ns for path in out.rglob("*.png")}
+    with pytest.raises(FacemugError, match="holds faces made with"):
+        commands.synthesize_command(12, out, seed=1, size=64, device="cpu")
+
+
+def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch) -> None:
+    def fail(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(PIL.Image.Image, "save", fail)
+    with pytest.raises(OSError, match="No space"):
+        commands.synthesize_command(1, tmp_path / "faces", size=64, device="cpu")
+    assert [path.name for path in (tmp_path / "faces").rglob("*") if path.is_file()] == ["dataset.json"]
+
+
+# -- scripts --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_recorded_script_replays_to_the_same_pixels(inputs, tmp_path, astronaut, capsys) -> None:
+    photo, mask = inputs
+    script = tmp_path / "edit.json"
+    for number, seed in ((1, 3), (2, 4)):
+        commands.edit_command(photo, mask, tmp_path / f"out{number}.png", seed=seed, device="cpu", script_out=script)
+        assert f"step {number} of the script" in capsys.readouterr().out
+    assert (tmp_path / "edit_step2_mask.png").read_bytes() == mask.read_bytes()
+    replay_command(script, [photo], tmp_path / "again.png")
+    assert np.array_equal(pixels(tmp_path / "again.png"), pixels(tmp_path / "out2.png"))
+    replay_command(script, [photo], tmp_path / "first.png", without=[2])
+    assert np.array_equal(pixels(tmp_path / "first.png"), pixels(tmp_path / "out1.png"))
+    assert "1 of 2 steps" in capsys.readouterr().out
+    other = tmp_path / "others"
+    other.mkdir()
+    PIL.Image.fromarray(astronaut[:, ::-1].copy()).save(other / "mirrored.png")
+    replay_command(script, photos_in([other, photo]), tmp_path / "several")
+    assert {path.name for path in (tmp_path / "several").iterdir()} == {"mirrored.png", "photo.png"}
+    assert "note: another photo" in capsys.readouterr().out
+
+
+def test_scripts_are_not_mixed_up(inputs, tmp_path, astronaut) -> None:
+    photo, mask = inputs
+    commands.edit_command(photo, mask, tmp_path / "out.png", script_out=tmp_path / "edit.json")
+    before = (tmp_path / "edit.json").read_text()
+    PIL.Image.fromarray(astronaut[:, ::-1].copy()).save(tmp_path / "other.png")
+    with pytest.raises(FacemugError, match="belongs to another photo"):
+        commands.edit_command(tmp_path / "other.png", mask, tmp_path / "no.png", script_out=tmp_path / "edit.json")
+    assert (tmp_path / "edit.json").read_text() == before and not (tmp_path / "no.png").exists()
+    with pytest.raises(FacemugError, match="must end in .json"):
+        commands.edit_command(photo, mask, tmp_path / "no.png", script_out=tmp_path / "edit.txt")
+    for photos, out, options, message in (
+        ([photo], photo, {}, "would overwrite"), ([photo, tmp_path / "other.png"], tmp_path / "one.png", {}, "name a folder"),
+        ([photo], tmp_path / "no.png", {"without": [7]}, "there is no step 7"),
+        ([photo], tmp_path / "no.png", {"strengths": {"smile": 1.0}}, "no step of the script changes smile"),
+    ):
+        with pytest.raises(FacemugError, match=message):
+            replay_command(tmp_path / "edit.json", photos, out, **options)
+    assert not (tmp_path / "no.png").exists()
+
+
+def test_a_script_of_a_sampled_face_needs_no_photo(tmp_path, editor, capsys) -> None:
+    exploration = Exploration(editor.with_directions({"light": constant("light", torch.ones(512) * 0.01, "factor")}))
+    view = View(seed=3, attributes={"component 1": 1.0})
+    script, directions = exploration.save_script(view, tmp_path / "face.json")
+    monkey = editor.with_directions(load_directions(directions))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Editor, "load", lambda device, weights, more: monkey if more == directions else editor)
+        replay_command(script, [], tmp_path / "again.png", directions=directions)
+        replay_command(script, [], tmp_path / "folder", directions=directions)
+        wanted = exploration.picture(view)
+        assert np.abs(pixels(tmp_path / "again.png").astype(int) - pixels_of(wanted[0])).max() <= 1
+        assert (tmp_path / "folder" / "face.png").is_file()
+        assert "1 of 1 steps replayed on the sampled face" in capsys.readouterr().out
+        own = write_image(tmp_path / "own.png", exploration.face(view).image)
+        replay_command(script, [own], tmp_path / "third.png", directions=directions)
+        assert np.array_equal(pixels(tmp_path / "third.png"), pixels(tmp_path / "again.png"))
+        with pytest.raises(FacemugError, match="no attribute is called 'component 1'"):
+            replay_command(script, [], tmp_path / "no.png")
+
+
+def test_a_script_of_a_photo_needs_one(inputs, tmp_path) -> None:
+    photo, mask = inputs
+    commands.edit_command(photo, mask, tmp_path / "out.png", script_out=tmp_path / "edit.json")
+    with pytest.raises(FacemugError, match="was made on a photograph: name one with --photo"):
+        replay_command(tmp_path / "edit.json", [], tmp_path / "no.png")
+
+
+# -- directions -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_direction_from_folders_and_from_a_table(tmp_path, editor, capsys) -> None:
+    draw = torch.Generator().manual_seed(0)
+    for name, light in (("bright", 40), ("dark", -40)):
+        (tmp_path / name).mkdir()
+        for number in range(6):
+            coarse = torch.rand(9, 9, 3, generator=draw).numpy() * 120 + 68 + light
+            PIL.Image.fromarray(coarse.astype(np.uint8)).resize((256, 256)).save(tmp_path / name / f"{number}.png")
+    bright, dark, out = tmp_path / "bright", tmp_path / "dark", tmp_path / "light.safetensors"
+    direction_commands.new_command("light", out, bright, dark, aligned=True)
+    table = tmp_path / "labels.csv"
+    rows = [f"{folder.name}/{path.name},{int(folder is bright)}"
+            for folder in (bright, dark) for path in sorted(folder.iterdir())]
+    table.write_text("\n".join(["file,label", *rows]))
+    direction_commands.new_command("same", out, labels=table, aligned=True)
+    found = load_directions(out)
+    assert list(found) == ["light", "same"] and torch.equal(found["light"].vector, found["same"].vector)
+    direction_commands.list_command(out)
+    said = capsys.readouterr().out
+    assert "12 photographs" in said and "same" in said.splitlines()[-1]
+    codes, kept = direction_commands.codes_of_photos(editor, sorted(bright.iterdir()), aligned=True)
+    assert codes.shape == (6, 17, 512) and kept == list(range(6))
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("name,label\na.png,1", "columns name, label: name them file and label"), ("file,label\nnone.png,1", "line 2: no file"),
+    ("file,label\n", "has no rows"), ("file,label\nlabels.csv,yes", "line 2: label 'yes' is not a number"),
+])
+def test_tables_of_labels_are_checked(text, message, tmp_path) -> None:
+    (tmp_path / "labels.csv").write_text(text)
+    with pytest.raises(FacemugError, match=message):
+        direction_commands.new_command("x", tmp_path / "x.safetensors", labels=tmp_path / "labels.csv")
+    assert not (tmp_path / "x.safetensors").exists()
+
+
+def test_directions_want_two_folders_or_a_table(tmp_path) -> None:
+    out = tmp_path / "x.safetensors"
+    for arguments, message in (((), "name two folders"), ((tmp_path,), "name two folders"),
+                               ((tmp_path, tmp_path, tmp_path / "t.csv"), "name two folders"),
+                               ((tmp_path, tmp_path), "no picture in")):
+        with pytest.raises(FacemugError, match=message):
+            direction_commands.new_command("x", out, *arguments)
+    with pytest.raises(FacemugError, match=r"must end in \.safetensors"):
+        direction_commands.new_command("x", tmp_path / "x.pt", tmp_path, tmp_path)
