@@ -14,9 +14,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from facemug_lib import asset_formats, assets, doctor
+from facemug_lib import asset_formats, assets
 from facemug_lib.assets import Asset, AssetError
 from facemug_lib.cli import main
+from facemug_lib.commands.bodies import doctor
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ SESSION = """\
 import sys, time
 import onnx, psutil
 from onnx import TensorProto, helper
-from facemug_lib.experts import landmarks
+from facemug_lib.faces import landmarks
 value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
 result = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])
 graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "nothing", [value], [result])

@@ -20,6 +20,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from facemug_lib.errors import FacemugError
+from facemug_lib.seeds import check_seed
 
 TEST_SEEDS = range(0, 1_000_000)
 """Face seeds kept for tests; no training run ever draws one."""
@@ -60,7 +61,7 @@ def training_seed(seed: int, index: int) -> int:
     """The face seed of face ``index`` of the training run with ``seed``."""
     if not 0 <= index < 1 << 40:
         raise FacemugError(f"face number {index} is out of range: 0 … {(1 << 40) - 1}")
-    return TRAIN_SEED_START + (seed << 40) + index
+    return TRAIN_SEED_START + (check_seed(seed) << 40) + index
 
 
 class PriorFaces:

@@ -15,6 +15,7 @@ import torch
 from facemug_lib.devices import resolve_device
 from facemug_lib.errors import FacemugError
 from facemug_lib.files import CLONE, replacing
+from facemug_lib.seeds import check_seed
 from facemug_lib.training.checkpoints import newest_checkpoint
 from facemug_lib.training.loop import TrainResult, train
 from facemug_lib.training.profiles import config_hash, settings
@@ -51,7 +52,7 @@ def train_command(
     resulting weights to data/weights. Without ``out`` the run folder is named by stage and configuration. ``dry_run`` prints the
     resolved configuration as JSON and returns None.
     """
-    overrides = dict(set_overrides or {})
+    seed, overrides = check_seed(seed), dict(set_overrides or {})
     overrides |= {name: value for name, value in (("images", images), ("batch", batch)) if value is not None}
     chosen = settings(stage, profile, overrides)
     target = _device_of_this_process(device)
