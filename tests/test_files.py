@@ -1,86 +1,84 @@
-"""Files that appear whole or not at all, with the permissions that the user's umask asks for."""
-
 from __future__ import annotations
 
 import os
-import stat
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 
-from facemug_lib import weights
-from facemug_lib.evaluation.store import Store
-from facemug_lib.faces.photos import write_image
-from facemug_lib.files import replacing
-from facemug_lib.training.checkpoints import save_checkpoint
-
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX ones")
+from facemug_lib.errors import FacemugError
+from facemug_lib.files import distinct_names, files_in, replacing, require_writable_file, require_writable_folder
 
 
-@pytest.fixture(params=[0o077, 0o022, 0o002])
-def umask(request: pytest.FixtureRequest) -> Iterator[int]:
-    before = os.umask(request.param)
-    yield request.param
-    os.umask(before)
+def put(path: Path, text: str = "") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
 
 
-def mode(path: Path) -> int:
-    return stat.S_IMODE(path.stat().st_mode)
+def test_a_link_stays_and_what_it_leads_to_is_written(tmp_path: Path) -> None:
+    target, link = put(tmp_path / "far" / "real.txt", "old"), tmp_path / "link.txt"
+    link.symlink_to(target)
+    (tmp_path / "chain.txt").symlink_to(link)
+    (tmp_path / "new.txt").symlink_to(tmp_path / "far" / "not there yet.txt")
+    for name, written in (("link.txt", target), ("chain.txt", target), ("new.txt", tmp_path / "far" / "not there yet.txt")):
+        with replacing(tmp_path / name) as temporary:
+            assert temporary.parent == tmp_path / "far"  # on one disk, so that the change is one step
+            temporary.write_text(name)
+        assert (tmp_path / name).is_symlink() and written.read_text() == name
+    assert sorted(path.name for path in (tmp_path / "far").iterdir()) == ["not there yet.txt", "real.txt"]
 
 
-def text(folder: Path) -> None:
-    with replacing(folder / "text.json") as temporary:
-        temporary.write_text("{}")
+def test_what_cannot_be_written_is_said_and_nothing_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = put(tmp_path / "file.png", "mine")
+    for path, message in ((tmp_path, "it is a folder"), (tmp_path / "none" / "a.png", "no folder .*none"),
+                          (file / "a.png", r"no folder .*file\.png")):
+        with pytest.raises(FacemugError, match=message):
+            require_writable_file(path)
+    for path in (file, file / "deep" / "er"):
+        with pytest.raises(FacemugError, match=r"file\.png is a file: name a folder"):
+            require_writable_folder(path)
+    require_writable_file(file)
+    require_writable_folder(tmp_path / "new" / "er")
+    monkeypatch.setattr("facemug_lib.files.os.replace", lambda *given: pytest.fail("replaced a file"))
+    require_writable_file(file)
+    assert file.read_text() == "mine" and [path.name for path in tmp_path.iterdir()] == ["file.png"]
 
 
-def picture(folder: Path) -> None:
-    write_image(folder / "picture.png", np.zeros((40, 40, 3), np.uint8))
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_may_not_be_written_in(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(FacemugError, match="cannot write .*Permission denied"):
+        require_writable_file(tmp_path / "a.png")
+    with pytest.raises(FacemugError, match="cannot write into .*Permission denied"):
+        require_writable_folder(tmp_path / "new")
+    tmp_path.chmod(0o700)
 
 
-def tensors(folder: Path) -> None:
-    weights.save_weights(folder / "net.safetensors", {"w": torch.zeros(2)}, config={}, card={})
+def test_hidden_files_are_nobodys_pictures(tmp_path: Path) -> None:
+    for name in ("b.png", "A.JPG", "sub/c.png", "._b.png", ".DS_Store", "sub/._c.png", ".thumbnails/d.png", "notes.txt"):
+        put(tmp_path / name)
+    (tmp_path / "folder.png").mkdir()
+    assert [path.name for path in files_in(tmp_path, (".png", ".jpg"))] == ["A.JPG", "b.png", "c.png"]
+    assert [path.name for path in files_in(tmp_path, (".png",), deep=False)] == ["b.png"]
+    hidden = put(tmp_path / ".mine" / "e.png").parent  # asked for by name
+    assert [path.name for path in files_in(hidden, (".png",))] == ["e.png"]
 
 
-def arrays(folder: Path) -> None:
-    Store(folder / "store").get({"what": "zeros"}, lambda: {"x": np.zeros(2)})
+@pytest.mark.parametrize(("paths", "names"), [
+    (["x/a.jpg", "y/b.png"], ["a.png", "b.png"]), (["a.jpg", "a.png"], ["a.jpg.png", "a.png.png"]),
+    (["x/a.jpg", "y/a.jpg", "b.jpg"], ["x_a.jpg.png", "y_a.jpg.png", "b.png"]),
+    (["1/x/a.jpg", "2/x/a.jpg"], ["1_x_a.jpg.png", "2_x_a.jpg.png"]), (["a.JPG", "A.jpg"], None),
+    (["a.jpg", "a.png", "x/a.jpg.tif"], ["f_a.jpg.png", "a.png.png", "a.jpg.tif.png"]), ([], []),
+])
+def test_no_two_names_are_the_same(paths: list[str], names: list[str] | None, tmp_path: Path) -> None:
+    given = [tmp_path / "f" / path for path in paths]
+    if names is not None:
+        assert distinct_names(given, ".png") == names
+        return
+    with pytest.raises(FacemugError, match="written to one file"):  # two files on one disk, one on another
+        distinct_names(given, ".png")
 
 
-def checkpoint(folder: Path) -> None:
-    save_checkpoint(folder / "run", 8, {"w": torch.zeros(2)})
-
-
-@pytest.mark.parametrize("write", [text, picture, tensors, arrays, checkpoint])
-def test_new_files_and_folders_follow_the_umask(write: Callable[[Path], None], umask: int, tmp_path: Path) -> None:
-    write(tmp_path)
-    made = list(tmp_path.rglob("*"))
-    assert any(path.is_file() for path in made)
-    for path in made:
-        assert mode(path) == (0o777 if path.is_dir() else 0o666) & ~umask, path
-
-
-def test_a_replaced_file_keeps_its_permissions(tmp_path: Path) -> None:
-    old = tmp_path / "private.png"
-    old.touch(0o600)
-    old.chmod(0o600)
-    picture_of = np.full((40, 40), 7, np.uint8)
-    write_image(old, picture_of)
-    assert mode(old) == 0o600 and old.stat().st_size > 0
-
-
-def test_a_failed_writer_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
-    old = tmp_path / "old.txt"
-    old.write_text("old")
-    with pytest.raises(ZeroDivisionError), replacing(old) as temporary:
-        temporary.write_text("new")
-        raise ZeroDivisionError
-    assert old.read_text() == "old" and list(tmp_path.iterdir()) == [old]
-
-
-def test_a_name_as_long_as_the_file_system_allows_can_be_written(tmp_path: Path) -> None:
-    longest = tmp_path / ("ж" * 125 + ".txt")  # 254 bytes
-    with replacing(longest) as temporary:
-        temporary.write_text("there")
-    assert longest.read_text() == "there"
+def test_a_picture_given_twice_is_said(tmp_path: Path) -> None:
+    with pytest.raises(FacemugError, match=r"a\.png is given twice: name each picture once"):
+        distinct_names([tmp_path / "a.png", tmp_path / "a.png"], ".png")
