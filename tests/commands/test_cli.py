@@ -118,7 +118,7 @@ def test_faults_of_the_program_keep_their_traceback(monkeypatch: pytest.MonkeyPa
 def test_options_reach_the_implementations(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, object] = {}
     stub(monkeypatch, "facemug_lib.commands.bodies.edit", edit_command=lambda **given: seen.update(given))
-    stub(monkeypatch, "facemug_lib.training.run", train_command=lambda **given: seen.update(given))
+    stub(monkeypatch, "facemug_lib.commands.bodies.train", train_command=lambda **given: seen.update(given))
     photo = str(Path(__file__))
     assert main(["edit", photo, "--mask", photo, "--color", photo, "--out", "o.png", "--refine", "5", "--influence", "sketch=0.5",
                  "--guidance-frame", "aligned", "--attribute", "smile=1.5", "--attribute", "age=-1",

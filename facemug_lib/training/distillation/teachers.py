@@ -212,7 +212,7 @@ def parse_attributes(image: Tensor, labels: Tensor) -> dict[str, Tensor]:
 
 def geometry_attributes(rgb: np.ndarray, analyzer: FaceAnalyzer) -> dict[str, float] | None:
     """Pose and openness of eyes and mouth of a uint8 [h,w,3] image, from its landmarks; None without a face."""
-    faces = analyzer.detect(rgb)
+    faces = analyzer.detect(rgb, is_upright=True)
     if not faces:
         return None
     points = analyzer.landmarks(rgb, max(faces, key=lambda face: face.area))
