@@ -16,9 +16,10 @@ from facemug_lib.evaluation.methods.simple import MeanColour
 
 FACEMUG = facemug.__name__
 DECIDES = ("models/aggregation.py", "models/style_fusion.py", "models/layers.py", "models/generator.py",
-           "models/style_encoder.py", "models/latent_warping.py", "editing/inputs.py", "editing/drawing.py", "editing/networks.py", "editing/editor.py",
-           "editing/latent/directions.py", "editing/fill/blending.py", "editing/fill/toning.py", "editing/fill/recolouring.py",
-           "editing/fill/refine.py", "modalities/conditions.py", "faces/prior.py")
+           "models/style_encoder.py", "models/latent_warping.py", "editing/inputs.py", "editing/drawing.py",
+           "editing/networks.py", "editing/editor.py", "editing/latent/directions.py", "editing/fill/blending.py",
+           "editing/fill/toning.py", "editing/fill/recolouring.py", "editing/fill/refine.py", "modalities/conditions.py",
+           "faces/prior.py")
 """Files that an edit goes through."""
 
 
