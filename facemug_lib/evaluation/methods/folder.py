@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation.cases import SIZE
+from facemug_lib.faces.photos import read_photo
+from facemug_lib.files import files_in
 from facemug_lib.pictures import to_floats
 
 
@@ -33,7 +33,7 @@ class Folder:
     def describe(self) -> dict[str, Any]:
         """With the SHA-256 of all its pictures."""
         digest = hashlib.sha256()
-        for path in sorted(self.folder.rglob("*.png")):
+        for path in files_in(self.folder, (".png",)):
             digest.update(path.relative_to(self.folder).as_posix().encode() + hashlib.sha256(path.read_bytes()).digest())
         return {"method": "folder", "name": self.names[0], "pictures": digest.hexdigest()}
 
@@ -47,9 +47,8 @@ class Folder:
         if not path.is_file():
             raise FacemugError(f"no picture {plain} nor {suffixed.name} beside it: every exported case needs one")
         try:
-            with Image.open(path) as picture:
-                pixels = np.asarray(picture.convert("RGB"))
-        except (UnidentifiedImageError, OSError) as error:
+            pixels = read_photo(path).rgb8()
+        except FacemugError as error:
             raise FacemugError(f"{path} cannot be read as a picture: write it as an 8-bit PNG of {SIZE} × {SIZE} px") from error
         if pixels.shape[:2] != (SIZE, SIZE):
             raise FacemugError(f"{path} has {pixels.shape[1]} × {pixels.shape[0]} px: {SIZE} × {SIZE} px are expected")
