@@ -134,7 +134,8 @@ def test_options_reach_the_implementations(monkeypatch: pytest.MonkeyPatch) -> N
     photo = str(Path(__file__))
     assert main(["edit", photo, "--mask", photo, "--color", photo, "--out", "o.png", "--refine", "5", "--influence", "sketch=0.5",
                  "--guidance-frame", "aligned", "--attribute", "smile=1.5", "--attribute", "age=-1",
-                 "--script-out", "s.json", "--exemplar-face", "1", "--text", "an old man", "--text-from", "a man", "--text-steps", "9"]) == 0
+                 "--script-out", "s.json", "--exemplar-face", "1",
+                 "--text", "an old man", "--text-from", "a man", "--text-steps", "9"]) == 0
     assert seen == {"photo": Path(photo), "mask": Path(photo), "out": Path("o.png"), "sketch": None, "semantics": None,
                     "colour": Path(photo), "exemplar": None, "refine": 5, "seed": 0, "face": None, "guidance_frame": "aligned",
                     "influence": {"sketch": 0.5}, "attributes": {"smile": 1.5, "age": -1.0}, "script_out": Path("s.json"),
