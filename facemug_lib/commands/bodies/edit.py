@@ -132,7 +132,8 @@ def align_command(photos: Sequence[Path], out: Path, face: int | None = None, si
         if target.resolve() == photo.resolve():
             raise FacemugError(f"aligning would overwrite {photo}: give another output folder")
         try:
-            write_image(target, open_face(photo, face=face, size=size).image)
+            aligned = open_face(photo, face=face, size=size)
+            write_image(target, aligned.image, like=aligned.photo)
             done += 1
         except FacemugError as error:
             refusals.append(str(error))
