@@ -39,7 +39,18 @@ Seed = Annotated[int, typer.Option(min=0, help="Seed of all randomness.")]
 Psi = Annotated[float, typer.Option(min=0.0, max=2.0, help="Truncation: 0 is the mean face, 1 the full variety.")]
 Size = Annotated[int, typer.Option(min=64, max=1024, help="Side of the images, in pixels.")]
 Face = Annotated[int | None, typer.Option(min=0, help="Which face, counted from 0, left to right; needed if there are several.")]
+ExemplarFace = Annotated[int | None, typer.Option(min=0, help="Which face of the exemplar, counted in the same way.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A value by name; repeatable.")]
+
+
+SKIPPED = 3
+"""Exit status where the work was done, but for inputs that were named and skipped."""
+
+
+def tell_skipped(count: int) -> None:
+    """End the command with :data:`SKIPPED` if so many of its inputs were left out."""
+    if count:
+        raise typer.Exit(SKIPPED)
 
 
 def pairs(items: list[str], option: str) -> dict[str, str]:

@@ -6,8 +6,8 @@ that puts eyes and mouth at fixed places. FFHQ reads them off 68 points; here th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -21,6 +21,7 @@ from facemug_lib.faces.drawn import LUMA, edited_pixels
 from facemug_lib.faces.landmarks import DetectedFace, FaceAnalyzer, eye_centres, mouth_corners
 from facemug_lib.faces.photos import READABLE, Photo, PhotoLike, read_photo, write_image
 from facemug_lib.faces.warping import Interpolation, invert, resize_matrix, similarity_scale, transform_points, warp
+from facemug_lib.files import distinct_names, files_in, require_writable_folder
 
 Frame = Literal["photo", "aligned"]
 
@@ -35,7 +36,8 @@ class AlignedFace:
     ``image``: [1, 3, size, size] in [-1, 1]. ``matrix``: 2×3, photo pixel indices (x, y) → crop pixel indices.
     ``face`` and ``landmarks`` ([106, 2], photo coordinates) are None where detection was skipped. ``codes`` [1, t, 512] and
     ``likeness`` [1, 3, size, size], the prior's own picture of them, are there where they are known: of a sampled face, or of a
-    photo that was fitted once. Such a face can be altered by one pass of the prior.
+    photo that was fitted once. Such a face can be altered by one pass of the prior. ``others`` are the photo's other faces,
+    by the numbers that choose them, where this one was taken as the clearly largest.
     """
 
     image: torch.Tensor
@@ -45,6 +47,7 @@ class AlignedFace:
     landmarks: np.ndarray | None = None
     codes: torch.Tensor | None = None
     likeness: torch.Tensor | None = None
+    others: Mapping[int, DetectedFace] = field(default_factory=dict)
 
     @property
     def original(self) -> np.ndarray:
@@ -87,8 +90,26 @@ class AlignedFace:
         binary = self._photo_mask(mask)
         crop = warp(binary.astype(np.uint8), self.matrix, (self.size, self.size), "max", reflect=False)
         if binary.any() and not crop.any():
-            raise FacemugError("the mask lies outside of the face crop: paint over the face, its hair or its surroundings")
+            other = self.face_under(mask)
+            choose = "" if other is None else f", or choose face {other[0]}, which the mask lies on (--face {other[0]})"
+            raise FacemugError("the mask lies outside of the face crop: paint over the face, its hair or its surroundings"
+                               f"{choose}")
         return torch.from_numpy(crop.astype(np.float32))[None, None]
+
+    def share_shown(self, mask: PhotoLike | torch.Tensor) -> float:
+        """How much of a photo-sized mask the crop shows, 0 … 1; the rest of it cannot be edited."""
+        binary = self._photo_mask(mask)
+        rows, columns = self._footprint()
+        return float((binary[rows, columns] & self._shown(rows, columns)).sum() / max(binary.sum(), 1))
+
+    def face_under(self, mask: PhotoLike | torch.Tensor) -> tuple[int, DetectedFace] | None:
+        """Which of the :attr:`others`, with its number, a photo-sized mask lies on, if more than on this face."""
+        if not self.others or self.face is None:
+            return None
+        binary = self._photo_mask(mask)
+        covered = {number: _inside(binary, other.box) for number, other in self.others.items()}
+        number = max(covered, key=covered.__getitem__)
+        return (number, self.others[number]) if covered[number] > _inside(binary, self.face.box) else None
 
     def mask_to_photo(self, mask: torch.Tensor) -> np.ndarray:
         """An aligned mask [1, 1, size, size] as a bool array [h, w] over the photo: at least half covered pixels."""
@@ -120,8 +141,7 @@ class AlignedFace:
         if colour and self.photo.is_grey:
             result = np.repeat(result[..., None], 3, axis=2)
         rows, columns = self._footprint()
-        shown = self._to_photo(np.ones((self.size, self.size), dtype=np.float32), rows, columns, reflect=False) >= 0.5
-        region = region[rows, columns] & shown
+        region = region[rows, columns] & self._shown(rows, columns)
         if not region.any():
             return result
         weight = self._fade(region, feather)
@@ -177,6 +197,10 @@ class AlignedFace:
         to_patch[:, 2] -= [columns.start, rows.start]
         return warp(crop, to_patch, (columns.stop - columns.start, rows.stop - rows.start), reflect=reflect)
 
+    def _shown(self, rows: slice, columns: slice) -> np.ndarray:
+        """Which pixels of a part of the photo the crop shows, bool [h, w]."""
+        return self._to_photo(np.ones((self.size, self.size), dtype=np.float32), rows, columns, reflect=False) >= 0.5
+
     def _photo_mask(self, mask: PhotoLike | torch.Tensor) -> np.ndarray:
         """Any mask of the photo's size as bool [h, w], as :func:`facemug_lib.faces.drawn.edited_pixels` understands it."""
         if isinstance(mask, torch.Tensor):
@@ -197,11 +221,12 @@ class AlignedFace:
 
 
 def open_face(source: PhotoLike, face: int | None = None, size: int = 256, *, aligned: bool = False,
-              analyzer: FaceAnalyzer | None = None) -> AlignedFace:
+              analyzer: FaceAnalyzer | None = None, option: str = "face") -> AlignedFace:
     """Find the face in a photo (anything :func:`read_photo` takes) and align it.
 
     ``face`` counts from 0, left to right. Without it the photo must hold one face, or one whose area is at least 2.5
     times the next one's. ``aligned=True`` takes a square image as the aligned crop that it already is, without detection.
+    ``option`` is what the caller's own argument for ``face`` is called; messages advise it.
     Raises :class:`FacemugError` where there is no face, a choice is needed, or the image cannot be read.
     """
     if size < 64:
@@ -214,10 +239,12 @@ def open_face(source: PhotoLike, face: int | None = None, size: int = 256, *, al
         return AlignedFace(crop_photo(photo, matrix, size), photo, matrix)
     analyzer = analyzer or shared_analyzer()
     rgb = photo.rgb8()
-    chosen = choose_face(analyzer.detect(rgb), face, photo.name)
+    found = left_to_right(analyzer.detect(rgb))
+    chosen = choose_face(found, face, photo.name, option)
     landmarks = analyzer.landmarks(rgb, chosen)
     matrix = ffhq_matrix(landmarks, size)
-    return AlignedFace(crop_photo(photo, matrix, size), photo, matrix, chosen, landmarks)
+    others = {number: other for number, other in enumerate(found) if other is not chosen and face is None}
+    return AlignedFace(crop_photo(photo, matrix, size), photo, matrix, chosen, landmarks, others=others)
 
 
 @cache
@@ -226,11 +253,21 @@ def shared_analyzer() -> FaceAnalyzer:
     return FaceAnalyzer()
 
 
-def choose_face(faces: list[DetectedFace], index: int | None, name: str = "the image") -> DetectedFace:
+def left_to_right(faces: list[DetectedFace]) -> list[DetectedFace]:
+    """The faces in the order in which they are numbered."""
+    return sorted(faces, key=lambda found: (found.box[0] + found.box[2]) / 2)
+
+
+def place_of(face: DetectedFace) -> str:
+    """Where a face is, in words."""
+    return f"at x={(face.box[0] + face.box[2]) / 2:.0f} y={(face.box[1] + face.box[3]) / 2:.0f}"
+
+
+def choose_face(faces: list[DetectedFace], index: int | None, name: str = "the image", option: str = "face") -> DetectedFace:
     """The face meant by ``index`` (0 = leftmost), or the only or clearly largest one where it is None."""
     if not faces:
         raise FacemugError(f"no face found in {name}: use a photo with a face turned to the camera, 20 pixels wide or more")
-    ordered = sorted(faces, key=lambda found: (found.box[0] + found.box[2]) / 2)
+    ordered = left_to_right(faces)
     if index is not None:
         if not 0 <= index < len(ordered):
             raise FacemugError(f"there is no face {index} in {name}: it has {len(ordered)}, counted from 0, left to right")
@@ -238,10 +275,11 @@ def choose_face(faces: list[DetectedFace], index: int | None, name: str = "the i
     largest = sorted(faces, key=lambda found: -found.area)
     if len(faces) > 1 and largest[0].area < CLEARLY_LARGEST * largest[1].area:
         places = ", ".join(
-            f"{number} at x={(f.box[0] + f.box[2]) / 2:.0f} y={(f.box[1] + f.box[3]) / 2:.0f} ({f.box[2] - f.box[0]:.0f} px wide)"
+            f"{number} {place_of(f)} ({f.box[2] - f.box[0]:.0f} px wide)"
             for number, f in enumerate(ordered)
         )
-        raise FacemugError(f"{name} shows {len(faces)} faces, left to right {places}: choose one with face=N (--face N)")
+        raise FacemugError(f"{name} shows {len(faces)} faces, left to right {places}: choose one with {option}=N "
+                           f"(--{option.replace('_', '-')} N)")
     return largest[0]
 
 
@@ -312,12 +350,13 @@ def align_folder(source: Path | str, out: Path | str, size: int = 256, face: int
     if not source.exists():
         raise FacemugError(f"no file or folder {source}: check the path")
     root = source if source.is_dir() else source.parent
-    photos = sorted(p for p in source.rglob("*") if p.suffix.lower() in READABLE and not p.name.startswith(".")) \
-        if source.is_dir() else [source]
+    photos = files_in(source, READABLE) if source.is_dir() else [source]
     # Crops written earlier below the source are results, not photos.
     photos = [p for p in photos if source == p or out.resolve() not in p.resolve().parents or out.resolve() == root.resolve()]
     if not photos:
         raise FacemugError(f"no photo in {source}: it should hold {', '.join(READABLE)} files")
+    require_writable_folder(out)
+    targets = dict(zip(photos, _targets(photos, root, out), strict=True))
     written: list[Path] = []
     skipped: list[tuple[Path, str]] = []
     for photo in progress(photos):
@@ -326,11 +365,7 @@ def align_folder(source: Path | str, out: Path | str, size: int = 256, face: int
         except FacemugError as error:
             skipped.append((photo, str(error)))
             continue
-        target = (out / photo.relative_to(root)).with_suffix(".png")
-        if target in written:  # a.jpg beside a.png
-            target = target.with_name(f"{photo.name}.png")
-        if target.resolve() == photo.resolve():
-            raise FacemugError(f"aligning would overwrite {photo}: give another output folder")
+        target = targets[photo]
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -339,11 +374,31 @@ def align_folder(source: Path | str, out: Path | str, size: int = 256, face: int
     return AlignReport(written, skipped)
 
 
+def _targets(photos: list[Path], root: Path, out: Path) -> list[Path]:
+    """Where the crop of each photo goes, no two to the same file and none over a photo."""
+    found: dict[Path, Path] = {}
+    for folder in dict.fromkeys(photo.parent for photo in photos):
+        inside = [photo for photo in photos if photo.parent == folder]
+        for photo, name in zip(inside, distinct_names(inside, ".png"), strict=True):
+            found[photo] = out / folder.relative_to(root) / name
+    originals = {photo.resolve() for photo in photos}
+    for target in found.values():
+        if target.resolve() in originals:
+            raise FacemugError(f"aligning would overwrite {target}: give another output folder")
+    return [found[photo] for photo in photos]
+
+
 def _to_dtype(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Round and clip float values to ``dtype``, which they are already scaled for."""
     if np.dtype(dtype).kind != "u":
         return np.clip(values, 0, 1).astype(dtype)
     return np.clip(np.rint(values), 0, np.iinfo(dtype).max).astype(dtype)
+
+
+def _inside(mask: np.ndarray, box: np.ndarray) -> int:
+    """How many pixels of a bool array [h, w] lie in a box."""
+    left, top, right, bottom = (max(0, round(float(edge))) for edge in box)
+    return int(mask[top:bottom, left:right].sum())
 
 
 def _bounding_box(region: np.ndarray) -> tuple[slice, slice]:

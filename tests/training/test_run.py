@@ -10,7 +10,7 @@ from typing import Any
 import nbformat
 import pytest
 import torch
-from test_loop import equal
+from runs import equal
 from toy import ToyFaces, ToyStage
 from typer.testing import CliRunner
 
