@@ -37,7 +37,7 @@ def throughput(
         "coarse semantics": lambda: semantics.coarsen_labels(labels, generator),
         "colour region mean": lambda: colour.region_mean(image, labels),
         "colour superpixels": lambda: colour.superpixels(image),
-        "training conditions": lambda: training_conditions(image, labels, None, generator),
+        "training conditions": lambda: training_conditions(image, labels, generator),
     }
     return {name: _images_per_second(job, batch, device, seconds) for name, job in jobs.items()}
 
