@@ -155,7 +155,7 @@ def align_command(photos: Sequence[Path], out: Path, face: int | None = None, si
             refusals.append(str(error))
             continue
         out.mkdir(parents=True, exist_ok=True)
-        write_image(target, aligned.image)
+        write_image(target, aligned.image, like=aligned.photo)
         done += 1
     if not done:
         several = f"none of {len(photos)} photos could be aligned: " if len(photos) > 1 else ""
