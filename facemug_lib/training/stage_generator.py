@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from facemug_lib.models.generator import GeneratorConfig, RefinementGenerator
 from facemug_lib.pictures import picture_grid
 from facemug_lib.training import losses
 from facemug_lib.training.conditions import labels_from, whole_conditions
-from facemug_lib.training.profiles import GeneratorSettings
+from facemug_lib.training.profiles import GuidedSettings, knob
 from facemug_lib.training.stage import StepContext
 from facemug_lib.training.start import frozen, start
 
@@ -30,9 +30,38 @@ TEST_MASK_SEED = 3
 CHUNK = 8
 
 
+class GeneratorSettings(GuidedSettings):
+    """Stage 3: aggregation, refinement auto-encoder and discriminator (Algorithm 3)."""
+
+    network: Literal["compact", "paper"] = knob("compact", "widths: the shipped ones or the paper's")
+    fusion: Literal["fusion", "addition", "gated"] = knob("fusion", "style fusion block, or ablation B or C", "paper")
+    use_bank: bool = knob(True, "feed the bank's features to the decoder; false = ablation E", "paper")
+    attribute: Literal["diverse", "plain"] = knob("diverse", "attribute loss with interpolated codes (Eq. 20–21), or ablation D",
+                                                  "paper")
+    encoder: str = knob("shipped", "the frozen style encoder: shipped, or a weights file")
+    lr: float = knob(2e-3, "Adam's learning rate, with betas 0 and 0.99", "StyleGAN2", gt=0)
+    adversarial_weight: float = knob(1.0, "weight of the non-saturating adversarial loss", "paper", ge=0)
+    identity_weight: float = knob(0.1, "weight of the identity loss", "EXE-GAN", ge=0)
+    lpips_weight: float = knob(0.5, "weight of LPIPS-VGG", "EXE-GAN", ge=0)
+    lpips_net: Literal["alex", "vgg"] = knob("vgg", "network of LPIPS", "paper")
+    attribute_weight: float = knob(0.1, "weight of the attribute loss", "EXE-GAN", ge=0)
+    pixel_weight: float = knob(0.5, "weight of L1 inside the hole, own exemplars only", ge=0)
+    r1_gamma: float = knob(10.0, "R1 weight", "StyleGAN2", ge=0)
+    r1_every: int = knob(16, "steps between R1 penalties", "StyleGAN2", ge=1)
+    foreign_share: float = knob(0.8, "probability that a step's exemplars are other faces", "EXE-GAN", ge=0, le=1)
+    drop: float = knob(0.5, "probability that a guidance is absent", "e4e", ge=0, le=1)
+    regions_share: float = knob(0.5, "share of present guidance that shows the hole or the whole face, not a random region",
+                                ge=0, le=1)
+    full_mask_share: float = knob(0.05, "share of faces masked completely (generation without a photo)", ge=0, le=1)
+    projected_share: float = knob(0.5, "own exemplars: probability that the codes come from the conditions instead", ge=0, le=1)
+    code_noise: float = knob(0.0, "largest noise on the codes, in standard deviations of w; drawn for each face", ge=0)
+    expert_loss_every: int = knob(1, "steps between identity, LPIPS and attribute losses", ge=1)
+
+
 class GeneratorStage:
     """Stage 3 for :func:`facemug_lib.training.loop.train`."""
 
+    settings_class = GeneratorSettings
     name = "generator"
     ema = ("generator",)
     image_source = "faces"

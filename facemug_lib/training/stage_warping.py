@@ -7,7 +7,7 @@ since target and I_0 share their pose, I_0 itself is the answer.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from facemug_lib.models.latent_warping import LatentWarping, LatentWarpingConfig
 from facemug_lib.pictures import picture_grid
 from facemug_lib.training import losses
 from facemug_lib.training.augmentation import augment_faces
-from facemug_lib.training.profiles import WarpingSettings
+from facemug_lib.training.profiles import RebuildingSettings, knob
 from facemug_lib.training.rebuilding import rebuilt_and_target
 from facemug_lib.training.stage import StepContext
 from facemug_lib.training.start import frozen, start
@@ -29,9 +29,30 @@ TEST_SEED = 2
 CHUNK = 8
 
 
+class WarpingSettings(RebuildingSettings):
+    """Stage 2: the latent warping network T (Algorithm 2)."""
+
+    network: Literal["compact", "paper"] = knob("compact", "widths: the shipped ones or the paper's")
+    encoder: str = knob("shipped", "the frozen style encoder: shipped, or a weights file")
+    lr: float = knob(5e-4, "Adam's learning rate (FFCLIP: 5e-4)", gt=0)
+    clip_norm: float | None = knob(5.0, "largest gradient norm (FFCLIP: 5)", gt=0)
+    identity_weight: float = knob(1.0, "weight of the identity loss", "paper", ge=0)
+    lpips_weight: float = knob(1.0, "weight of LPIPS-VGG", "paper", ge=0)
+    attribute_weight: float = knob(0.1, "weight of the attribute loss", "paper", ge=0)
+    code_weight: float = knob(0.0, "weight of the regression on exactly known codes, in units of std(w)²", ge=0)
+    lpips_net: Literal["alex", "vgg"] = knob("vgg", "network of LPIPS", "paper")
+    scale_range: float = knob(0.25, "bilinear scaling by 2^±this", ge=0, le=2)
+    translation: float = knob(0.125, "largest shift, as a share of the side", "DiffAugment", ge=0, le=0.5)
+    brightness: float = knob(0.5, "brightness ± half the full range", "DiffAugment", ge=0)
+    saturation: float = knob(1.0, "saturation × (1 ± this)", "DiffAugment", ge=0)
+    contrast: float = knob(0.5, "contrast × (1 ± this)", "DiffAugment", ge=0)
+    masked_share: float = knob(0.5, "probability that a region of the target is masked", ge=0, le=1)
+
+
 class WarpingStage:
     """Stage 2 for :func:`facemug_lib.training.loop.train`."""
 
+    settings_class = WarpingSettings
     name = "warping"
     ema = ("latent_warping",)
     image_source = "faces"
