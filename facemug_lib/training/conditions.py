@@ -5,7 +5,8 @@ The random ones of training are :func:`facemug_lib.modalities.dropout.training_c
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +20,11 @@ from facemug_lib.modalities.sketch import pencil_sketch
 GUIDANCE = MODALITIES[1:]
 
 
-def labels_from(batch: FaceBatch, expert: nn.Module | None) -> Tensor:
-    """Label maps [b,h,w] of a batch: those it carries, else, where all of a face is unknown too, the expert's parse of it."""
+def labels_from(batch: FaceBatch, expert: nn.Module | Callable[[], Any] | None) -> Tensor:
+    """Label maps [b,h,w] of a batch: those it carries; of a face without one, or of which nothing is known, the expert's parse.
+
+    ``expert`` is anything with ``parse``, or a function that fetches it: it is called only where it is needed.
+    """
     labels = batch.extra.get("labels")
     is_unread = torch.ones(len(batch), dtype=torch.bool) if labels is None else (labels < 0).flatten(1).all(1)
     if not bool(is_unread.any()):
@@ -29,7 +33,8 @@ def labels_from(batch: FaceBatch, expert: nn.Module | None) -> Tensor:
         raise FacemugError("no label maps: train the expert first (`facemug train expert --install`), or put labels/<name>.png "
                            "beside the images")
     with torch.no_grad():
-        parsed = expert.parse(batch.images[is_unread.to(batch.images.device)])
+        expert = expert if hasattr(expert, "parse") else expert()
+        parsed = expert.parse(batch.images[is_unread.to(batch.images.device)]).to(batch.images.device)
     if labels is None:
         return parsed
     labels = labels.clone()

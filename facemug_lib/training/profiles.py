@@ -66,13 +66,18 @@ class StageSettings(BaseModel):
                 if not (fields[name].json_schema_extra["is_later"] and value == fields[name].default)}
 
 
-class GuidedSettings(StageSettings):
+class PhotographSettings(StageSettings):
+    """Settings common to the stages that photographs can take part in."""
+
+    real: str | None = knob(None, "a folder of aligned photographs that take part; none = sampled faces alone")
+    real_share: float = knob(0.125, "share of photographs among the faces", gt=0, lt=1)
+
+
+class GuidedSettings(PhotographSettings):
     """Settings common to the stages that see guidance."""
 
     coarse_share: float = knob(0.3, "share of faces whose label map looks drawn by hand; their colours follow it", ge=0, le=1)
     sketch_detail: float = knob(0.3, "sketches have 1 ± this times the usual lines, drawn for each step", ge=0, le=0.9)
-    real: str | None = knob(None, "a folder of aligned photographs that take part; none = sampled faces alone")
-    real_share: float = knob(0.125, "share of photographs among the faces", gt=0, lt=1)
     real_shift: float = knob(0.03, "photographs move by at most this share of their side", ge=0, le=0.5)
     real_zoom: float = knob(0.05, "their size changes by 2^±this at most", ge=0, le=1)
     real_turn: float = knob(4.0, "they turn by at most so many degrees", ge=0, le=45)
