@@ -196,8 +196,8 @@ class EncoderStage:
         """What the encoder gets to see of a batch, [b,26,h,w]."""
         s = self.settings
         return training_conditions(batch.images, labels_from(batch, self.expert), generator, scheme=s.scheme, drop=s.drop,
-                                 regions_share=s.regions_share, exemplar_share=s.exemplar_share, coarse_share=s.coarse_share,
-                                 sketch_detail=s.sketch_detail).encoder_input()
+                                   regions_share=s.regions_share, exemplar_share=s.exemplar_share, coarse_share=s.coarse_share,
+                                   sketch_detail=s.sketch_detail).encoder_input()
 
     def observe(self, encoder: nn.Module, batch: FaceBatch, generator: torch.Generator) -> None:
         """Show a batch to ``encoder`` as in training, without teaching it anything."""

@@ -111,17 +111,17 @@ class GeneratorStage:
 
     @torch.no_grad()
     def _draw(self, images: Tensor, labels: Tensor, context: StepContext) -> tuple[Conditions, Tensor, Tensor, bool]:
-        """(conditions, exemplars x_e, codes w̄, whether the exemplars are other faces): Algorithm 3 up to the bank."""
+        """(conditions, exemplars x_e, codes w̄, whether the exemplars are other faces): Algorithm 3, lines 3 to 28."""
         s, draws, b = self.settings, context.generator, len(images)
         is_foreign = bool(chance((), s.foreign_share, draws))
         exemplars = images[derangement(b, draws).to(images.device)] if is_foreign else images
         # A foreign exemplar contradicts guidance taken from the face itself, so it comes without any.
         conditions = training_conditions(images, labels, draws, scheme="algorithm3", drop=s.drop, regions_share=s.regions_share,
-                                       full_mask_share=s.full_mask_share, coarse_share=s.coarse_share,
-                                       sketch_detail=s.sketch_detail, foreign=torch.full((b,), is_foreign))
+                                         full_mask_share=s.full_mask_share, coarse_share=s.coarse_share,
+                                         sketch_detail=s.sketch_detail, foreign=torch.full((b,), is_foreign))
         codes = self.encoder(exemplar_input(exemplars)).float()
         if is_foreign and s.attribute == "diverse":
-            # w̄ = (1 − r)·w_mix + r·w_e, w_mix = style mixing of F(z_1) and F(z_2) (Eq. 20–21).
+            # Eq. 20: w̄ = (1 − r)·w_mix + r·w_e, w_mix = style mixing of F(z_1) and F(z_2); r = 1 where x_e is the face itself.
             w_mix = self.prior.mix(*(self.prior.sample_w(b, draws, psi=s.psi_high).float() for _ in range(2)),
                                    int(integers((), 1, self.prior.num_codes, draws)))
             r = uniform((b, 1, 1), 0, 1, draws).to(images.device)
@@ -144,6 +144,8 @@ class GeneratorStage:
         made = generator(conditions, codes, features, prior_image.float()).image.float()
         edited = conditions.composite(made, images)
 
+        # Eq. 14 and Eq. 23: the weighted sum of L_adv (Eq. 22), L_id (Eq. 18), L_lpips (Eq. 19) and L_datt (Eq. 21). The L1 in the
+        # hole is ours. Generator and discriminator take turns (Eq. 24).
         discriminator.requires_grad_(False)
         terms = {"adversarial": (s.adversarial_weight, losses.generator_loss(discriminator(edited)))}
         if not is_foreign:

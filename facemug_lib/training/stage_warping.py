@@ -83,18 +83,19 @@ class WarpingStage:
 
     @torch.no_grad()
     def _codes(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """w_0, w_src and w_tgt of Algorithm 2, lines 1 to 3."""
+        """The initial codes w_0, the source codes and the target codes (Algorithm 2, lines 3 to 9), each [b,t,512]."""
         s = self.settings
         target = augment_faces(images, generator, scale_range=s.scale_range, translation=s.translation, brightness=s.brightness,
                                saturation=s.saturation, contrast=s.contrast, masked_share=s.masked_share)
         w_0, w_f, w_target = self.encoder(exemplar_input(torch.cat((images, images.flip(-1), target)))).float().chunk(3)
         r = uniform((len(images), 1, 1), 0, 1, generator).to(images.device)
-        return w_0, (1 - r) * w_0 + r * w_f, w_target
+        return w_0, (1 - r) * w_0 + r * w_f, w_target  # Eq. 9
 
     def step(self, batch: FaceBatch, context: StepContext) -> dict[str, float | Tensor]:
         s, images = self.settings, batch.images
         w_0, source, target = self._codes(images, context.generator)
         warped = source + self.modules["latent_warping"](source, target).float()  # Eq. 2
+        # Eq. 10: L_id (Eq. 11) + L_lpips (Eq. 12) + 0.1·L_att (Eq. 13).
         terms = {"attribute": (s.attribute_weight, losses.attribute_loss(warped, w_0))}
         if s.code_weight and batch.codes is not None:
             terms["code"] = (s.code_weight, losses.code_regression_loss(warped, batch.codes, self.prior.std_w))
