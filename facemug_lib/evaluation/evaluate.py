@@ -241,7 +241,7 @@ def write(evaluation: Evaluation, out: Path) -> list[Path]:
     written = []
     for name, text in files.items():
         with replacing(out / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # file names may be no Unicode
         written.append(out / name)
     return written
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.dataset import FaceSource
+from facemug_lib.seeds import check_seed
 from facemug_lib.training.profiles import StageSettings
 from facemug_lib.training.records import Records
 from facemug_lib.training.stage import Stage, StepContext
@@ -55,7 +56,7 @@ def train(
     ``stats.jsonl`` (append-only), ``grid-<images>.png``, ``resume-<images>/`` and, at the end of every call,
     ``weights/<name>.safetensors`` (fp16, averaged networks).
     """
-    out, started, s = Path(out), time.monotonic(), settings
+    out, seed, started, s = Path(out), check_seed(seed), time.monotonic(), settings
     place = Place.of(device, s.precision)
     _check_plan(stage, source, s.batch, place.world)
 

@@ -144,7 +144,7 @@ class GeneratorStage:
         made = generator(conditions, codes, features, prior_image.float()).image.float()
         edited = conditions.composite(made, images)
 
-        # Eq. 14 and Eq. 23: the weighted sum of L_adv (Eq. 22), L_id (Eq. 18), L_lpips (Eq. 19) and L_datt (Eq. 21). The L1 in the
+        # Eq. 14 and Eq. 23: the weighted sum of L_adv (Eq. 22), L_id (Eq. 18), L_lpips (Eq. 19), L_datt (Eq. 21). The L1 in the
         # hole is ours. Generator and discriminator take turns (Eq. 24).
         discriminator.requires_grad_(False)
         terms = {"adversarial": (s.adversarial_weight, losses.generator_loss(discriminator(edited)))}

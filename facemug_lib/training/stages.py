@@ -10,6 +10,7 @@ import torch
 
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.dataset import FaceFolder, FaceSource, MixedFaces, PriorFaces
+from facemug_lib.seeds import check_seed
 from facemug_lib.training.profiles import PROFILES, STAGES, StageSettings, resolve
 from facemug_lib.training.stage import Stage
 
@@ -58,7 +59,7 @@ def build_stage(name: str, settings: Any, device: torch.device | str, init: str 
 
     ``is_resumed`` skips preparations whose result a resume state will replace.
     """
-    torch.manual_seed(seed)  # layers draw their first weights from the global generator
+    torch.manual_seed(check_seed(seed))  # layers draw their first weights from the global generator
     stage = stage_class(name).build(settings, torch.device(device), init)
     if name == "head" and init == "scratch" and not is_resumed:
         stage.fit()

@@ -19,6 +19,7 @@ from facemug_lib.errors import FacemugError
 from facemug_lib.faces.photos import write_image
 from facemug_lib.files import distinct_names, replacing, require_writable_folder
 from facemug_lib.pictures import grey_pixels, pixels_of, square_grid
+from facemug_lib.seeds import check_seed
 
 CHUNK = 8  # faces made at a time
 
@@ -113,6 +114,7 @@ def sample_command(out: Path, seed: int = 0, count: int = 1, psi: float = 0.7, s
     """Sample faces into one picture (a grid if several), or into a folder as ``seed<N>.png``."""
     from facemug_lib.faces.prior import FacePrior
 
+    check_seed(seed, "--seed", count)
     is_file = bool(out.suffix) and not out.is_dir()
     if is_file:
         checked_file(out)
@@ -180,6 +182,7 @@ def synthesize_command(count: int, out: Path, seed: int = 0, psi: float = 0.7, s
     from facemug_lib.modalities.semantics import PALETTE
     from facemug_lib.modalities.sketch import pencil_sketch
 
+    check_seed(seed, "--seed", count)
     target = resolve_device(device)
     require_writable_folder(out)
     out.mkdir(parents=True, exist_ok=True)

@@ -86,7 +86,7 @@ def subsets_command(photo: Path, mask: Path, out: Path, given: Mapping[str, Path
     editor = Editor.load(device, weights)
     grid = subset_grid.data(editor, Judges(editor.device), aligned, mask, given, refine, seed, print, exemplar_face)
     with replacing(table) as temporary:
-        temporary.write_text(subset_grid.table(grid), encoding="utf-8")
+        temporary.write_text(subset_grid.table(grid), encoding="utf-8", errors="backslashreplace")
         save_figure(subset_grid.draw(grid), out, subset_grid.DPI)
     print(f"32 subsets on {photo.name}, {grid.how}: {out}, {table}")
 
@@ -114,6 +114,6 @@ def influence_command(out: Path, count: int = 4, refine: int = 24, weights: Path
     found = influence.data(editor, Judges(editor.device), test_set, count, refine, print)
     table = out.with_suffix(".csv")
     with replacing(table) as temporary:
-        temporary.write_text(influence.table(found), encoding="utf-8")
+        temporary.write_text(influence.table(found), encoding="utf-8", errors="backslashreplace")
         save_figure(influence.draw(found), out, influence.DPI)
     print(f"{count} faces, sketch against semantic map: {out}, {table}")
