@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 import torch
+from accelerate import Accelerator
 from fakes import FakeEncoder, fake_identity, fake_perceptual, generator_stage, warping_stage
 from torch import Tensor
 
@@ -148,6 +149,29 @@ def test_eq_21_teaches_the_generator_inside_the_hole_alone() -> None:
         nearer = conditions.composite(made - 0.02 * made.grad / made.grad.abs().max(), images)
         before, after = (naive_code_distance(stage.encoder(exemplar_input(x)), codes) for x in (edited, nearer))
     assert after < before
+
+
+@pytest.mark.parametrize("overrides", [{}, {"fusion": "addition"}, {"fusion": "gated"}, {"attribute": "plain"},
+                                       {"use_bank": False}], ids=["A", "B", "C", "D", "E"])
+@pytest.mark.parametrize("network", ["generator", "discriminator"])
+def test_a_small_step_of_one_network_lowers_its_loss(overrides: dict, network: str) -> None:
+    """Eq. 24 under each ablation of Table VI: the step goes down, and the other network's parameters do not move."""
+    stage, images = stage_3(foreign_share=1.0, r1_gamma=0.0, **overrides)
+    losses = []
+    for _ in range(2):
+        context = watched()
+        stage.step(FaceBatch(images), context)
+        losses.append(context.totals[network][0])
+        before = {name: [p.detach().clone() for p in module.parameters()] for name, module in stage.modules.items()}
+        context = watched()
+        rates = {name: 1e-3 if name == network else 0.0 for name in stage.modules}
+        optimizers = {name: torch.optim.SGD(module.parameters(), lr=rates[name]) for name, module in stage.modules.items()}
+        stage.step(FaceBatch(images), StepContext(Accelerator(cpu=True), context.device, optimizers, context.generator,
+                                                  context.generator, 0, FACES))
+        for name, module in stage.modules.items():
+            has_moved = any(not torch.equal(old, new) for old, new in zip(before[name], module.parameters(), strict=True))
+            assert has_moved == (name == network), name
+    assert losses[1] < losses[0]
 
 
 # -- stage 2 ----------------------------------------------------------------------------------------------------------
