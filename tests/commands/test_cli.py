@@ -7,13 +7,13 @@ import subprocess
 import sys
 import types
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import typer
 
 from facemug_lib import cli
 from facemug_lib.cli import main
-from facemug_lib.commands.bodies import doctor
 from facemug_lib.errors import FacemugError
 
 COMMANDS = ["doctor", "assets", "run", "train", "average", "edit", "pose", "replay", "directions", "sample", "app", "align",
@@ -118,7 +118,9 @@ def test_faults_of_the_program_keep_their_traceback(monkeypatch: pytest.MonkeyPa
 def test_options_reach_the_implementations(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, object] = {}
     stub(monkeypatch, "facemug_lib.commands.bodies.edit", edit_command=lambda **given: seen.update(given))
-    stub(monkeypatch, "facemug_lib.commands.bodies.train", train_command=lambda **given: seen.update(given))
+    planned = SimpleNamespace(config={}, device="cpu", folder="run")
+    stub(monkeypatch, "facemug_lib.training.run", start_run=None,
+         plan_run=lambda *given, **more: seen.update(given=given, **more) or planned)
     photo = str(Path(__file__))
     assert main(["edit", photo, "--mask", photo, "--color", photo, "--out", "o.png", "--refine", "5", "--influence", "sketch=0.5",
                  "--guidance-frame", "aligned", "--attribute", "smile=1.5", "--attribute", "age=-1",
@@ -129,10 +131,9 @@ def test_options_reach_the_implementations(monkeypatch: pytest.MonkeyPatch) -> N
                     "weights": None, "device": "auto", "directions": None, "text": "an old man", "text_source": "a man",
                     "text_steps": 9, "text_model": "small"}
     seen.clear()
-    assert main(["train", "encoder", "--minutes", "0.5", "--set", "lr=1e-3", "--dry-run"]) == 0
-    assert seen == {"stage": "encoder", "profile": "smoke", "images": None, "minutes": 0.5, "out": None, "data": "prior",
-                    "dry_run": True, "set_overrides": {"lr": "1e-3"}, "seed": 0, "device": "auto", "batch": None,
-                    "init": "scratch", "install": False}
+    assert main(["train", "encoder", "--data", "faces", "--batch", "6", "--set", "lr=1e-3", "--dry-run"]) == 0
+    assert seen == {"given": ("encoder", "smoke", {"lr": "1e-3", "batch": 6}), "out": None, "data": "faces", "seed": 0,
+                    "device": "auto", "init": "scratch"}
 
 
 def test_doctor_reports_what_is_broken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
@@ -144,16 +145,3 @@ def test_doctor_reports_what_is_broken(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert report["ok"] is False
     assert {name for name, check in report["checks"].items() if check["status"] == "broken"} == {"weights"}
     assert "bad.safetensors" in report["checks"]["weights"]["text"]
-
-
-def test_doctor_survives_a_check_that_fails() -> None:
-    def _torch() -> doctor.Check:
-        raise ImportError("libtorch.so is missing\nmore")
-
-    check = doctor._guarded(_torch)
-    assert (check.name, check.status, check.text) == ("torch", "broken", "ImportError: libtorch.so is missing")
-
-
-def test_doctor_sees_an_empty_cache(empty_cache: Path) -> None:
-    check = next(check for check in doctor.diagnose() if check.name == "assets")
-    assert check.status == "note" and "prior" in check.text and not any(check.details["present"].values())

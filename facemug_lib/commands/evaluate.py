@@ -1,4 +1,4 @@
-"""Scores and speed: see :mod:`facemug_lib.commands.program`."""
+"""Scores: see :mod:`facemug_lib.commands.program`."""
 
 from __future__ import annotations
 
@@ -47,18 +47,3 @@ def evaluate(
     evaluate_command(count=count, out=out, photos=photos or (), no_prior=no_prior, aligned=aligned, families=family or (),
                      parts=part or (), images=images or (), export=export, weights=weights, refine=refine,
                      workers=workers, limits=pairs(limit or [], "--limit"), device=device)
-
-
-def bench(
-    out: Annotated[Path | None, typer.Option(help="Also write the numbers to this JSON file.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer repetitions.")] = False,
-    widgets: Annotated[bool, typer.Option("--widgets", help="Measure instead how soon the Explorer's pictures appear in a "
-                                                            "browser (playwright and a Chromium).")] = False,
-) -> None:
-    """Measure speed and peak memory on this machine.
-
-    Example: facemug bench --quick --out bench.json
-    """
-    from facemug_lib.commands.bodies.bench import bench_command
-
-    bench_command(out=out, quick=quick, widgets=widgets)
