@@ -15,6 +15,7 @@ from facemug_lib.commands.options import (
     PoseMethod,
     Seed,
     numbers,
+    tell_skipped,
 )
 
 
@@ -126,11 +127,12 @@ def replay(
     """Make the edits of a script again.
 
     On the script's own photograph, with the same weights and device, every pixel is the same. On another one, what was drawn
-    is carried over by the alignment of the two faces.
+    is carried over by the alignment of the two faces. Of several photographs, those that cannot be edited are named and
+    skipped; the exit status is then 3.
 
     Example: facemug replay edit.json --photo photo.jpg --out again.png
     """
     from facemug_lib.commands.bodies.scripts import photos_in, replay_command
 
-    replay_command(script, photos_in(photo or []), out, upto, without or (), numbers(attribute or [], "--attribute", "smile=1.5"),
-                   face, aligned, weights, device, directions)
+    tell_skipped(replay_command(script, photos_in(photo or []), out, upto, without or (),
+                                numbers(attribute or [], "--attribute", "smile=1.5"), face, aligned, weights, device, directions))

@@ -28,6 +28,7 @@ from facemug_lib.evaluation.protocols import SIZE, Cases, subset
 from facemug_lib.evaluation.store import code_hash
 from facemug_lib.faces import prior as prior_module
 from facemug_lib.faces.photos import read_photo
+from facemug_lib.files import files_in
 from facemug_lib.modalities.conditions import Conditions
 from facemug_lib.models import generator, latent_warping, style_encoder
 from facemug_lib.pictures import as_8_bit, to_floats, to_pixels
@@ -198,7 +199,7 @@ class Folder:
     def describe(self) -> dict[str, Any]:
         """With the SHA-256 of all its pictures."""
         digest = hashlib.sha256()
-        for path in sorted(self.folder.rglob("*.png")):
+        for path in files_in(self.folder, (".png",)):
             digest.update(path.relative_to(self.folder).as_posix().encode() + hashlib.sha256(path.read_bytes()).digest())
         return {"method": "folder", "name": self.names[0], "pictures": digest.hexdigest()}
 

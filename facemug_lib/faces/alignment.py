@@ -21,6 +21,7 @@ from facemug_lib.faces.drawn import LUMA, edited_pixels
 from facemug_lib.faces.landmarks import DetectedFace, FaceAnalyzer, eye_centres, mouth_corners
 from facemug_lib.faces.photos import READABLE, Photo, PhotoLike, read_photo, write_image
 from facemug_lib.faces.warping import Interpolation, invert, resize_matrix, similarity_scale, transform_points, warp
+from facemug_lib.files import distinct_names, files_in, require_writable_folder
 
 Frame = Literal["photo", "aligned"]
 
@@ -312,12 +313,13 @@ def align_folder(source: Path | str, out: Path | str, size: int = 256, face: int
     if not source.exists():
         raise FacemugError(f"no file or folder {source}: check the path")
     root = source if source.is_dir() else source.parent
-    photos = sorted(p for p in source.rglob("*") if p.suffix.lower() in READABLE and not p.name.startswith(".")) \
-        if source.is_dir() else [source]
+    photos = files_in(source, READABLE) if source.is_dir() else [source]
     # Crops written earlier below the source are results, not photos.
     photos = [p for p in photos if source == p or out.resolve() not in p.resolve().parents or out.resolve() == root.resolve()]
     if not photos:
         raise FacemugError(f"no photo in {source}: it should hold {', '.join(READABLE)} files")
+    require_writable_folder(out)
+    targets = dict(zip(photos, _targets(photos, root, out), strict=True))
     written: list[Path] = []
     skipped: list[tuple[Path, str]] = []
     for photo in progress(photos):
@@ -326,17 +328,27 @@ def align_folder(source: Path | str, out: Path | str, size: int = 256, face: int
         except FacemugError as error:
             skipped.append((photo, str(error)))
             continue
-        target = (out / photo.relative_to(root)).with_suffix(".png")
-        if target in written:  # a.jpg beside a.png
-            target = target.with_name(f"{photo.name}.png")
-        if target.resolve() == photo.resolve():
-            raise FacemugError(f"aligning would overwrite {photo}: give another output folder")
+        target = targets[photo]
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FacemugError(f"cannot make the folder {target.parent}: {error.strerror or error}") from error
         written.append(write_image(target, aligned.image))
     return AlignReport(written, skipped)
+
+
+def _targets(photos: list[Path], root: Path, out: Path) -> list[Path]:
+    """Where the crop of each photo goes, no two to the same file and none over a photo."""
+    found: dict[Path, Path] = {}
+    for folder in dict.fromkeys(photo.parent for photo in photos):
+        inside = [photo for photo in photos if photo.parent == folder]
+        for photo, name in zip(inside, distinct_names(inside, ".png"), strict=True):
+            found[photo] = out / folder.relative_to(root) / name
+    originals = {photo.resolve() for photo in photos}
+    for target in found.values():
+        if target.resolve() in originals:
+            raise FacemugError(f"aligning would overwrite {target}: give another output folder")
+    return [found[photo] for photo in photos]
 
 
 def _to_dtype(values: np.ndarray, dtype: np.dtype) -> np.ndarray:

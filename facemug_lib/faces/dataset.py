@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.photos import READABLE, read_photo
+from facemug_lib.files import files_in
 from facemug_lib.modalities.semantics import flip_labels, label_map_from_image
 
 TEST_SEEDS = range(0, 1_000_000)
@@ -154,8 +155,9 @@ class FaceFolder:
         label_folder = self.folder / "labels"
         if (self.folder / "img_path").is_dir():  # as `facemug synthesize` writes it: every modality in a folder of its own
             label_folder, self.folder = self.folder / "semantic_root", self.folder / "img_path"
-        files = sorted(path for path in self.folder.rglob("*")
-                       if path.suffix.lower() in READABLE and label_folder not in path.parents)
+        files = [path for path in files_in(self.folder, READABLE) if label_folder not in path.parents]
+        if label_folder.is_dir():
+            require_own_stems(files)
         if not files:
             raise FacemugError(f"no image in {folder}: put .png or .jpg files there, or make some with `facemug synthesize`")
         codes = self._read_codes(len(files), num_codes)
@@ -297,6 +299,15 @@ def _joined(pieces: Sequence[tuple[Tensor, FaceBatch]]) -> FaceBatch:
         extra["labels"] = merged([batch.extra["labels"] if "labels" in batch.extra else
                                   torch.full((len(batch), *images.shape[2:]), -1, device=images.device) for batch in batches])
     return FaceBatch(images, codes, extra)
+
+
+def require_own_stems(files: Sequence[Path]) -> None:
+    """Raise :class:`FacemugError` where two images would share one label map, which has the image's name without its suffix."""
+    seen: dict[str, Path] = {}
+    for path in files:
+        if path.stem in seen:
+            raise FacemugError(f"{seen[path.stem]} and {path} would share one label map, {path.stem}.png: rename one of them")
+        seen[path.stem] = path
 
 
 def flip_faces(images: Tensor, extra: dict[str, Tensor], flips: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

@@ -13,7 +13,7 @@ import PIL.Image
 import torch
 
 from facemug_lib.errors import FacemugError
-from facemug_lib.files import replacing, require_folder
+from facemug_lib.files import files_in, replacing, require_writable_file
 from facemug_lib.image_files.metadata import Metadata
 from facemug_lib.image_files.reading import decode, from_pillow, read_image_file
 from facemug_lib.image_files.writing import WRITABLE, encode
@@ -118,8 +118,8 @@ def _large_enough(photo: Photo) -> Photo:
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """The pictures that lie in a folder itself, by name."""
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in READABLE)
+    """The pictures that lie in a folder itself, by name; hidden files are none."""
+    found = files_in(folder, READABLE, deep=False)
     if not found:
         raise FacemugError(f"no picture in {folder}: it should hold {', '.join(READABLE)} files")
     return found
@@ -166,7 +166,7 @@ def write_image(path: str | os.PathLike[str], image: PhotoLike, *, like: Photo |
     kind = WRITABLE.get(path.suffix.lower())
     if kind is None:
         raise FacemugError(f"cannot write {path.name}: the name must end in .png, .tif or .jpg")
-    require_folder(path)
+    require_writable_file(path)
     pixels, metadata = _plain_pixels(image)
     if kind == "JPEG":
         pixels = _for_jpeg(pixels, path.name)

@@ -21,7 +21,7 @@ import torch
 from facemug_lib.devices import resolve_device
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.dataset import FaceSource
-from facemug_lib.files import CLONE, replacing
+from facemug_lib.files import CLONE, replacing, require_writable_folder
 from facemug_lib.training.checkpoints import newest_checkpoint
 from facemug_lib.training.loop import TrainResult, train
 from facemug_lib.training.profiles import StageSettings, config_hash, settings
@@ -111,6 +111,7 @@ def start_run(stage: str, profile: str = "smoke", overrides: Mapping[str, Any] |
     """
     plan = plan_run(stage, profile, overrides, data=data, seed=seed, init=init, device=device, out=out)
     _refuse_other_run(plan.folder, plan.config)
+    require_writable_folder(plan.folder)
     is_resumed = newest_checkpoint(plan.folder) is not None and not from_the_start
     made = build_stage(stage, plan.settings, plan.device, init, seed, is_resumed=is_resumed)
     return Run(plan, made, build_source(data, made, plan.settings, plan.device))

@@ -44,6 +44,21 @@ class PaintingPrior(nn.Module):
         return (3 * codes.mean((1, 2))).view(-1, 1, 1, 1).expand(-1, 3, 8, 8)
 
 
+def test_a_label_map_belongs_to_one_image(tmp_path):
+    for place in ("a/0.png", "b/0.png", "labels/0.png"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        Image.fromarray(np.zeros((256, 256), np.uint8)).save(tmp_path / place)
+    with pytest.raises(FacemugError, match=r"a/0\.png and .*b/0\.png would share one label map, 0\.png"):
+        FaceFolder(tmp_path)
+
+
+def test_hidden_files_are_no_faces(tmp_path):
+    Image.fromarray(np.full((256, 256, 3), 90, np.uint8)).save(tmp_path / "a.png")
+    (tmp_path / "._a.png").write_bytes(b"\0\5\x16\7 of a Mac")
+    faces = FaceFolder(tmp_path, split="all")
+    assert len(faces) == 1 and faces.draw([0], seed=0).images.shape == (1, 3, 256, 256)
+
+
 def test_prior_faces_depend_on_their_number_and_seed_alone() -> None:
     source = PriorFaces(PaintingPrior())
     together, apart = source.draw(range(8), seed=3), source.draw([5], seed=3)
