@@ -39,6 +39,7 @@ from facemug_lib.editing.known_faces import seamless, shown_as
 from facemug_lib.editing.latent.directions import Direction, checked_strengths, load_directions, moved
 from facemug_lib.editing.latent.text import SOURCE, STEPS, Followed, TextEditSettings, follow
 from facemug_lib.editing.networks import Judges, require, weights_files
+from facemug_lib.editing.remarks import remarks
 from facemug_lib.errors import FacemugError
 from facemug_lib.experts.text_image import TextImage, load_text_image
 from facemug_lib.faces.alignment import AlignedFace, Frame
@@ -77,6 +78,11 @@ class EditResult:
     @property
     def seconds(self) -> float:
         return sum(self.timings.values())
+
+    @property
+    def remarks(self) -> list[str]:
+        """What should be known about the edit, a line each: that part of the mask cannot be edited, say."""
+        return remarks(self.face, self.photo_mask, bool(self.conditions.present[0, MODALITIES.index("colour")]))
 
     def paste_back(self, **options: Any) -> np.ndarray:
         """The whole photo with the edit, in the photo's layout and dtype; every pixel outside the mask is the original's.
@@ -150,7 +156,7 @@ class Editor:
              colour: Picture | None = None, exemplar: FaceLike | None = None, attributes: Mapping[str, float] | None = None,
              influence: Mapping[str, float] | None = None, refine: int = 0, seed: int = 0, guidance_frame: Frame = "photo",
              text: str | None = None, text_source: str = SOURCE, text_steps: int = STEPS, text_model: str = "small",
-             progress: Progress | None = None) -> EditResult:
+             exemplar_face: int | None = None, progress: Progress | None = None) -> EditResult:
         """Edit ``face`` (a photo, an :class:`AlignedFace`, or a tensor [1,3,256,256] of an aligned one) where ``mask`` is white.
 
         ``influence``: modality (image, sketch, semantics, colour, exemplar) → weight from 0 (ignored) over 1 to 2. ``refine``:
@@ -159,7 +165,8 @@ class Editor:
         ``progress`` is called with (step, steps). The other arguments are those of :class:`Edit`. Raises :class:`FacemugError`
         for anything that does not fit.
         """
-        only = Edit(face, mask, sketch, semantics, colour, exemplar, seed, guidance_frame, attributes, text, text_source)
+        only = Edit(face, mask, sketch, semantics, colour, exemplar, seed, guidance_frame, attributes, text, text_source,
+                    exemplar_face)
         return self.edit_many([only], influence=influence, refine=refine, text_steps=text_steps, text_model=text_model,
                               progress=progress)[0]
 

@@ -28,6 +28,7 @@ class Edit:
     face shall look and ``text_source`` what it is now, as far as that matters (:mod:`facemug_lib.editing.latent.text`). Given
     alone or together, these two leave the person who they are: what lies under the mask is altered instead of made anew. A
     stroke of ``colour`` is meant for the whole region that it lies on (:mod:`facemug_lib.editing.fill.recolouring`).
+    ``exemplar_face`` picks one of several faces in the exemplar, 0 is the leftmost.
     """
 
     face: FaceLike
@@ -41,6 +42,7 @@ class Edit:
     attributes: Mapping[str, float] | None = None
     text: str | None = None
     text_source: str = SOURCE
+    exemplar_face: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +83,10 @@ def read_edit(edit: Edit, influence: Mapping[str, float]) -> Inputs:
     for name in maps:
         if not bool(conditions.present[0, MODALITIES.index(name)]):
             raise FacemugError(f"the {name} guidance says nothing inside the mask: draw where the mask is white")
-    exemplar = read_exemplar(edit.exemplar) if edit.exemplar is not None and influence.get("exemplar", 1.0) > 0 else None
+    if edit.exemplar is None and edit.exemplar_face is not None:
+        raise FacemugError(f"exemplar_face {edit.exemplar_face} picks a face of no exemplar: give one (--exemplar)")
+    is_wanted = edit.exemplar is not None and influence.get("exemplar", 1.0) > 0
+    exemplar = read_exemplar(edit.exemplar, edit.exemplar_face) if is_wanted else None
     is_on_photo = edit.guidance_frame == "photo" and not isinstance(edit.mask, Tensor)
     return Inputs(face, conditions, exemplar, edit.mask if is_on_photo else None)
 

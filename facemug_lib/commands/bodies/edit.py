@@ -28,7 +28,8 @@ def edit_command(photo: Path, mask: Path, out: Path, sketch: Path | None = None,
                  face: int | None = None, guidance_frame: str = "photo", attributes: Mapping[str, float] | None = None,
                  influence: Mapping[str, float] | None = None, weights: Path | None = None,
                  device: str = "auto", script_out: Path | None = None, text: str | None = None, text_source: str = "a person",
-                 text_steps: int = 16, text_model: str = "small", directions: Path | None = None) -> None:
+                 text_steps: int = 16, text_model: str = "small", directions: Path | None = None,
+                 exemplar_face: int | None = None) -> None:
     """Edit one photo and write it at its full size; ``script_out`` records the edit, after the steps that are there already."""
     from facemug_lib.commands.bodies.scripts import Recording
     from facemug_lib.editing.editor import Editor
@@ -42,7 +43,8 @@ def edit_command(photo: Path, mask: Path, out: Path, sketch: Path | None = None,
     aligned = aligned if recording is None else recording.replayed.face
     result = editor.edit(aligned, mask, sketch=sketch, semantics=semantics, colour=colour, exemplar=exemplar,
                          attributes=attributes, influence=influence, refine=refine, seed=seed, guidance_frame=guidance_frame,
-                         text=text, text_source=text_source, text_steps=text_steps, text_model=text_model)
+                         text=text, text_source=text_source, text_steps=text_steps, text_model=text_model,
+                         exemplar_face=exemplar_face)
     edited = result.paste_back()
     changed = edited != aligned.original
     changed = int((changed if changed.ndim == 2 else changed.any(axis=2)).sum())
@@ -51,7 +53,7 @@ def edit_command(photo: Path, mask: Path, out: Path, sketch: Path | None = None,
     if recording is not None:
         recording.keep({"mask": mask} | drawn, attributes=dict(attributes or {}), influence=dict(influence or {}), refine=refine,
                        seed=seed, guidance_frame=guidance_frame, text=text or "", text_source=text_source,
-                       text_steps=text_steps, text_model=text_model)
+                       text_steps=text_steps, text_model=text_model, exemplar_face=exemplar_face)
     guidance = [name for name, path in drawn.items() if path is not None]
     guidance += [f"{name} {strength:+g}" for name, strength in (attributes or {}).items()]
     guidance += [repr(text)] if text else []
@@ -66,19 +68,22 @@ def edit_command(photo: Path, mask: Path, out: Path, sketch: Path | None = None,
         print(f"{pixels} by the edit, all inside the mask; JPEG then changes all of them a little, .png would not: {out}")
     else:
         print(f"{pixels}, all inside the mask: {out}")
+    for remark in result.remarks:
+        print(f"note: {remark}")
     if recording is not None:
         print(f"step {len(recording.script.steps)} of the script: {script_out}")
 
 
 def pose_command(photo: Path, out: Path, like: Path | None = None, frontal: bool = False, mirror: bool = False,
                  yaw: float | None = None, pitch: float | None = None, method: str = "direction", mask: Path | None = None,
-                 refine: int = 0, face: int | None = None, weights: Path | None = None, device: str = "auto") -> None:
+                 refine: int = 0, face: int | None = None, weights: Path | None = None, device: str = "auto",
+                 like_face: int | None = None) -> None:
     """Turn a face, and write its aligned picture or, with a mask, the photo at its full size."""
     from facemug_lib.editing.editor import Editor
     from facemug_lib.editing.latent.pose import Aim, check_method, turn
     from facemug_lib.faces.alignment import open_face
 
-    aim = Aim(like, frontal, mirror, yaw, pitch)
+    aim = Aim(like, frontal, mirror, yaw, pitch, like_face)
     check_method(method, aim)
     out = picture_target(out, photo, (like, mask))
     aligned = open_face(photo, face=face)
@@ -90,6 +95,8 @@ def pose_command(photo: Path, out: Path, like: Path | None = None, frontal: bool
         write_image(out, result.image, like=aligned.photo)
     else:
         write_image(out, result.paste_back(), like=aligned.photo)
+    for remark in result.remarks:
+        print(f"note: {remark}")
     units = ", ".join(f"{name} {strength:+.1f}" for name, strength in result.strengths.items())
     print(f"turned {photo.name} {aim} by {method}{f' ({units} units)' if units else ''}, {refine} refinement steps")
     print(f"{'degrees':>14s}  {'yaw':>5s}  {'pitch':>5s}")
