@@ -1,7 +1,7 @@
 """The ``facemug`` command: its subcommands in the order of its help, and what becomes of errors.
 
-Each group of subcommands declares its options in a file of this package and calls :mod:`facemug_lib.commands.bodies`. Heavy
-modules are imported inside the subcommands, so that ``facemug --help`` is quick.
+Each group of subcommands is a file of this package: it reads the options, calls the library, and says what came of it. The work
+itself is in the library. Heavy modules are imported inside the subcommands, so that ``facemug --help`` is quick.
 """
 
 from __future__ import annotations
