@@ -155,9 +155,10 @@ def directions_measure(
     from facemug_lib.editing.editor import Editor
     from facemug_lib.editing.latent.directions import load_directions, load_read_traits
     from facemug_lib.evaluation.attributes import MASKED, PSI, SEED, effects, masked_effect
+    from facemug_lib.evaluation.code_keys import code_of
     from facemug_lib.evaluation.judges import Judges
     from facemug_lib.evaluation.protocols import prior_set
-    from facemug_lib.evaluation.store import Store, code_hash
+    from facemug_lib.evaluation.store import Store
     from facemug_lib.experts import student
     from facemug_lib.experts import traits as traits_module
     from facemug_lib.experts.student import ExpertStudent
@@ -171,7 +172,7 @@ def directions_measure(
     known = list(load_directions(file).values())
     editor = Editor.load(target)
     expert, judges, store = ExpertStudent.load(target), Judges(target), Store(out / "cache")
-    version = {"expert": weights_hash(expert), "code": code_hash(student, traits_module)}
+    version = {"expert": weights_hash(expert), "code": code_of(student.__name__, traits_module.__name__)}
 
     def read(images: torch.Tensor) -> dict[str, torch.Tensor]:
         return traits_module.traits(expert, images.to(target))

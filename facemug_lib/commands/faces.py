@@ -41,7 +41,9 @@ def sample(
     from facemug_lib.faces.sampling import CHUNK, faces_of_seeds
     from facemug_lib.files import require_writable_folder
     from facemug_lib.pictures import square_grid
+    from facemug_lib.seeds import check_seed
 
+    check_seed(seed, "--seed", count)
     is_file = bool(out.suffix) and not out.is_dir()
     if is_file:
         checked_file(out)
@@ -94,7 +96,7 @@ def align(
             refusals.append(str(error))
             continue
         out.mkdir(parents=True, exist_ok=True)
-        write_image(target, aligned.image)
+        write_image(target, aligned.image, like=aligned.photo)
         done += 1
     if not done:
         several = f"none of {len(photos)} photos could be aligned: " if len(photos) > 1 else ""

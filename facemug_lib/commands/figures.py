@@ -41,13 +41,14 @@ def gallery(
     from facemug_lib.figures import gallery as sheet
     from facemug_lib.figures.plotting import save_figure
 
-    _check_figure(out)
+    _check_figure(out, may_make=True)
     target = resolve_device(device)
     editor, expert = Editor.load(target, weights), ExpertStudent.load(target)
     faces = max(2, count + count % 2)  # in pairs, so that the last one's partner does not depend on the count
     test_set = (prior_set(editor.prior, expert, faces, tell=print) if photos is None
                 else folder_set(photos, expert, faces, device=target, tell=print))
     figure = sheet.draw(sheet.data(editor, test_set, count, refine, print))
+    out.parent.mkdir(parents=True, exist_ok=True)
     save_figure(figure, out, 90)
     print(out)
 
@@ -134,7 +135,7 @@ def subsets(
     editor = Editor.load(device, weights)
     grid = subset_grid.data(editor, Judges(editor.device), aligned, mask, given, refine, seed, print, exemplar_face)
     with replacing(table) as temporary:
-        temporary.write_text(subset_grid.table(grid), encoding="utf-8")
+        temporary.write_text(subset_grid.table(grid), encoding="utf-8", errors="backslashreplace")
         save_figure(subset_grid.draw(grid), out, subset_grid.DPI)
     print(f"32 subsets on {photo.name}, {grid.how}: {out}, {table}")
 
@@ -167,18 +168,21 @@ def influence(
     found = contradiction.data(editor, Judges(editor.device), test_set, count, refine, print)
     table = out.with_suffix(".csv")
     with replacing(table) as temporary:
-        temporary.write_text(contradiction.table(found), encoding="utf-8")
+        temporary.write_text(contradiction.table(found), encoding="utf-8", errors="backslashreplace")
         save_figure(contradiction.draw(found), out, contradiction.DPI)
     print(f"{count} faces, sketch against semantic map: {out}, {table}")
 
 
-def _check_figure(out: Path) -> None:
-    """Refuse a bad name or place before the work."""
+def _check_figure(out: Path, may_make: bool = False) -> None:
+    """Refuse a bad name or place before the work; ``may_make``: the folder need not be there yet."""
     from facemug_lib.figures.plotting import figure_format
-    from facemug_lib.files import require_writable_file
+    from facemug_lib.files import require_writable_file, require_writable_folder
 
     figure_format(out)
-    require_writable_file(out)
+    if may_make and not out.parent.exists():
+        require_writable_folder(out.parent)
+    else:
+        require_writable_file(out)
 
 
 def _check_not_an_input(targets: Sequence[Path], inputs: Sequence[Path]) -> None:

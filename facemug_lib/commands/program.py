@@ -19,7 +19,8 @@ from facemug_lib.errors import FacemugError
 app = typer.Typer(
     name="facemug", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    help="FACEMUG: multimodal local facial editing. `facemug COMMAND --help` shows a command's options and an example.",
+    help="FACEMUG: multimodal local facial editing. `facemug COMMAND --help` shows a command's options and an example."
+         "\n\nExit status: 0 done, 1 failed, 2 bad input, 3 done but for inputs that were named and skipped.",
 )
 
 app.command()(machine.doctor)
@@ -38,6 +39,9 @@ def main(arguments: list[str] | None = None) -> int:
     Bad input gets one line on standard error. A traceback means a fault of the program.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal's encoding lacks is no reason to fail after the work
+        if getattr(stream, "errors", None) == "strict" and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = app(arguments or ["--help"], prog_name="facemug", standalone_mode=False)
     except FacemugError as error:

@@ -14,6 +14,7 @@ from facemug_lib.editing.latent.text import SOURCE
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import AlignedFace, Frame
 from facemug_lib.modalities.conditions import MODALITIES, Conditions
+from facemug_lib.seeds import check_seed
 
 INFLUENCES = (*MODALITIES, "exemplar")
 
@@ -23,11 +24,12 @@ class Edit:
     """What one edit is made from; every guidance is optional.
 
     Pictures are paths, PIL images, arrays or tensors (:mod:`facemug_lib.editing.drawing` says what each means), in the
-    coordinates of ``guidance_frame``. ``seed`` decides what neither the photo nor the guidance does. ``attributes``: name →
-    strength, 1 = one standard deviation of it over faces (:mod:`facemug_lib.editing.latent.directions`). ``text`` says how the
-    face shall look and ``text_source`` what it is now, as far as that matters (:mod:`facemug_lib.editing.latent.text`). Given
-    alone or together, these two leave the person who they are: what lies under the mask is altered instead of made anew. A
-    stroke of ``colour`` is meant for the whole region that it lies on (:mod:`facemug_lib.editing.fill.recolouring`).
+    coordinates of ``guidance_frame``. ``seed``, from 0 to 2^63 - 1, decides what neither the photo nor the guidance does.
+    ``attributes``: name → strength, 1 = one standard deviation of it over faces (:mod:`facemug_lib.editing.latent.directions`).
+    ``text`` says how the face shall look and ``text_source`` what it is now, as far as that matters
+    (:mod:`facemug_lib.editing.latent.text`). Given alone or together, these two leave the person who they are: what lies under
+    the mask is altered instead of made anew. A stroke of ``colour`` is meant for the whole region that it lies on
+    (:mod:`facemug_lib.editing.fill.recolouring`).
     ``exemplar_face`` picks one of several faces in the exemplar, 0 is the leftmost.
     """
 
@@ -43,6 +45,9 @@ class Edit:
     text: str | None = None
     text_source: str = SOURCE
     exemplar_face: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seed", check_seed(self.seed))
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,13 +9,15 @@ from pathlib import Path
 from facemug_lib.editing.editor import Editor
 from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation.evaluate import Plan
-from facemug_lib.evaluation.methods import Folder, default_methods
-from facemug_lib.evaluation.protocols import Progress, TestSet, folder_set, prior_set
+from facemug_lib.evaluation.methods import default_methods
+from facemug_lib.evaluation.methods.folder import Folder
+from facemug_lib.evaluation.protocols import TestSet, folder_set, prior_set
 from facemug_lib.evaluation.store import Store
 from facemug_lib.experts.student import ExpertStudent
 from facemug_lib.faces.alignment import open_face
 from facemug_lib.faces.photos import READABLE
 from facemug_lib.files import files_in
+from facemug_lib.progress import Tell
 
 
 def limited_plan(count: int, limits: Mapping[str, str]) -> Plan:
@@ -44,7 +46,7 @@ def methods(editor: Editor, images: Sequence[Path], refine: int) -> list:
 
 
 def test_sets(editor: Editor, count: int, photos: Sequence[Path], no_prior: bool, aligned: bool, store: Store,
-              tell: Progress) -> list[TestSet]:
+              tell: Tell) -> list[TestSet]:
     """Faces sampled from the prior, unless ``no_prior``, and those of every folder of photographs."""
     expert = ExpertStudent.load(editor.device)
     sets = [] if no_prior else [prior_set(editor.prior, expert, count, count, store.get, tell)]

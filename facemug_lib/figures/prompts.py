@@ -16,10 +16,11 @@ from facemug_lib.editing.editor import Editor
 from facemug_lib.editing.latent.text import STEPS
 from facemug_lib.evaluation.judges import Judges
 from facemug_lib.evaluation.prompts import PROMPTS, Prompt, PromptEffect, prompt_effect
-from facemug_lib.evaluation.protocols import Progress, TestSet
+from facemug_lib.evaluation.protocols import TestSet
 from facemug_lib.experts.student import ExpertStudent
 from facemug_lib.experts.traits import traits
 from facemug_lib.figures.plotting import show_rows
+from facemug_lib.progress import Tell
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,7 +37,7 @@ class PromptSheet:
 
 
 def data(editor: Editor, expert: ExpertStudent, judges: Judges, faces: TestSet, count: int = 2, refine: int = 0,
-         steps: int = STEPS, model: str = "small", prompts: Sequence[Prompt] = PROMPTS, tell: Progress = lambda line: None,
+         steps: int = STEPS, model: str = "small", prompts: Sequence[Prompt] = PROMPTS, tell: Tell = lambda line: None,
          keep: Callable[[str], None] = lambda table: None) -> PromptSheet:
     """Follow every prompt on the first ``count`` faces, everywhere and under a mask; ``keep`` gets the table as it grows."""
     indices = range(count)

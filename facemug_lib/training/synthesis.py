@@ -27,6 +27,7 @@ from facemug_lib.modalities.masks import free_form
 from facemug_lib.modalities.semantics import PALETTE
 from facemug_lib.modalities.sketch import pencil_sketch
 from facemug_lib.pictures import grey_pixels, pixels_of
+from facemug_lib.seeds import check_seed
 
 FOLDERS = ("img_path", "edge_root", "semantic_root", "color_root", "masks")
 
@@ -40,6 +41,7 @@ def synthesize(count: int, out: Path, seed: int = 0, psi: float = 0.7, size: int
     (tensor ``codes`` [n,t,512] in the order of the files). Files appear whole or not at all. The same call continues where it was
     stopped. Raises :class:`FacemugError` for a folder that holds faces of another seed, truncation or size.
     """
+    check_seed(seed, "--seed", count)
     target = resolve_device(device)
     require_writable_folder(out)
     out.mkdir(parents=True, exist_ok=True)
