@@ -103,7 +103,7 @@ def test_the_exit_status_says_that_something_was_skipped(tmp_path: Path, monkeyp
     def open_face(photo: Path, **_: object) -> SimpleNamespace:
         if photo.stem == "wall":
             raise FacemugError("no face found in wall.png")
-        return SimpleNamespace(image=torch.zeros(1, 3, 64, 64))
+        return SimpleNamespace(image=torch.zeros(1, 3, 64, 64), photo=None)
 
     monkeypatch.setattr("facemug_lib.faces.alignment.open_face", open_face)
     face, wall = tmp_path / "face.png", tmp_path / "wall.png"
