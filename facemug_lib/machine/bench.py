@@ -168,13 +168,13 @@ def bench_stage(stage: str) -> Section:
 
     def section(device: torch.device, quick: bool) -> list[Measurement]:
         from facemug_lib.training.loop import train
-        from facemug_lib.training.profiles import settings
-        from facemug_lib.training.stages import build_source, build_stage
+        from facemug_lib.training.stages import build_source, build_stage, settings
 
         base = settings(stage, "smoke")
         batch = base.batch if device.type == "cpu" else 32
         steps = 2 if quick else 6
-        chosen = settings(stage, "smoke", {"images": batch * (steps + 1), "batch": batch, "evaluate_count": 1})
+        chosen = settings(stage, "smoke", {"images": batch * (steps + 1), "batch": batch, "evaluate_count": 1,
+                                           "stats_every": 10**9, "checkpoint_every": 10**9, "grid_every": 10**9})
         made = build_stage(stage, chosen, device)
         source = build_source("prior", made, chosen, device)
         ends: list[float] = []
@@ -189,8 +189,7 @@ def bench_stage(stage: str) -> Section:
 
         made.step = timed_step
         with tempfile.TemporaryDirectory() as folder:
-            train(made, source, folder, images=chosen.images, batch=batch, device=device, checkpoint_every=10**9,
-                  grid_every=10**9, stats_every=10**9, evaluate_count=1, clip_norm=chosen.clip_norm, report=lambda line: None)
+            train(made, source, folder, chosen, device=device, report=lambda line: None)
         # From the end of the first step, which warms up, to the end of the last: drawing the faces included.
         speed = batch * (len(ends) - 1) / (ends[-1] - ends[0])
         return [Measurement("training", stage, speed, "images/s", batch, "bf16" if device.type == "cuda" else "fp32")]
