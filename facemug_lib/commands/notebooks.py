@@ -60,7 +60,7 @@ def site(
 
     Example: facemug site --out site
     """
-    from facemug_lib.commands.bodies.site import site_command
+    from facemug_lib.commands.site import site_command
 
     results = site_command(out, profile.value, notebooks or (), report=lambda line: print(line, flush=True))
     print(f"{len(results)} notebooks: {_shown(out / 'index.html')}")

@@ -10,7 +10,7 @@ import nbformat
 import pytest
 
 from facemug_lib.cli import main
-from facemug_lib.commands.bodies import site
+from facemug_lib.commands import site
 from facemug_lib.commands.runner import list_notebooks
 from facemug_lib.errors import FacemugError
 
