@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 from pathlib import Path
 
@@ -68,6 +69,15 @@ def test_parameters_are_documented_and_known_to_every_profile(path: Path):
         assert re.fullmatch(r"\w+: .+ = .+  # .{8,}", line), line
     for profile in PROFILES:
         assert resolve_parameters(notebook, path.name, profile, {})["profile"] == profile
+
+
+@every_notebook
+def test_what_it_imports_is_there(path: Path):
+    for node in ast.walk(ast.parse(code_of(path))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("facemug_lib"):
+            module = importlib.import_module(node.module)
+            for alias in node.names:
+                assert hasattr(module, alias.name) or importlib.util.find_spec(f"{node.module}.{alias.name}"), alias.name
 
 
 @every_notebook
