@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from facemug_lib.commands.options import INPUT, Device
+from facemug_lib.commands.options import INPUT, Bank, Device
+from facemug_lib.editing.edit import Edit
 
 directions = typer.Typer(no_args_is_help=True, help="List, fit and measure attributes.\n\nThey are latent directions: what "
                          "`facemug edit --attribute` moves codes by.\n\nExample: facemug directions list")
@@ -31,6 +32,7 @@ def directions_fit(
     data: Annotated[Path, typer.Option(help="Faces with codes, from `facemug synthesize`.", exists=True, file_okay=False)],
     out: Annotated[Path, typer.Option(help="The .safetensors file to write.")],
     faces: Annotated[int | None, typer.Option(min=100, help="Only so many of the faces.")] = None,
+    bank: Bank = None,
     device: Device = "auto",
 ) -> None:
     """Fit and calibrate a direction for everything that the expert reads from faces.
@@ -39,7 +41,7 @@ def directions_fit(
     """
     from facemug_lib.commands.bodies.directions import fit_command
 
-    fit_command(data=data, out=out, faces=faces, device=device)
+    fit_command(data=data, out=out, faces=faces, device=device, bank=bank)
 
 
 @directions.command("new")
@@ -50,6 +52,8 @@ def directions_new(
     negative: Annotated[Path | None, typer.Option(help="Photographs that lack it.", exists=True, file_okay=False)] = None,
     labels: Annotated[Path | None, typer.Option(help="Or a CSV file with the columns file and label.", **INPUT)] = None,
     aligned: Annotated[bool, typer.Option("--aligned", help="The photographs are aligned faces already.")] = False,
+    weights: Annotated[Path | None, typer.Option(help="Folder of other weights.", exists=True, file_okay=False)] = None,
+    bank: Bank = None,
     device: Device = "auto",
 ) -> None:
     """Fit a new direction to two folders of photographs, or to a table of labels.
@@ -58,18 +62,22 @@ def directions_new(
     """
     from facemug_lib.commands.bodies.directions import new_command
 
-    new_command(name, out, positive, negative, labels, aligned, device)
+    new_command(name, out, positive, negative, labels, aligned, weights, device, bank)
 
 
 @directions.command("text")
 def directions_text(
     target: Annotated[str, typer.Argument(metavar="TEXT", help="How faces shall look.")],
     out: Annotated[Path, typer.Option(help="The .safetensors file to write, or to add the direction to.")],
-    source: Annotated[str, typer.Option("--text-from", help="What they are otherwise.")] = "a person",
+    source: Annotated[str, typer.Option("--text-from", help="What they are otherwise.")] = Edit.text_source,
     name: Annotated[str | None, typer.Option(help="What the attribute is to be called; the text.")] = None,
     faces: Annotated[int, typer.Option(min=100, help="Sampled faces that are compared with the text.")] = 600,
-    leave: Annotated[list[str] | None, typer.Option(help="A shipped attribute that it must not touch; repeatable.")] = None,
-    text_model: Annotated[str, typer.Option(metavar="small|ARCHITECTURE:WEIGHTS", help="As for `facemug edit`.")] = "small",
+    leave: Annotated[list[str] | None, typer.Option(help="An attribute that it must not touch; repeatable.")] = None,
+    directions: Annotated[Path | None, typer.Option(help="The file of those attributes instead of the shipped one.",
+                                                    **INPUT)] = None,
+    text_model: Annotated[str, typer.Option(
+        metavar="small|ARCHITECTURE:WEIGHTS", help="As for `facemug edit`.")] = Edit.text_model,
+    bank: Bank = None,
     device: Device = "auto",
 ) -> None:
     """Find the direction in which faces come to look like a text.
@@ -78,7 +86,7 @@ def directions_text(
     """
     from facemug_lib.commands.bodies.directions import text_command
 
-    text_command(target, out, source, name, faces, leave or (), text_model, device)
+    text_command(target, out, source, name, faces, leave or (), text_model, device, bank, directions)
 
 
 @directions.command("measure")
@@ -87,6 +95,8 @@ def directions_measure(
     file: Annotated[Path | None, typer.Option(help="A file of directions instead of the shipped one.", **INPUT)] = None,
     count: Annotated[int, typer.Option(min=2, help="Unseen faces.")] = 500,
     masked: Annotated[int, typer.Option(min=0, help="Faces edited under a mask by smile, age and gender; 0 for none.")] = 0,
+    weights: Annotated[Path | None, typer.Option(help="Folder of other weights.", exists=True, file_okay=False)] = None,
+    bank: Bank = None,
     device: Device = "auto",
 ) -> None:
     """Measure what one unit of each direction does to every attribute, and to who the person is.
@@ -97,4 +107,4 @@ def directions_measure(
     """
     from facemug_lib.commands.bodies.directions import measure_command
 
-    measure_command(out=out, file=file, count=count, masked=masked, device=device)
+    measure_command(out=out, file=file, count=count, masked=masked, weights=weights, device=device, bank=bank)

@@ -9,6 +9,7 @@ import typer
 
 from facemug_lib.commands.options import (
     INPUT,
+    Bank,
     Device,
     Face,
     Frame,
@@ -16,6 +17,7 @@ from facemug_lib.commands.options import (
     Seed,
     numbers,
 )
+from facemug_lib.editing.edit import Edit
 
 
 def edit(
@@ -32,18 +34,20 @@ def edit(
     directions: Annotated[Path | None, typer.Option(help="A file of further attributes, from `facemug directions new` or `text`.",
                                                     **INPUT)] = None,
     text: Annotated[str | None, typer.Option(help="How the face shall look: \"an old man\", \"blond hair\".")] = None,
-    text_source: Annotated[str, typer.Option("--text-from", help="What it is now, as far as the text changes it.")] = "a person",
-    text_steps: Annotated[int, typer.Option(min=1, help="Most steps in which the text is followed.")] = 16,
+    text_source: Annotated[str, typer.Option(
+        "--text-from", help="What it is now, as far as the text changes it.")] = Edit.text_source,
+    text_steps: Annotated[int, typer.Option(min=1, help="Most steps in which the text is followed.")] = Edit.text_steps,
     text_model: Annotated[str, typer.Option(metavar="small|ARCHITECTURE:WEIGHTS", help="The shipped text–image model, or one of "
-                                            "open_clip's with a published name or a file of weights.")] = "small",
-    refine: Annotated[int, typer.Option(min=0, help="Steps of latent optimisation; 0 is feed-forward only.")] = 0,
-    seed: Seed = 0,
+                                            "open_clip's with a published name or a file of weights.")] = Edit.text_model,
+    refine: Annotated[int, typer.Option(min=0, help="Steps of latent optimisation; 0 is feed-forward only.")] = Edit.refine,
+    seed: Seed = Edit.seed,
     face: Face = None,
     guidance_frame: Annotated[Frame, typer.Option(help="Coordinates of mask and guidance images.")] = Frame.photo,
     influence: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Weight of a modality; repeatable.")] = None,
     script_out: Annotated[Path | None, typer.Option(help="Record the edit in this .json file; the steps that are in it already "
                                                     "are made first.")] = None,
     weights: Annotated[Path | None, typer.Option(help="Folder of other weights.", exists=True, file_okay=False)] = None,
+    bank: Bank = None,
     device: Device = "auto",
 ) -> None:
     """Edit the face of a photograph inside a mask.
@@ -56,12 +60,10 @@ def edit(
     """
     from facemug_lib.commands.bodies.edit import edit_command
 
-    edit_command(photo=photo, mask=mask, out=out, sketch=sketch, semantics=semantics, colour=colour, exemplar=exemplar,
-                 refine=refine, seed=seed, face=face, guidance_frame=guidance_frame.value,
-                 attributes=numbers(attribute or [], "--attribute", "smile=1.5"),
-                 influence=numbers(influence or [], "--influence", "sketch=0.5"), weights=weights, device=device,
-                 script_out=script_out, text=text, text_source=text_source, text_steps=text_steps, text_model=text_model,
-                 directions=directions)
+    wanted = Edit(photo, mask, sketch, semantics, colour, exemplar, numbers(attribute or [], "--attribute", "smile=1.5"),
+                  numbers(influence or [], "--influence", "sketch=0.5"), refine, seed, guidance_frame.value, text, text_source,
+                  text_steps, text_model)
+    edit_command(wanted, out, face, script_out, weights, device, directions, bank)
 
 
 def pose(
@@ -79,6 +81,7 @@ def pose(
     refine: Annotated[int, typer.Option(min=0, help="Steps that fit the codes to the photograph before they are turned.")] = 0,
     face: Face = None,
     weights: Annotated[Path | None, typer.Option(help="Folder of other weights.", exists=True, file_okay=False)] = None,
+    bank: Bank = None,
     device: Device = "auto",
 ) -> None:
     """Turn a face, and print how it looks before and after.
@@ -91,7 +94,7 @@ def pose(
     from facemug_lib.commands.bodies.edit import pose_command
 
     pose_command(photo=photo, out=out, like=like, frontal=frontal, mirror=mirror, yaw=yaw, pitch=pitch, method=method.value,
-                 mask=mask, refine=refine, face=face, weights=weights, device=device)
+                 mask=mask, refine=refine, face=face, weights=weights, device=device, bank=bank)
 
 
 def replay(
@@ -108,6 +111,7 @@ def replay(
     aligned: Annotated[bool, typer.Option("--aligned", help="The photographs are aligned faces already.")] = False,
     directions: Annotated[Path | None, typer.Option(help="A file of further attributes that the script names.", **INPUT)] = None,
     weights: Annotated[Path | None, typer.Option(help="Folder of other weights.", exists=True, file_okay=False)] = None,
+    bank: Bank = None,
     device: Device = "auto",
 ) -> None:
     """Make the edits of a script again.
@@ -120,4 +124,4 @@ def replay(
     from facemug_lib.commands.bodies.scripts import photos_in, replay_command
 
     replay_command(script, photos_in(photo or []), out, upto, without or (), numbers(attribute or [], "--attribute", "smile=1.5"),
-                   face, aligned, weights, device, directions)
+                   face, aligned, weights, device, directions, bank)

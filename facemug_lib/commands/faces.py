@@ -9,6 +9,7 @@ import typer
 
 from facemug_lib.commands.options import (
     INPUT,
+    Bank,
     Device,
     Face,
     Psi,
@@ -23,6 +24,7 @@ def sample(
     count: Annotated[int, typer.Option(min=1, help="How many faces.")] = 1,
     psi: Psi = 0.7,
     size: Size = 256,
+    bank: Bank = None,
     device: Device = "auto",
 ) -> None:
     """Sample faces of nobody from the prior.
@@ -31,7 +33,7 @@ def sample(
     """
     from facemug_lib.commands.bodies.edit import sample_command
 
-    sample_command(out=out, seed=seed, count=count, psi=psi, size=size, device=device)
+    sample_command(out=out, seed=seed, count=count, psi=psi, size=size, device=device, bank=bank)
 
 
 def align(
@@ -55,6 +57,7 @@ def synthesize(
     seed: Seed = 0,
     psi: Psi = 0.7,
     size: Size = 256,
+    bank: Bank = None,
     device: Device = "auto",
 ) -> None:
     """Make a training set of faces from the prior.
@@ -65,4 +68,4 @@ def synthesize(
     """
     from facemug_lib.commands.bodies.edit import synthesize_command
 
-    synthesize_command(count=count, out=out, seed=seed, psi=psi, size=size, device=device)
+    synthesize_command(count=count, out=out, seed=seed, psi=psi, size=size, device=device, bank=bank)

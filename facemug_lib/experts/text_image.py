@@ -50,7 +50,7 @@ SAME = 1e-3  # distance of unit vectors below which two texts mean the same
 class TextImage(Protocol):
     """Embeds texts and faces so that they can be compared; gradients flow through the pictures.
 
-    ``layers``: the codes that its words are about, a group of :data:`facemug_lib.editing.latent.directions.LAYERS`.
+    ``layers``: the codes that its words are about, a group of :func:`facemug_lib.faces.code_space.code_groups`.
     """
 
     name: str

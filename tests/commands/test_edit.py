@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from facemug_lib.commands.bodies import directions as direction_commands
 from facemug_lib.commands.bodies import edit as commands
 from facemug_lib.commands.bodies.scripts import photos_in, replay_command
+from facemug_lib.editing.edit import Edit
 from facemug_lib.editing.editor import Editor
 from facemug_lib.editing.latent.directions import constant, load_directions
 from facemug_lib.editing.script.exploring import Exploration, View
@@ -50,7 +51,7 @@ def pixels(path) -> np.ndarray:
 
 def test_edit_writes_the_photo_and_says_what_changed(inputs, tmp_path, astronaut, capsys) -> None:
     photo, mask = inputs
-    commands.edit_command(photo, mask, tmp_path / "out.png", refine=2, device="cpu")
+    commands.edit_command(Edit(photo, mask, refine=2), tmp_path / "out.png", device="cpu")
     edited, hole = pixels(tmp_path / "out.png"), pixels(mask) > 0
     assert np.array_equal(edited[~hole], astronaut[~hole])
     changed = int((edited != astronaut).any(2).sum())
@@ -64,7 +65,7 @@ def test_edit_refuses_targets_before_the_work(inputs, tmp_path) -> None:
     for out, message in ((photo, "would overwrite an input"), (tmp_path / "out.gif", "must end in .png"),
                          (tmp_path / "none" / "out.png", "no folder")):
         with pytest.raises(FacemugError, match=message):
-            commands.edit_command(photo, mask, out)
+            commands.edit_command(Edit(photo, mask), out)
 
 
 def test_samples_depend_on_their_own_seed_alone(tmp_path) -> None:
@@ -156,7 +157,7 @@ def test_a_recorded_script_replays_to_the_same_pixels(inputs, tmp_path, astronau
     photo, mask = inputs
     script = tmp_path / "edit.json"
     for number, seed in ((1, 3), (2, 4)):
-        commands.edit_command(photo, mask, tmp_path / f"out{number}.png", seed=seed, device="cpu", script_out=script)
+        commands.edit_command(Edit(photo, mask, seed=seed), tmp_path / f"out{number}.png", device="cpu", script_out=script)
         assert f"step {number} of the script" in capsys.readouterr().out
     assert (tmp_path / "edit_step2_mask.png").read_bytes() == mask.read_bytes()
     replay_command(script, [photo], tmp_path / "again.png")
@@ -174,14 +175,14 @@ def test_a_recorded_script_replays_to_the_same_pixels(inputs, tmp_path, astronau
 
 def test_scripts_are_not_mixed_up(inputs, tmp_path, astronaut) -> None:
     photo, mask = inputs
-    commands.edit_command(photo, mask, tmp_path / "out.png", script_out=tmp_path / "edit.json")
+    commands.edit_command(Edit(photo, mask), tmp_path / "out.png", script_out=tmp_path / "edit.json")
     before = (tmp_path / "edit.json").read_text()
     PIL.Image.fromarray(astronaut[:, ::-1].copy()).save(tmp_path / "other.png")
     with pytest.raises(FacemugError, match="belongs to another photo"):
-        commands.edit_command(tmp_path / "other.png", mask, tmp_path / "no.png", script_out=tmp_path / "edit.json")
+        commands.edit_command(Edit(tmp_path / "other.png", mask), tmp_path / "no.png", script_out=tmp_path / "edit.json")
     assert (tmp_path / "edit.json").read_text() == before and not (tmp_path / "no.png").exists()
     with pytest.raises(FacemugError, match="must end in .json"):
-        commands.edit_command(photo, mask, tmp_path / "no.png", script_out=tmp_path / "edit.txt")
+        commands.edit_command(Edit(photo, mask), tmp_path / "no.png", script_out=tmp_path / "edit.txt")
     for photos, out, options, message in (
         ([photo], photo, {}, "would overwrite"), ([photo, tmp_path / "other.png"], tmp_path / "one.png", {}, "name a folder"),
         ([photo], tmp_path / "no.png", {"without": [7]}, "there is no step 7"),
@@ -214,7 +215,7 @@ def test_a_script_of_a_sampled_face_needs_no_photo(tmp_path, editor, capsys) -> 
 
 def test_a_script_of_a_photo_needs_one(inputs, tmp_path) -> None:
     photo, mask = inputs
-    commands.edit_command(photo, mask, tmp_path / "out.png", script_out=tmp_path / "edit.json")
+    commands.edit_command(Edit(photo, mask), tmp_path / "out.png", script_out=tmp_path / "edit.json")
     with pytest.raises(FacemugError, match="was made on a photograph: name one with --photo"):
         replay_command(tmp_path / "edit.json", [], tmp_path / "no.png")
 

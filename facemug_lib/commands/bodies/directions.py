@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from facemug_lib.devices import resolve_device
+from facemug_lib.editing.edit import Edit
 from facemug_lib.editing.latent import direction_fit
 from facemug_lib.editing.latent.directions import Direction, ReadTraits, load_directions, save_directions
 from facemug_lib.errors import FacemugError
@@ -23,19 +24,21 @@ TEXT_SEED, TEXT_PSI = 14_000_000, 0.8  # of the faces that text directions are f
 CHUNK = 8
 
 
-def fit_command(data: Path, out: Path, faces: int | None = None, device: str = "auto") -> None:
+def fit_command(data: Path, out: Path, faces: int | None = None, device: str = "auto",
+                bank: Path | None = None) -> None:
     """Fit, calibrate and write a direction for every trait, from the faces and codes of a `facemug synthesize` folder."""
     from facemug_lib.experts.student import ExpertStudent
     from facemug_lib.experts.traits import traits
+    from facemug_lib.faces.bank import load_bank
     from facemug_lib.faces.dataset import FaceFolder, read_square
-    from facemug_lib.faces.prior import FacePrior
 
     _check_target(out)
     target = resolve_device(device)
-    source = FaceFolder(data, target, num_codes=FacePrior.num_codes, split="all")
+    prior = load_bank(bank, target)
+    source = FaceFolder(data, target, num_codes=prior.num_codes, split="all")
     if not source.has_codes:
         raise FacemugError(f"{data} holds faces without their codes: make some with `facemug synthesize`")
-    prior, expert = FacePrior.load(target), ExpertStudent.load(target)
+    expert = ExpertStudent.load(target)
     count = len(source) if faces is None else min(faces, len(source))
     pieces, codes = [], []
     for start in range(0, count, CHUNK):
@@ -58,7 +61,7 @@ def fit_command(data: Path, out: Path, faces: int | None = None, device: str = "
 
 
 def new_command(name: str, out: Path, positive: Path | None = None, negative: Path | None = None, labels: Path | None = None,
-                aligned: bool = False, device: str = "auto") -> None:
+                aligned: bool = False, weights: Path | None = None, device: str = "auto", bank: Path | None = None) -> None:
     """Fit one direction to photographs: of two folders, or of a CSV file with the columns ``file`` and ``label``."""
     from facemug_lib.editing.editor import Editor
 
@@ -66,7 +69,7 @@ def new_command(name: str, out: Path, positive: Path | None = None, negative: Pa
     if (labels is None) == (positive is None and negative is None) or (positive is None) != (negative is None):
         raise FacemugError("name two folders with --positive and --negative, or one table with --labels")
     files, scores = _labelled(labels) if labels is not None else _two_folders(positive, negative)
-    editor = Editor.load(resolve_device(device))
+    editor = Editor.load(resolve_device(device), weights, bank=bank)
     codes, kept = codes_of_photos(editor, files, aligned)
     direction = direction_fit.from_codes(name, codes, torch.tensor([scores[place] for place in kept]))
     _add(out, direction, {"photographs": len(kept)})
@@ -78,24 +81,25 @@ def new_command(name: str, out: Path, positive: Path | None = None, negative: Pa
 
 
 def text_command(target: str, out: Path, source: str, name: str | None = None, faces: int = 600, leave: Sequence[str] = (),
-                 model: str = "small", device: str = "auto") -> None:
+                 model: str = Edit.text_model, device: str = "auto", bank: Path | None = None,
+                 directions: Path | None = None) -> None:
     """Fit one direction to a text and add it to a file."""
     from facemug_lib.experts.text_image import load_text_image
-    from facemug_lib.faces.prior import FacePrior
+    from facemug_lib.faces.bank import load_bank
 
     _check_target(out)
-    shipped = load_directions()
-    unknown = [one for one in leave if one not in shipped]
+    known = load_directions(directions)
+    unknown = [one for one in leave if one not in known]
     if unknown:
-        raise FacemugError(f"--leave {unknown[0]}: choose from {', '.join(shipped)}")
+        raise FacemugError(f"--leave {unknown[0]}: choose from {', '.join(known)}")
     where = resolve_device(device)
     words = load_text_image(model, where)
     words.embed_texts([target, source])  # says at once what it does not know
-    prior = FacePrior.load(where)
+    prior = load_bank(bank, where)
     seeds = range(CALIBRATION_SEED, CALIBRATION_SEED + CALIBRATION_FACES)
     fitted = prior.w_of_seeds(range(TEXT_SEED, TEXT_SEED + faces), TEXT_PSI)
     direction = direction_fit.from_text(prior, words, target, source, fitted, prior.broadcast(prior.w_of_seeds(seeds)), name,
-                                        [shipped[one] for one in leave])
+                                        [known[one] for one in leave])
     _add(out, direction, {"faces": faces})
     print(f"{direction.name}: {faces} faces, {direction.about['accuracy']:.0%} of held-out ones on the right side: {out}")
 
@@ -112,7 +116,8 @@ def list_command(path: Path | None = None) -> None:
         print(f"{one.name:16} {one.family:10} 1 unit = {one.unit}")
 
 
-def measure_command(out: Path, file: Path | None = None, count: int = 500, masked: int = 0, device: str = "auto") -> None:
+def measure_command(out: Path, file: Path | None = None, count: int = 500, masked: int = 0, weights: Path | None = None,
+                    device: str = "auto", bank: Path | None = None) -> None:
     """Write effects.csv, entanglement.png, sweeps.png and, with ``masked`` faces, masked.csv to ``out``."""
     import pandas
 
@@ -133,7 +138,7 @@ def measure_command(out: Path, file: Path | None = None, count: int = 500, maske
 
     target = resolve_device(device)
     known = list(load_directions(file).values())
-    editor = Editor.load(target)
+    editor = Editor.load(target, weights, file if bank is not None else None, bank)
     expert, judges, store = ExpertStudent.load(target), Judges(target), Store(out / "cache")
     version = {"expert": weights_hash(expert), "code": code_hash(student, traits_module)}
 
@@ -171,7 +176,6 @@ def measure_command(out: Path, file: Path | None = None, count: int = 500, maske
 def codes_of_photos(editor, files: Sequence[Path], aligned: bool = False) -> tuple[Tensor, list[int]]:
     """(codes [m,t,512] of the photos that show a face, their places in ``files``), as the style encoder reads them."""
     from facemug_lib.faces.alignment import open_face
-    from facemug_lib.modalities.conditions import exemplar_input
 
     codes, kept = [], []
     for place, path in enumerate(files):
@@ -179,7 +183,7 @@ def codes_of_photos(editor, files: Sequence[Path], aligned: bool = False) -> tup
             face = open_face(path, aligned=aligned).image
         except FacemugError:
             continue
-        codes.append(editor.encoder(exemplar_input(face.to(editor.device))).float().cpu())
+        codes.append(editor.read(face).cpu())
         kept.append(place)
     if not codes:
         raise FacemugError(f"none of {len(files)} pictures shows a face that could be aligned: give others, or --aligned crops")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import PIL.Image
@@ -14,59 +16,62 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from facemug_lib.devices import resolve_device
+from facemug_lib.editing.edit import PICTURES, Edit
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.photos import WRITABLE, write_image
 from facemug_lib.files import replacing, require_folder
 from facemug_lib.pictures import grey_pixels, pixels_of, square_grid
+from facemug_lib.weights import weights_hash
+
+if TYPE_CHECKING:
+    from facemug_lib.editing.editor import EditResult
 
 CHUNK = 8  # faces made at a time
 
 
-def edit_command(photo: Path, mask: Path, out: Path, sketch: Path | None = None, semantics: Path | None = None,
-                 colour: Path | None = None, exemplar: Path | None = None, refine: int = 0, seed: int = 0,
-                 face: int | None = None, guidance_frame: str = "photo", attributes: Mapping[str, float] | None = None,
-                 influence: Mapping[str, float] | None = None, weights: Path | None = None,
-                 device: str = "auto", script_out: Path | None = None, text: str | None = None, text_source: str = "a person",
-                 text_steps: int = 16, text_model: str = "small", directions: Path | None = None) -> None:
-    """Edit one photo and write it at its full size; ``script_out`` records the edit, after the steps that are there already."""
+def edit_command(edit: Edit, out: Path, face: int | None = None, script_out: Path | None = None, weights: Path | None = None,
+                 device: str = "auto", directions: Path | None = None, bank: Path | None = None) -> None:
+    """Make ``edit``, whose pictures are files, on face ``face`` of its photo, and write the photo at its full size;
+    ``script_out`` records the edit, after the steps that are there already."""
     from facemug_lib.commands.bodies.scripts import Recording
     from facemug_lib.editing.editor import Editor
     from facemug_lib.faces.alignment import open_face
 
-    _check_image_target(out, photo, mask, sketch, semantics, colour, exemplar)
+    photo = Path(edit.face)
+    pictures = {name: Path(path) for name in PICTURES if (path := getattr(edit, name)) is not None}
+    _check_image_target(out, photo, *pictures.values())
     aligned = open_face(photo, face=face)
-    editor = Editor.load(device, weights, directions)
+    editor = Editor.load(device, weights, directions, bank)
     recording = Recording.start(script_out, editor, aligned) if script_out is not None else None
     aligned = aligned if recording is None else recording.replayed.face
-    result = editor.edit(aligned, mask, sketch=sketch, semantics=semantics, colour=colour, exemplar=exemplar,
-                         attributes=attributes, influence=influence, refine=refine, seed=seed, guidance_frame=guidance_frame,
-                         text=text, text_source=text_source, text_steps=text_steps, text_model=text_model)
+    result = editor.edit_many([replace(edit, face=aligned)])[0]
     edited = result.paste_back()
-    changed = edited != aligned.original
-    changed = int((changed if changed.ndim == 2 else changed.any(axis=2)).sum())
     write_image(out, edited, icc_profile=aligned.photo.icc_profile)
-    drawn = {"sketch": sketch, "semantics": semantics, "colour": colour, "exemplar": exemplar}
     if recording is not None:
-        recording.keep({"mask": mask} | drawn, attributes=dict(attributes or {}), influence=dict(influence or {}), refine=refine,
-                       seed=seed, guidance_frame=guidance_frame, text=text or "", text_source=text_source,
-                       text_steps=text_steps, text_model=text_model)
-    guidance = [name for name, path in drawn.items() if path is not None]
-    guidance += [f"{name} {strength:+g}" for name, strength in (attributes or {}).items()]
-    guidance += [repr(text)] if text else []
-    steps = f", {refine} refinement steps" if refine else ""
-    parts = ", ".join(f"{part} {seconds:.2f}" for part, seconds in result.timings.items())
-    print(f"edited {photo.name} with {' and '.join(guidance) if guidance else 'no guidance'}{steps}, seed {seed}")
-    if result.followed is not None:
-        print(f"text followed for {len(result.followed.losses) - 1} steps, agreement {result.followed.agreement:.2f} (1 is all)")
-    print(f"{result.seconds:.1f} s on {editor.device} ({parts})")
-    print(f"{changed:,} of {aligned.photo.width * aligned.photo.height:,} pixels changed, all inside the mask: {out}")
+        recording.keep(edit, pictures)
+    _tell_of_edit(edit, result, photo, aligned.original != edited, out)
     if recording is not None:
         print(f"step {len(recording.script.steps)} of the script: {script_out}")
 
 
+def _tell_of_edit(edit: Edit, result: EditResult, photo: Path, changed: np.ndarray, out: Path) -> None:
+    guidance = [name for name in PICTURES if name != "mask" and getattr(edit, name) is not None]
+    guidance += [f"{name} {strength:+g}" for name, strength in (edit.attributes or {}).items()]
+    guidance += [repr(edit.text)] if edit.text else []
+    steps = f", {edit.refine} refinement steps" if edit.refine else ""
+    parts = ", ".join(f"{part} {seconds:.2f}" for part, seconds in result.timings.items())
+    changed = changed if changed.ndim == 2 else changed.any(axis=2)
+    print(f"edited {photo.name} with {' and '.join(guidance) if guidance else 'no guidance'}{steps}, seed {edit.seed}")
+    if result.followed is not None:
+        print(f"text followed for {len(result.followed.losses) - 1} steps, agreement {result.followed.agreement:.2f} (1 is all)")
+    print(f"{result.seconds:.1f} s on {result.codes.device} ({parts})")
+    print(f"{int(changed.sum()):,} of {changed.size:,} pixels changed, all inside the mask: {out}")
+
+
 def pose_command(photo: Path, out: Path, like: Path | None = None, frontal: bool = False, mirror: bool = False,
                  yaw: float | None = None, pitch: float | None = None, method: str = "direction", mask: Path | None = None,
-                 refine: int = 0, face: int | None = None, weights: Path | None = None, device: str = "auto") -> None:
+                 refine: int = 0, face: int | None = None, weights: Path | None = None, device: str = "auto",
+                 bank: Path | None = None) -> None:
     """Turn a face, and write its aligned picture or, with a mask, the photo at its full size."""
     from facemug_lib.editing.editor import Editor
     from facemug_lib.editing.latent.pose import Aim, check_method, turn
@@ -76,7 +81,7 @@ def pose_command(photo: Path, out: Path, like: Path | None = None, frontal: bool
     check_method(method, aim)
     _check_image_target(out, photo, like, mask)
     aligned = open_face(photo, face=face)
-    editor = Editor.load(device, weights)
+    editor = Editor.load(device, weights, bank=bank)
     result = turn(editor, aligned, aim, method=method, refine=refine, mask=mask)
     if mask is None:
         write_image(out, result.image)
@@ -93,9 +98,10 @@ def pose_command(photo: Path, out: Path, like: Path | None = None, frontal: bool
     print(f"{'the aligned face, 256 px' if mask is None else 'the photo, changed inside the mask only'}: {out}")
 
 
-def sample_command(out: Path, seed: int = 0, count: int = 1, psi: float = 0.7, size: int = 256, device: str = "auto") -> None:
+def sample_command(out: Path, seed: int = 0, count: int = 1, psi: float = 0.7, size: int = 256, device: str = "auto",
+                   bank: Path | None = None) -> None:
     """Sample faces into one picture (a grid if several), or into a folder as ``seed<N>.png``."""
-    from facemug_lib.faces.prior import FacePrior
+    from facemug_lib.faces.bank import load_bank
 
     is_file = out.suffix.lower() in WRITABLE
     if out.suffix and not is_file:
@@ -104,7 +110,7 @@ def sample_command(out: Path, seed: int = 0, count: int = 1, psi: float = 0.7, s
         _check_image_target(out)
     else:
         out.mkdir(parents=True, exist_ok=True)
-    prior = FacePrior.load(resolve_device(device))
+    prior = load_bank(bank, resolve_device(device))
     faces = []
     for first in range(seed, seed + count, CHUNK):
         seeds = range(first, min(first + CHUNK, seed + count))
@@ -145,7 +151,7 @@ def align_command(photos: Sequence[Path], out: Path, face: int | None = None, si
 
 
 def synthesize_command(count: int, out: Path, seed: int = 0, psi: float = 0.7, size: int = 256,
-                       device: str = "auto") -> None:
+                       device: str = "auto", bank: Path | None = None) -> None:
     """Write a data set: faces, their codes, and the modalities of each.
 
     ``<out>/img_path/<number>.png`` with ``edge_root``, ``semantic_root`` (class indices) and ``color_root`` beside it, as the
@@ -154,7 +160,7 @@ def synthesize_command(count: int, out: Path, seed: int = 0, psi: float = 0.7, s
     whole or not at all. The same command continues where it was stopped; another configuration is refused.
     """
     from facemug_lib.experts.student import ExpertStudent
-    from facemug_lib.faces.prior import FacePrior
+    from facemug_lib.faces.bank import load_bank
     from facemug_lib.modalities.colour import region_mean
     from facemug_lib.modalities.masks import free_form
     from facemug_lib.modalities.semantics import PALETTE
@@ -162,8 +168,9 @@ def synthesize_command(count: int, out: Path, seed: int = 0, psi: float = 0.7, s
 
     target = resolve_device(device)
     out.mkdir(parents=True, exist_ok=True)
-    _same_configuration(out / "dataset.json", {"seed": seed, "psi": psi, "size": size})
-    prior, expert = FacePrior.load(target), ExpertStudent.load(target)
+    prior, expert = load_bank(bank, target), ExpertStudent.load(target)
+    own = {} if bank is None else {"bank": weights_hash(prior)}
+    _same_configuration(out / "dataset.json", {"seed": seed, "psi": psi, "size": size} | own)
     palette = [value for colour in PALETTE for value in colour]
     folders = {name: out / name for name in ("img_path", "edge_root", "semantic_root", "color_root", "masks")}
     for folder in folders.values():
@@ -239,7 +246,7 @@ def _write_codes(path: Path, codes: Tensor) -> None:
         save_file({"codes": codes}, temporary)
 
 
-def _same_configuration(path: Path, configuration: Mapping[str, float]) -> None:
+def _same_configuration(path: Path, configuration: Mapping[str, float | str]) -> None:
     if path.is_file():
         before = json.loads(path.read_text())
         if before != configuration:

@@ -6,9 +6,9 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from facemug_lib.devices import resolve_device
+from facemug_lib.editing.edit import Edit
 from facemug_lib.editing.editor import Editor
 from facemug_lib.editing.script.edit_script import (
     EditScript,
@@ -44,23 +44,22 @@ class Recording:
             raise FacemugError(f"{path} belongs to another photo: give the photo that it was begun with, or another --script-out")
         return cls(path, script, Replayer.of(editor, face, path.parent).replay(script))
 
-    def keep(self, pictures: Mapping[str, Path | None], **values: Any) -> Path:
-        """Add a step with these pictures, copied beside the script, and write it."""
+    def keep(self, edit: Edit, pictures: Mapping[str, Path]) -> Path:
+        """Add the step of an edit with these pictures, copied beside the script, and write it."""
         number = len(self.script.steps) + 1
         names = {}
         for name, source in pictures.items():
-            if source is None:
-                continue
             names[name] = f"{self.path.stem}_step{number}_{name}{source.suffix.lower()}"
             with replacing(self.path.parent / names[name]) as temporary:
                 shutil.copyfile(source, temporary)
-        self.script = self.script.added(Step(**names, **values))
+        self.script = self.script.added(Step.of_edit(edit, names))
         return self.script.write(self.path)
 
 
 def replay_command(script: Path, photos: Sequence[Path], out: Path, upto: int | None = None, without: Sequence[int] = (),
                    strengths: Mapping[str, float] | None = None, face: int | None = None, aligned: bool = False,
-                   weights: Path | None = None, device: str = "auto", directions: Path | None = None) -> None:
+                   weights: Path | None = None, device: str = "auto", directions: Path | None = None,
+                   bank: Path | None = None) -> None:
     """Make a script's edits again, on its own photo or on others; without any, on the face that it says how to sample."""
     steps = EditScript.read(script)
     if not photos and steps.photo.sample is None:
@@ -78,7 +77,7 @@ def replay_command(script: Path, photos: Sequence[Path], out: Path, upto: int | 
     for photo, target in zip(sources, targets, strict=True):
         if photo is not None and target.resolve() == photo.resolve():
             raise FacemugError(f"replaying would overwrite {photo}: write elsewhere")
-    editor = Editor.load(resolve_device(device), weights, directions)
+    editor = Editor.load(resolve_device(device), weights, directions, bank)
     for photo, target in zip(sources, targets, strict=True):
         # A sampled face in its own PNG is aligned and recognised by its pixels.
         is_aligned = aligned or (photo is not None and _is_sampled(photo, steps))
