@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,26 +16,77 @@ CLONE = Path(__file__).resolve().parent.parent
 """The folder that holds the package: its notebooks, figures and data lie beside it."""
 
 
-def require_folder(path: Path) -> None:
-    """Raise :class:`FacemugError` where the folder that ``path`` is to be written to does not exist."""
+def require_writable_file(path: Path) -> None:
+    """Raise :class:`FacemugError` where no file ``path`` can be written: found out by beginning to, and leaving nothing."""
+    if path.is_dir():
+        raise FacemugError(f"cannot write {path}: it is a folder, name a file in it")
     if not path.parent.is_dir():
         raise FacemugError(f"no folder {path.parent}: make it first or write elsewhere")
+    try:
+        with replacing(path, keep=False):
+            pass
+    except OSError as error:
+        raise FacemugError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def require_writable_folder(path: Path) -> None:
+    """Raise :class:`FacemugError` where ``path`` is no folder that can be written in, nor could be made as one. Makes nothing."""
+    there = next(one for one in (path.absolute(), *path.absolute().parents) if one.exists())
+    if not there.is_dir():
+        raise FacemugError(f"{there} is a file: name a folder")
+    try:
+        with replacing(there / "file", keep=False):
+            pass
+    except OSError as error:
+        raise FacemugError(f"cannot write into {there}: {error.strerror or error}") from error
+
+
+def files_in(folder: Path, suffixes: Sequence[str], *, deep: bool = True) -> list[Path]:
+    """The files of ``folder``, and of those in it where ``deep``, that end in one of ``suffixes``, sorted.
+
+    Hidden ones do not count: what begins with a dot is a program's own, a Mac's ``._photo.jpg`` or a half-written file.
+    """
+    found = folder.rglob("*") if deep else folder.iterdir()
+    return sorted(path for path in found if path.suffix.lower() in suffixes and path.is_file()
+                  and not any(part.startswith(".") for part in path.relative_to(folder).parts))
+
+
+def distinct_names(paths: Sequence[Path], suffix: str) -> list[str]:
+    """A file name for what is made of each path, no two the same: its own with ``suffix`` instead; where others would have that
+    too, behind its whole name, and then with the folders that it lies in before that.
+
+    Upper and lower case count as equal, as they do on many disks. Raises :class:`FacemugError` for a path that is given twice.
+    """
+    parts = [Path(os.path.abspath(path)).parts for path in paths]
+    detail, names, count = [0] * len(paths), [], Counter()
+    for _ in range(max(map(len, parts), default=0)):
+        stems = ["_".join(own[-more:]) if more else Path(own[-1]).stem for own, more in zip(parts, detail, strict=True)]
+        names = [stem + suffix for stem in stems]
+        count = Counter(name.casefold() for name in names)
+        detail = [more + (count[name.casefold()] > 1) for name, more in zip(names, detail, strict=True)]
+    if len(count) < len(names):
+        first, second, *_ = [path for path, name in zip(paths, names, strict=True) if count[name.casefold()] > 1]
+        both = f"{first} is given twice" if first == second else f"{first} and {second} would be written to one file"
+        raise FacemugError(f"{both}: name each picture once, or treat them in two runs")
+    return names
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, keep: bool = True) -> Iterator[Path]:
     """A temporary path beside ``path`` to write to: it takes ``path``'s place when the block ends, and goes if it fails.
 
     Its name is hidden and has no suffix, so that what a killed process leaves is never taken for a picture; name the format
-    when saving.
+    when saving. Where ``path`` is a link, what it leads to is replaced. Without ``keep`` the temporary file goes in any case.
     """
+    path = Path(os.path.realpath(path))
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
         temporary.chmod(0o644)
-        os.replace(temporary, path)
+        if keep:
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 

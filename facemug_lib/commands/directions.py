@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from facemug_lib.commands.options import INPUT, Bank, Device
+from facemug_lib.commands.options import INPUT, Bank, Device, tell_skipped
 from facemug_lib.editing.edit import Edit
 
 directions = typer.Typer(no_args_is_help=True, help="List, fit and measure attributes.\n\nThey are latent directions: what "
@@ -58,11 +58,13 @@ def directions_new(
 ) -> None:
     """Fit a new direction to two folders of photographs, or to a table of labels.
 
+    Photographs without a face are named and skipped; the exit status is then 3.
+
     Example: facemug directions new freckles --positive with --negative without --out freckles.safetensors
     """
     from facemug_lib.commands.bodies.directions import new_command
 
-    new_command(name, out, positive, negative, labels, aligned, weights, device, bank)
+    tell_skipped(new_command(name, out, positive, negative, labels, aligned, weights, device, bank))
 
 
 @directions.command("text")

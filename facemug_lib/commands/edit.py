@@ -16,17 +16,28 @@ from facemug_lib.commands.options import (
     PoseMethod,
     Seed,
     numbers,
+    tell_skipped,
 )
 from facemug_lib.editing.edit import Edit
 
 
 def edit(
     photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="A photograph with a face.", **INPUT)],
-    mask: Annotated[Path, typer.Option(help="White = edit.", **INPUT)],
-    out: Annotated[Path, typer.Option(help="The edited photograph, at full size.")],
-    sketch: Annotated[Path | None, typer.Option(help="Dark strokes on white.", **INPUT)] = None,
-    semantics: Annotated[Path | None, typer.Option(help="Label map: indices 0-18 or palette colours.", **INPUT)] = None,
-    colour: Annotated[Path | None, typer.Option("--colour", "--color", help="Colours wanted inside the mask.", **INPUT)] = None,
+    mask: Annotated[Path, typer.Option(
+        help="White = edit; black or transparent = keep. Or the photograph with the part to edit erased to transparent.",
+        **INPUT)],
+    out: Annotated[Path, typer.Option(
+        help="The edited photograph, at full size, with the colour profile, resolution, date and author of the input; with its "
+        "place (GPS) only in the same file format; without its thumbnail.")],
+    sketch: Annotated[Path | None, typer.Option(
+        help="Dark strokes on white paper, white ones on black, or any on a transparent layer. Spots rubbed out of paper are "
+        "paper.", **INPUT)] = None,
+    semantics: Annotated[Path | None, typer.Option(
+        help="Label map: indices 0-18 with 255 = unlabelled, or palette colours, in which black is background and white or "
+        "transparent unlabelled. No JPEG.", **INPUT)] = None,
+    colour: Annotated[Path | None, typer.Option(
+        "--colour", "--color", help="Colours wanted inside the mask, on black or white paper (that colour is then unpainted; the "
+        "picture's border tells which) or on a transparent layer (black and white are then colours).", **INPUT)] = None,
     exemplar: Annotated[Path | None, typer.Option(help="Another photograph whose features are wanted.", **INPUT)] = None,
     attribute: Annotated[list[str] | None, typer.Option(
         metavar="NAME=STRENGTH", help="Change an attribute, by standard deviations; repeatable. `facemug directions list` names "
@@ -68,7 +79,8 @@ def edit(
 
 def pose(
     photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="A photograph with a face.", **INPUT)],
-    out: Annotated[Path, typer.Option(help="The turned face, aligned, 256 px; with --mask the photograph, at full size.")],
+    out: Annotated[Path, typer.Option(help="The turned face, aligned, 256 px; with --mask the photograph, at full size. What the "
+                                      "input says of itself goes on as with `edit`.")],
     like: Annotated[Path | None, typer.Option(help="Take the pose from this photograph's face.", **INPUT)] = None,
     frontal: Annotated[bool, typer.Option("--frontal", help="Turn it to the front.")] = False,
     mirror: Annotated[bool, typer.Option("--mirror", help="Turn it as its mirror image is.")] = False,
@@ -77,7 +89,8 @@ def pose(
     pitch: Annotated[float | None, typer.Option(metavar="DEGREES", help="And to this pitch; above 0: up.")] = None,
     method: Annotated[PoseMethod, typer.Option(help="warping: the paper's network. direction: along yaw and pitch until the "
                                                "measured angles fit. both: one after the other.")] = PoseMethod.direction,
-    mask: Annotated[Path | None, typer.Option(help="White = may change; the rest of the photograph stays.", **INPUT)] = None,
+    mask: Annotated[Path | None, typer.Option(help="White = may change, the rest of the photograph stays; as with `edit`.",
+                                              **INPUT)] = None,
     refine: Annotated[int, typer.Option(min=0, help="Steps that fit the codes to the photograph before they are turned.")] = 0,
     face: Face = None,
     weights: Annotated[Path | None, typer.Option(help="Folder of other weights.", exists=True, file_okay=False)] = None,
@@ -99,7 +112,8 @@ def pose(
 
 def replay(
     script: Annotated[Path, typer.Argument(metavar="SCRIPT", help="A .json file that `edit --script-out` wrote.", **INPUT)],
-    out: Annotated[Path, typer.Option(help="The picture to write, or a folder.")],
+    out: Annotated[Path, typer.Option(help="The picture to write, or a folder. What the input says of itself goes on as with "
+                                      "`edit`.")],
     photo: Annotated[list[Path] | None, typer.Option(
         help="The photograph to edit, or others, or a folder; repeatable. A script of a sampled face needs none.",
         exists=True)] = None,
@@ -117,11 +131,13 @@ def replay(
     """Make the edits of a script again.
 
     On the script's own photograph, with the same weights and device, every pixel is the same. On another one, what was drawn
-    is carried over by the alignment of the two faces.
+    is carried over by the alignment of the two faces. Of several photographs, those that cannot be edited are named and
+    skipped; the exit status is then 3.
 
     Example: facemug replay edit.json --photo photo.jpg --out again.png
     """
     from facemug_lib.commands.bodies.scripts import photos_in, replay_command
 
-    replay_command(script, photos_in(photo or []), out, upto, without or (), numbers(attribute or [], "--attribute", "smile=1.5"),
-                   face, aligned, weights, device, directions, bank)
+    tell_skipped(replay_command(script, photos_in(photo or []), out, upto, without or (),
+                                numbers(attribute or [], "--attribute", "smile=1.5"), face, aligned, weights, device, directions,
+                                bank))

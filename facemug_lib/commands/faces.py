@@ -15,6 +15,7 @@ from facemug_lib.commands.options import (
     Psi,
     Seed,
     Size,
+    tell_skipped,
 )
 
 
@@ -44,11 +45,13 @@ def align(
 ) -> None:
     """Find, align and crop faces, as FFHQ does.
 
+    Photographs that cannot be aligned are named and skipped; the exit status is then 3.
+
     Example: facemug align holiday/*.jpg --out aligned
     """
     from facemug_lib.commands.bodies.edit import align_command
 
-    align_command(photos=photos, out=out, face=face, size=size)
+    tell_skipped(align_command(photos=photos, out=out, face=face, size=size))
 
 
 def synthesize(

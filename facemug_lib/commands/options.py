@@ -45,6 +45,16 @@ Face = Annotated[int | None, typer.Option(min=0, help="Which face, counted from 
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A value by name; repeatable.")]
 
 
+SKIPPED = 3
+"""Exit status where the work was done, but for inputs that were named and skipped."""
+
+
+def tell_skipped(count: int) -> None:
+    """End the command with :data:`SKIPPED` if so many of its inputs were left out."""
+    if count:
+        raise typer.Exit(SKIPPED)
+
+
 def pairs(items: list[str], option: str) -> dict[str, str]:
     """``name=value`` items as a dictionary of texts; ``option`` is what the user typed before them."""
     found = {}

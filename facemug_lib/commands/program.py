@@ -32,7 +32,8 @@ app.add_typer(directions.directions, name="directions")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line and return its exit status: 0 done, 1 failed, 2 bad input, 130 interrupted.
+    """Run the command line and return its exit status: 0 done, 1 failed, 2 bad input, 3 done but for inputs that were
+    skipped, 130 interrupted.
 
     Bad input gets one line on standard error. A traceback means a fault of the program.
     """

@@ -35,7 +35,7 @@ def train(
 
     Example: facemug train encoder --profile smoke --images 400 --out data/runs/try
     """
-    from facemug_lib.training.run import train_command
+    from facemug_lib.commands.bodies.train import train_command
 
     train_command(stage=stage, profile=profile.value, images=images, minutes=minutes, out=out, data=data, dry_run=dry_run,
                   set_overrides=pairs(settings or [], "--set"), seed=seed, device=device, batch=batch, init=init,

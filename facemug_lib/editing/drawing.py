@@ -2,11 +2,11 @@
 
 What each picture means:
 
-* **mask**: white is edited. With transparency, white and opaque.
-* **sketch**: strokes on paper. Dark or bright, whichever covers less of the picture is the strokes; in a picture with transparent
-  parts the opaque part is.
+* **mask**: white is edited; with transparency, white and opaque. Of a photo in which the hole was erased, what is transparent.
+* **sketch**: strokes on paper, dark or bright: the paper is what covers more. On a transparent layer, what is opaque.
 * **semantics**: class indices or palette colours, see :func:`facemug_lib.modalities.semantics.label_map_from_image`.
-* **colour**: RGB. Unpainted is what is transparent, or in a picture without transparency what is pure black.
+* **colour**: RGB on black or white paper, whichever most of the picture's border shows, or on a transparent layer, on which
+  black and white are colours too.
 * **exemplar**: a photo, aligned by face detection.
 
 Tensors are taken to be in the aligned frame already, with the ranges of :mod:`facemug_lib.modalities.conditions`.
@@ -24,7 +24,8 @@ import torch
 from torch import Tensor
 
 from facemug_lib.errors import FacemugError
-from facemug_lib.faces.alignment import LUMA, AlignedFace, Frame, open_face
+from facemug_lib.faces.alignment import AlignedFace, Frame, open_face
+from facemug_lib.faces.drawn import painted_pixels, stroke_pixels
 from facemug_lib.faces.photos import Photo, PhotoLike, read_photo
 from facemug_lib.faces.warping import warp
 from facemug_lib.modalities.semantics import UNLABELLED, label_map_from_image
@@ -65,10 +66,10 @@ class Drawing:
         return cls(face, frame)
 
     def pixels(self, name: str, picture: Picture) -> np.ndarray:
-        """The picture's pixels in 8 bits or floats, checked to have the drawing's size."""
+        """The picture's pixels in 8 bits, checked to have the drawing's size."""
         photo = read_photo(picture)
         self._check_size(name, photo.width, photo.height)
-        return photo.pixels if photo.pixels.dtype == np.uint8 else np.rint(photo.pixels / photo.white * 255).astype(np.uint8)
+        return photo.pixels8()
 
     def _check_size(self, name: str, width: int, height: int) -> None:
         photo = self.face.photo
@@ -96,13 +97,7 @@ class Drawing:
         """[1,1,256,256] in {0,1}, 1 = stroke."""
         if isinstance(picture, Tensor):
             return _checked_tensor("sketch", picture, (1, 1, SIZE, SIZE))
-        pixels = self.pixels("sketch", picture)
-        colours, alpha = _split(pixels)
-        if alpha is not None and not alpha.all():
-            strokes = alpha
-        else:
-            dark = (colours if colours.ndim == 2 else colours @ LUMA) < 127.5
-            strokes = dark if dark.mean() <= 0.5 else ~dark
+        strokes = stroke_pixels(self.pixels("sketch", picture))
         if not strokes.any():
             raise FacemugError("the sketch is blank: draw dark strokes on white, or white ones on black")
         crop = self.face.to_crop(strokes.astype(np.uint8) * 255, "max")
@@ -127,12 +122,11 @@ class Drawing:
         """[1,3,256,256] in [-1,1], 0 in all channels where nothing is painted."""
         if isinstance(picture, Tensor):
             return _checked_tensor("colour", picture, (1, 3, SIZE, SIZE))
-        colours, alpha = _split(self.pixels("colour", picture))
-        if colours.ndim == 2:
-            colours = np.repeat(colours[..., None], 3, axis=2)
-        painted = colours.any(axis=2) if alpha is None or alpha.all() else alpha
+        pixels = self.pixels("colour", picture)
+        painted = painted_pixels(pixels)
+        colours = pixels[..., :3] if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
         if not painted.any():
-            raise FacemugError("the colour picture is unpainted: paint in colour on transparent, or on pure black")
+            raise FacemugError("the colour picture is unpainted: paint on a transparent layer or on black or white paper")
         # Unpainted pixels must not darken their neighbours: average colour × painted and painted, then divide.
         premultiplied = np.dstack([colours * painted[..., None], painted * 255]).astype(np.float32)
         crop = warp(premultiplied, self.face.matrix, (SIZE, SIZE), "area", reflect=False)
@@ -148,13 +142,6 @@ def read_exemplar(exemplar: FaceLike) -> Tensor:
         return read_face(exemplar).image
     except FacemugError as error:
         raise FacemugError(f"exemplar: {error}") from error
-
-
-def _split(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """(grey or RGB pixels, whether each pixel is opaque, or None without transparency)."""
-    if pixels.ndim == 3 and pixels.shape[2] == 4:
-        return pixels[..., :3], pixels[..., 3] >= 128
-    return pixels, None
 
 
 def _checked_tensor(name: str, value: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -18,7 +18,6 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from facemug_lib.editing import editor as editor_module
@@ -28,6 +27,8 @@ from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation.protocols import SIZE, Cases, subset
 from facemug_lib.evaluation.store import code_hash
 from facemug_lib.faces import prior as prior_module
+from facemug_lib.faces.photos import read_photo
+from facemug_lib.files import files_in
 from facemug_lib.modalities.conditions import Conditions
 from facemug_lib.models import generator, latent_warping, style_encoder
 from facemug_lib.pictures import as_8_bit, to_floats, to_pixels
@@ -198,7 +199,7 @@ class Folder:
     def describe(self) -> dict[str, Any]:
         """With the SHA-256 of all its pictures."""
         digest = hashlib.sha256()
-        for path in sorted(self.folder.rglob("*.png")):
+        for path in files_in(self.folder, (".png",)):
             digest.update(path.relative_to(self.folder).as_posix().encode() + hashlib.sha256(path.read_bytes()).digest())
         return {"method": "folder", "name": self.names[0], "pictures": digest.hexdigest()}
 
@@ -212,9 +213,8 @@ class Folder:
         if not path.is_file():
             raise FacemugError(f"no picture {plain} nor {suffixed.name} beside it: every exported case needs one")
         try:
-            with Image.open(path) as picture:
-                pixels = np.asarray(picture.convert("RGB"))
-        except (UnidentifiedImageError, OSError) as error:
+            pixels = read_photo(path).rgb8()
+        except FacemugError as error:
             raise FacemugError(f"{path} cannot be read as a picture: write it as an 8-bit PNG of {SIZE} × {SIZE} px") from error
         if pixels.shape[:2] != (SIZE, SIZE):
             raise FacemugError(f"{path} has {pixels.shape[1]} × {pixels.shape[0]} px: {SIZE} × {SIZE} px are expected")

@@ -24,7 +24,9 @@ from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation.store import Arrays, code_hash, digest
 from facemug_lib.faces import prior as prior_module
 from facemug_lib.faces.alignment import align_folder
-from facemug_lib.faces.dataset import IMAGE_SUFFIXES, TEST_SEEDS, PriorFaces, read_square
+from facemug_lib.faces.dataset import TEST_SEEDS, PriorFaces, read_square
+from facemug_lib.faces.photos import READABLE
+from facemug_lib.files import files_in
 from facemug_lib.modalities import masks
 from facemug_lib.pictures import to_floats, to_pixels
 from facemug_lib.weights import weights_hash
@@ -210,7 +212,7 @@ def folder_set(folder: Path | str, expert: nn.Module, count: int | None = None, 
             if report.skipped:
                 tell(f"{folder.name}: {len(report.skipped)} of {len(report.skipped) + len(report.written)} photographs left out, "
                      f"the first: {report.skipped[0]}")
-        files = sorted((path for path in source.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES),
+        files = sorted(files_in(source, READABLE),
                        key=lambda path: hashlib.sha256(path.relative_to(source).as_posix().encode()).hexdigest())
         if len(files) < 2:
             raise FacemugError(f"{folder} holds {len(files)} usable faces: an evaluation needs two or more")

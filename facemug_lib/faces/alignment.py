@@ -17,15 +17,16 @@ import numpy as np
 import torch
 
 from facemug_lib.errors import FacemugError
+from facemug_lib.faces.drawn import LUMA, edited_pixels
 from facemug_lib.faces.landmarks import DetectedFace, FaceAnalyzer, eye_centres, mouth_corners
 from facemug_lib.faces.photos import READABLE, Photo, PhotoLike, read_photo, write_image
 from facemug_lib.faces.warping import Interpolation, invert, resize_matrix, similarity_scale, transform_points, warp
+from facemug_lib.files import distinct_names, files_in, require_writable_folder
 
 Frame = Literal["photo", "aligned"]
 
 # Among several faces, one this many times as large as the next is taken without asking.
 CLEARLY_LARGEST = 2.5
-LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as Pillow's grey
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,17 +179,14 @@ class AlignedFace:
         return warp(crop, to_patch, (columns.stop - columns.start, rows.stop - rows.start), reflect=reflect)
 
     def _photo_mask(self, mask: PhotoLike | torch.Tensor) -> np.ndarray:
-        """Any mask of the photo's size as bool [h, w]: bright (at least half) and, where it has alpha, not transparent."""
+        """Any mask of the photo's size as bool [h, w], as :func:`facemug_lib.faces.drawn.edited_pixels` understands it."""
         if isinstance(mask, torch.Tensor):
             if mask.ndim < 2 or mask.numel() != mask.shape[-1] * mask.shape[-2]:
                 raise FacemugError(f"the mask is {list(mask.shape)}: a mask tensor must be [h, w] or [1, 1, h, w]")
             return self._checked(mask.detach().to("cpu", torch.float32).reshape(mask.shape[-2:]).numpy()) >= 0.5
         photo = read_photo(mask)
-        pixels = self._checked(photo.pixels)
-        if photo.is_grey:
-            return pixels >= photo.white / 2
-        bright = photo.colours().max(axis=2) >= photo.white / 2
-        return bright & (pixels[..., 3] >= photo.white / 2) if pixels.shape[2] == 4 else bright
+        self._checked(photo.pixels)
+        return edited_pixels(photo.pixels8())
 
     def _checked(self, pixels: np.ndarray) -> np.ndarray:
         if pixels.shape[:2] != (self.photo.height, self.photo.width):
@@ -315,12 +313,13 @@ def align_folder(source: Path | str, out: Path | str, size: int = 256, face: int
     if not source.exists():
         raise FacemugError(f"no file or folder {source}: check the path")
     root = source if source.is_dir() else source.parent
-    photos = sorted(p for p in source.rglob("*") if p.suffix.lower() in READABLE and not p.name.startswith(".")) \
-        if source.is_dir() else [source]
+    photos = files_in(source, READABLE) if source.is_dir() else [source]
     # Crops written earlier below the source are results, not photos.
     photos = [p for p in photos if source == p or out.resolve() not in p.resolve().parents or out.resolve() == root.resolve()]
     if not photos:
         raise FacemugError(f"no photo in {source}: it should hold {', '.join(READABLE)} files")
+    require_writable_folder(out)
+    targets = dict(zip(photos, _targets(photos, root, out), strict=True))
     written: list[Path] = []
     skipped: list[tuple[Path, str]] = []
     for photo in progress(photos):
@@ -329,17 +328,27 @@ def align_folder(source: Path | str, out: Path | str, size: int = 256, face: int
         except FacemugError as error:
             skipped.append((photo, str(error)))
             continue
-        target = (out / photo.relative_to(root)).with_suffix(".png")
-        if target in written:  # a.jpg beside a.png
-            target = target.with_name(f"{photo.name}.png")
-        if target.resolve() == photo.resolve():
-            raise FacemugError(f"aligning would overwrite {photo}: give another output folder")
+        target = targets[photo]
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FacemugError(f"cannot make the folder {target.parent}: {error.strerror or error}") from error
         written.append(write_image(target, aligned.image))
     return AlignReport(written, skipped)
+
+
+def _targets(photos: list[Path], root: Path, out: Path) -> list[Path]:
+    """Where the crop of each photo goes, no two to the same file and none over a photo."""
+    found: dict[Path, Path] = {}
+    for folder in dict.fromkeys(photo.parent for photo in photos):
+        inside = [photo for photo in photos if photo.parent == folder]
+        for photo, name in zip(inside, distinct_names(inside, ".png"), strict=True):
+            found[photo] = out / folder.relative_to(root) / name
+    originals = {photo.resolve() for photo in photos}
+    for target in found.values():
+        if target.resolve() in originals:
+            raise FacemugError(f"aligning would overwrite {target}: give another output folder")
+    return [found[photo] for photo in photos]
 
 
 def _to_dtype(values: np.ndarray, dtype: np.dtype) -> np.ndarray:

@@ -20,12 +20,14 @@ from PIL import Image
 from torch import Tensor, nn
 
 from facemug_lib.errors import FacemugError
+from facemug_lib.faces.photos import READABLE, read_photo
+from facemug_lib.files import files_in
+from facemug_lib.modalities.semantics import flip_labels, label_map_from_image
 
 TEST_SEEDS = range(0, 1_000_000)
 """Face seeds kept for tests; no training run ever draws one."""
 TRAIN_SEED_START = 1 << 40
 """Face ``i`` of a training run with seed ``s`` is face seed ``TRAIN_SEED_START + (s << 40) + i``."""
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 HOLD_OUT_EVERY = 20
 """Every 20th image of a folder is kept for tests."""
 
@@ -134,7 +136,8 @@ class FaceFolder:
 
     * ``codes.safetensors`` at the top of the folder, as ``facemug synthesize`` writes it: tensor ``codes`` [n,t,512] or ``w``
       [n,512], in the order of the sorted image files; then images are never flipped, since a mirrored face has other codes;
-    * ``labels/<stem>.png``: 8-bit CelebAMask-HQ label maps, returned as ``extra["labels"]`` (long, -1 where the PNG says 255);
+    * ``labels/<stem>.png``: label maps as :func:`facemug_lib.modalities.semantics.label_map_from_image` reads them, returned as
+      ``extra["labels"]`` (long, -1 = unlabelled);
     * ``attributes.safetensors``: tensor ``attributes`` [n,a], in the same order, returned as ``extra["attributes"]`` for the
       images as they lie there; ``extra["mirrored"]`` [b] tells which were flipped.
 
@@ -152,8 +155,9 @@ class FaceFolder:
         label_folder = self.folder / "labels"
         if (self.folder / "img_path").is_dir():  # as `facemug synthesize` writes it: every modality in a folder of its own
             label_folder, self.folder = self.folder / "semantic_root", self.folder / "img_path"
-        files = sorted(path for path in self.folder.rglob("*")
-                       if path.suffix.lower() in IMAGE_SUFFIXES and label_folder not in path.parents)
+        files = [path for path in files_in(self.folder, READABLE) if label_folder not in path.parents]
+        if label_folder.is_dir():
+            require_own_stems(files)
         if not files:
             raise FacemugError(f"no image in {folder}: put .png or .jpg files there, or make some with `facemug synthesize`")
         codes = self._read_codes(len(files), num_codes)
@@ -222,11 +226,10 @@ class FaceFolder:
         path = self.labels[which]
         if not path.is_file():
             raise FacemugError(f"{path} is missing: every image needs its label map, or remove the labels folder")
-        image = Image.open(path)
-        labels = torch.from_numpy(np.array(image.convert("L") if image.mode not in ("L", "P") else image)).long()
+        labels = label_map_from_image(path)[0]
         if labels.shape != (self.size, self.size):
             raise FacemugError(f"{path} is {labels.shape[1]}×{labels.shape[0]}: label maps must be {self.size}×{self.size}")
-        return torch.where(labels == 255, -1, labels)
+        return labels
 
     def draw(self, indices: Sequence[int], seed: int) -> FaceBatch:
         """Faces by their numbers in the stream; number // len(self) is the pass over the folder."""
@@ -298,23 +301,29 @@ def _joined(pieces: Sequence[tuple[Tensor, FaceBatch]]) -> FaceBatch:
     return FaceBatch(images, codes, extra)
 
 
+def require_own_stems(files: Sequence[Path]) -> None:
+    """Raise :class:`FacemugError` where two images would share one label map, which has the image's name without its suffix."""
+    seen: dict[str, Path] = {}
+    for path in files:
+        if path.stem in seen:
+            raise FacemugError(f"{seen[path.stem]} and {path} would share one label map, {path.stem}.png: rename one of them")
+        seen[path.stem] = path
+
+
 def flip_faces(images: Tensor, extra: dict[str, Tensor], flips: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     """Mirror the faces where ``flips`` [b] is true; label maps swap their left and right classes as well."""
     images = torch.where(flips[:, None, None, None], images.flip(-1), images)
     if "labels" in extra:
-        from facemug_lib.modalities.semantics import flip_labels
-
         extra = extra | {"labels": torch.where(flips[:, None, None], flip_labels(extra["labels"]), extra["labels"])}
     return images, extra
 
 
 def read_square(path: Path | str, size: int) -> Tensor:
-    """The central square of an image file as uint8 [3,size,size], RGB, resized with antialiasing."""
+    """The central square of an image file, upright, as uint8 [3,size,size], RGB, resized with antialiasing."""
     try:
-        with Image.open(path) as opened:
-            image = opened.convert("RGB")
-    except OSError as error:
-        raise FacemugError(f"{path} is not a readable image ({error}): remove it from the folder") from error
+        image = Image.fromarray(read_photo(path).rgb8())
+    except FacemugError as error:
+        raise FacemugError(f"{error}, or remove it from the folder") from error
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     image = image.crop((left, top, left + side, top + side))

@@ -8,15 +8,17 @@ Mirroring an image therefore swaps the pairs (:func:`flip_labels`).
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from facemug_lib.errors import FacemugError
+from facemug_lib.image_files.reading import ImageFile, from_pillow, read_image_file
 from facemug_lib.modalities.draws import as_generator, normal, uniform
 
 SEMANTIC_CLASSES = (
@@ -119,37 +121,34 @@ def flip(image: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 def label_map_from_image(source: str | Path | np.ndarray | Image.Image) -> Tensor:
     """Read a drawn label map: labels long ``[1, h, w]`` with -1 where unlabelled.
 
-    Accepted are one-channel (or palette) images holding the class index 0..18, with 255 for unlabelled, and RGB(A) images in
-    :data:`PALETTE` with white (or fully transparent) for unlabelled. Any other value is refused: a map saved as JPEG or
-    resized smoothly holds mixed colours that name no class.
+    Accepted are one-channel images holding the class index 0..18, with 255 for unlabelled, and RGB(A) images in :data:`PALETTE`
+    with white (or fully transparent) for unlabelled; of palette images, the colours if they are those, else the indices. With 16
+    bits, such values or 257 times as much. Any other value is refused: a map saved as JPEG or resized smoothly holds mixed
+    colours that name no class.
     """
-    pixels = _pixels(source)
+    pixels, name = _pixels(source)
     if pixels.ndim == 2:
         index = torch.from_numpy(pixels.astype(np.int64))
         wrong = (index < 0) | ((index >= NUM_CLASSES) & (index != UNLABELLED_IN_FILES))
         if wrong.any():
             raise FacemugError(
-                f"label map holds the value {int(index[wrong][0])} at {int(wrong.sum())} of {wrong.numel()} pixels: "
+                f"{name} holds the value {int(index[wrong][0])} at {int(wrong.sum())} of {wrong.numel()} pixels: "
                 f"use class indices 0..{NUM_CLASSES - 1}, or {UNLABELLED_IN_FILES} for unlabelled"
             )
         return torch.where(index == UNLABELLED_IN_FILES, UNLABELLED, index)[None]
     if pixels.ndim != 3 or pixels.shape[2] not in (3, 4):
-        raise FacemugError(f"label map has shape {pixels.shape}: use a one-channel index image or an RGB image")
+        raise FacemugError(f"{name} has shape {pixels.shape}: use a one-channel index image or an RGB image")
     rgb = torch.from_numpy(pixels.astype(np.int64))
     if rgb.min() < 0 or rgb.max() > 255:
-        raise FacemugError("label map colours lie outside 0..255: save it as an 8-bit PNG")
-    table = torch.full((1 << 24,), UNLABELLED - 1, dtype=torch.int8)
-    for index, colour in enumerate(PALETTE):
-        table[_key(torch.tensor(colour))] = index
-    table[_key(torch.tensor(UNLABELLED_COLOUR))] = UNLABELLED
-    labels = table[_key(rgb[..., :3])].long()
+        raise FacemugError(f"the colours of {name} lie outside 0..255: save it as an 8-bit PNG")
+    labels = _class_of_colour()[_key(rgb[..., :3])].long()
     if pixels.shape[2] == 4:
         labels = torch.where(rgb[..., 3] == 0, UNLABELLED, labels)
     wrong = labels < UNLABELLED
     if wrong.any():
         colour = tuple(rgb[..., :3][wrong][0].tolist())
         raise FacemugError(
-            f"label map holds the colour {colour} at {int(wrong.sum())} of {wrong.numel()} pixels, which names no class: "
+            f"{name} holds the colour {colour} at {int(wrong.sum())} of {wrong.numel()} pixels, which names no class: "
             "draw in the palette of facemug_lib.modalities.semantics, without smoothing, and save as PNG"
         )
     return labels[None]
@@ -188,20 +187,47 @@ def _blur_matrix(size: int, sigma: Tensor) -> Tensor:
     return weights / weights.sum(-1, keepdim=True)
 
 
-def _pixels(source: str | Path | np.ndarray | Image.Image) -> np.ndarray:
-    """The raw values of a label image; palette PNGs give their indices, not their colours."""
+@cache
+def _class_of_colour() -> Tensor:
+    """int8 [2^24]: the class of every colour, by :func:`_key`; -2 where there is none."""
+    table = torch.full((1 << 24,), UNLABELLED - 1, dtype=torch.int8)
+    for index, colour in enumerate(PALETTE):
+        table[_key(torch.tensor(colour))] = index
+    table[_key(torch.tensor(UNLABELLED_COLOUR))] = UNLABELLED
+    return table
+
+
+def _pixels(source: str | Path | np.ndarray | Image.Image) -> tuple[np.ndarray, str]:
+    """(indices [h, w] or colours [h, w, 3 or 4] of a label map, its name in messages)."""
     if isinstance(source, np.ndarray):
-        pixels = source
+        pixels, name = source, "the label map"
+    elif isinstance(source, Image.Image):
+        name = "the label map"
+        pixels = _indices_or_colours(from_pillow(source, name, places=True))
     else:
+        name = f"the label map {source}"
         try:
-            picture = source if isinstance(source, Image.Image) else Image.open(source)
-            pixels = np.asarray(picture.convert("L") if picture.mode in ("1", "LA") else picture)
-        except (OSError, UnidentifiedImageError) as error:
-            raise FacemugError(f"cannot read label map {source}: give a PNG of class indices or palette colours") from error
+            pixels = _indices_or_colours(read_image_file(Path(source), places=True))
+        except FacemugError as error:
+            raise FacemugError(f"cannot read label map: {error}") from error
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[..., 0]
     if pixels.dtype.kind not in "ui":
-        raise FacemugError(f"label map has {pixels.dtype} values: use whole numbers, 8 bits a channel")
+        raise FacemugError(f"{name} has {pixels.dtype} values: use whole numbers, 8 bits a channel")
+    return pixels, name
+
+
+def _indices_or_colours(image: ImageFile) -> np.ndarray:
+    pixels = image.pixels
+    if image.palette is not None:
+        used = np.unique(pixels)
+        colours = image.palette[used[used < len(image.palette)]]
+        classes = _class_of_colour()[_key(torch.from_numpy(colours.astype(np.int64)))]
+        # A palette of ours, in whatever order a paint program wrote it; other palettes are there to tell indices apart.
+        if len(colours) == len(used) == len(np.unique(colours, axis=0)) and bool((classes >= UNLABELLED).all()):
+            return image.palette[pixels]
+    if pixels.dtype == np.uint16 and pixels.max() > UNLABELLED_IN_FILES and not (pixels % 257).any():
+        return (pixels // 257).astype(np.uint8)  # 8 bits, as programs write them with 16
     return pixels
 
 

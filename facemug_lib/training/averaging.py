@@ -19,6 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from facemug_lib.devices import resolve_device
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.dataset import FaceBatch, FaceSource
+from facemug_lib.files import require_writable_folder
 from facemug_lib.training.profiles import settings
 from facemug_lib.training.run import install_weights
 from facemug_lib.training.stages import build_source, build_stage
@@ -39,6 +40,7 @@ def average_command(stage: str, runs: Sequence[str], shares: Sequence[float] = (
     if stage not in STAGES:
         raise FacemugError(f"networks of stage {stage!r} cannot be averaged: use one of {', '.join(STAGES)}")
     shares = checked_shares(runs, shares)
+    require_writable_folder(out)
     target = resolve_device(device)
     chosen = settings(stage, "laptop", {"batch": batch})
     made = build_stage(stage, chosen, target, runs[0], seed)

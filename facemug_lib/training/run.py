@@ -1,4 +1,9 @@
-"""``facemug train``: one stage, from its settings to weights in a run folder."""
+"""A training run: the same one from a notebook and from the shell.
+
+A run is named by its stage and by a hash of everything that decides its result. :func:`start_run` turns a stage, a profile and
+some changed settings into that run, whoever asks, so a run that a notebook began goes on with ``facemug train``, and the other
+way round.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,8 @@ import json
 import os
 import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +20,12 @@ import torch
 
 from facemug_lib.devices import resolve_device
 from facemug_lib.errors import FacemugError
-from facemug_lib.files import CLONE, replacing
+from facemug_lib.faces.dataset import FaceSource
+from facemug_lib.files import CLONE, replacing, require_writable_folder
 from facemug_lib.training.checkpoints import newest_checkpoint
 from facemug_lib.training.loop import TrainResult, train
-from facemug_lib.training.profiles import config_hash, settings
+from facemug_lib.training.profiles import StageSettings, config_hash, settings
+from facemug_lib.training.stage import Stage
 from facemug_lib.training.stages import build_source, build_stage
 from facemug_lib.weights import weights_dir
 
@@ -30,61 +38,86 @@ def runs_dir() -> Path:
     return CLONE / "data" / "runs"
 
 
-def train_command(
-    stage: str,
-    profile: str = "smoke",
-    images: int | None = None,
-    minutes: float | None = None,
-    out: Path | None = None,
-    data: str = "prior",
-    dry_run: bool = False,
-    set_overrides: Mapping[str, Any] | None = None,
-    seed: int = 0,
-    device: str = "auto",
-    batch: int | None = None,
-    init: str = "scratch",
-    install: bool = False,
-) -> TrainResult | None:
-    """Train ``stage``; the same call again resumes.
+@dataclass(frozen=True)
+class Plan:
+    """Which run is meant; nothing of it is built yet."""
 
-    ``init`` is where its networks start: ``"scratch"``, ``"shipped"`` (data/weights) or a folder. ``install`` copies the
-    resulting weights to data/weights. Without ``out`` the run folder is named by stage and configuration. ``dry_run`` prints the
-    resolved configuration as JSON and returns None.
+    settings: StageSettings  # the profile's, with the changes
+    config: dict[str, Any]  # what config.json of the run folder says, its hash included
+    folder: Path
+    device: torch.device
+    command: str  # the same run from the shell
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that is ready to train, or to be trained on."""
+
+    plan: Plan
+    stage: Stage
+    source: FaceSource
+
+    @property
+    def settings(self) -> StageSettings:
+        """The settings of its stage."""
+        return self.plan.settings
+
+    @property
+    def folder(self) -> Path:
+        """Where its config.json, stats.jsonl, pictures, resume states and weights are."""
+        return self.plan.folder
+
+    def train(self, minutes: float | None = None, report: Callable[[str], None] = print) -> TrainResult:
+        """Train to the length that the settings name, or for ``minutes``; from the newest resume state if there is one.
+
+        ``report`` gets one line per tick of the statistics. Several processes train together when torchrun starts them.
+        """
+        plan = self.plan
+        return train(self.stage, self.source, plan.folder, minutes=minutes, seed=plan.config["seed"], device=plan.device,
+                     config=plan.config, command=plan.command, report=report,
+                     **{name: getattr(plan.settings, name) for name in LOOP_SETTINGS})
+
+
+def plan_run(stage: str, profile: str = "smoke", overrides: Mapping[str, Any] | None = None, *, data: str = "prior",
+             seed: int = 0, init: str = "scratch", device: str | torch.device = "auto", out: Path | str | None = None) -> Plan:
+    """The run that :func:`start_run` would start, without building anything.
+
+    Raises :class:`FacemugError` for an unknown stage, profile, setting or device, and for a value out of range.
     """
-    overrides = dict(set_overrides or {})
-    overrides |= {name: value for name, value in (("images", images), ("batch", batch)) if value is not None}
-    chosen = settings(stage, profile, overrides)
-    target = _device_of_this_process(device)
+    changes = {name: value for name, value in (overrides or {}).items() if value is not None}
+    chosen = settings(stage, profile, changes)
     identity = {"stage": stage, "data": data if data == "prior" else str(Path(data).resolve()), "seed": seed, "init": init}
     config = identity | {"profile": profile, "settings": chosen.model_dump()}
     config["hash"] = config_hash(identity | config["settings"])
-    folder = Path(out) if out is not None else runs_dir() / f"{stage}-{config['hash']}"
-    if dry_run:
-        print(json.dumps(config | {"device": str(target), "out": str(folder)}, indent=2))
-        return None
-    _refuse_other_run(folder, config)
-
-    made = build_stage(stage, chosen, target, init, seed, is_resumed=newest_checkpoint(folder) is not None)
-    source = build_source(data, made, chosen, target)
-    is_main = os.environ.get("RANK", "0") == "0"
     command = ["facemug", "train", stage, "--profile", profile, "--data", data, "--seed", str(seed), "--init", init]
-    for name, value in overrides.items():
+    for name, value in changes.items():
         command += ["--set", f"{name}={value}"]
-    loop_settings = {name: getattr(chosen, name) for name in LOOP_SETTINGS}
-    result = train(made, source, folder, minutes=minutes, seed=seed, device=target, config=config, command=shlex.join(command),
-                   report=_print_at_once if is_main else _discard, **loop_settings)
-    if is_main:
-        for name, path in result.weights.items():
-            print(f"{name}: {path} ({path.stat().st_size / 2**20:.1f} MiB)")
-            if install:
-                print(f"installed as {install_weights(path)}")
-        if not result.is_finished:
-            print(f"stopped after {minutes:g} minutes at {result.images_seen:,} of {chosen.images:,} images: "
-                  "the same command resumes")
-    return result
+    folder = Path(out) if out is not None else runs_dir() / f"{stage}-{config['hash']}"
+    return Plan(chosen, config, folder, _device_of_this_process(device), shlex.join(command))
 
 
-def _device_of_this_process(device: str) -> torch.device:
+def start_run(stage: str, profile: str = "smoke", overrides: Mapping[str, Any] | None = None, *, data: str = "prior",
+              seed: int = 0, init: str = "scratch", device: str | torch.device = "auto", out: Path | str | None = None,
+              from_the_start: bool = False) -> Run:
+    """The run of ``stage`` under ``profile`` with some settings changed: its networks and faces, ready for :meth:`Run.train`.
+
+    ``overrides``: setting → value, or its text as given to ``--set``; None keeps the profile's, the text ``"none"`` switches a
+    setting off. ``data``: ``"prior"`` or a folder of faces. ``init``: where the networks begin, ``"scratch"``, ``"shipped"``
+    (data/weights) or a folder. ``out``: the run's folder instead of ``data/runs/<stage>-<hash>``. ``from_the_start`` also makes
+    preparations whose result a resume state will replace, for whoever looks at the untrained networks first.
+
+    Equal arguments mean the same run, and it resumes; ``images`` and the settings of reporting may change meanwhile. Raises
+    :class:`FacemugError` for settings that do not exist, and where the folder holds a run with other ones.
+    """
+    plan = plan_run(stage, profile, overrides, data=data, seed=seed, init=init, device=device, out=out)
+    _refuse_other_run(plan.folder, plan.config)
+    require_writable_folder(plan.folder)
+    is_resumed = newest_checkpoint(plan.folder) is not None and not from_the_start
+    made = build_stage(stage, plan.settings, plan.device, init, seed, is_resumed=is_resumed)
+    return Run(plan, made, build_source(data, made, plan.settings, plan.device))
+
+
+def _device_of_this_process(device: str | torch.device) -> torch.device:
     resolved = resolve_device(device)
     if resolved.type == "cuda" and resolved.index is None and "LOCAL_RANK" in os.environ:  # set by torchrun
         return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
@@ -92,7 +125,7 @@ def _device_of_this_process(device: str) -> torch.device:
 
 
 def _refuse_other_run(folder: Path, config: Mapping[str, Any]) -> None:
-    """A run folder belongs to one configuration; resuming another's state in it would be a silent mixture."""
+    """A run folder belongs to one configuration: resuming another's state in it would mix two runs without a word."""
     path = folder / "config.json"
     if not path.is_file():
         return
@@ -116,11 +149,3 @@ def install_weights(path: Path) -> Path:
     with replacing(target) as temporary:
         shutil.copyfile(path, temporary)
     return target
-
-
-def _print_at_once(line: str) -> None:
-    print(line, flush=True)
-
-
-def _discard(line: str) -> None:
-    """Other processes than the first say nothing."""

@@ -8,7 +8,6 @@ Taught in `notebooks/06_latent_directions.ipynb`.
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -19,7 +18,6 @@ from typing import Any
 
 import ipywidgets
 import numpy as np
-import PIL.Image
 import torch
 from torch import Tensor
 
@@ -30,7 +28,7 @@ from facemug_lib.editing.script.exploring import OWN, WHOLE, Exploration, View, 
 from facemug_lib.editing.script.filmstrip import strip, write_gif, write_strip
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import AlignedFace
-from facemug_lib.faces.photos import Photo, read_photo
+from facemug_lib.faces.photos import photo_from_bytes
 from facemug_lib.widgets.desk import Desk
 from facemug_lib.widgets.explorer_controls import BESIDE, PICTURE, Controls, alert, described, encoded, label, said
 from facemug_lib.widgets.still import is_headless, mimebundle
@@ -318,12 +316,7 @@ class Explorer(ipywidgets.VBox):
         self._fit(read_face(name.strip()), self._state.refine, turn)
 
     def _open_bytes(self, content: bytes, name: str, turn: Turn) -> None:
-        try:
-            with PIL.Image.open(io.BytesIO(content)) as image:
-                photo = Photo(read_photo(image).pixels, name)
-        except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
-            raise FacemugError(f"{name} is no picture that can be read ({type(error).__name__}): use PNG or JPEG") from error
-        self._fit(read_face(photo), self._state.refine, turn)
+        self._fit(read_face(photo_from_bytes(content, name)), self._state.refine, turn)
 
     def _fit(self, face: AlignedFace, refine: int, turn: Turn) -> None:
         self._photo_number += 1

@@ -164,9 +164,10 @@ class Painter(anywidget.AnyWidget):
         path = Path(name).expanduser()
         if path.suffix != ".json":
             raise FacemugError(f"the script's name {name!r} must end in .json")
-        written = [self.script.write(path), write_image(path.with_suffix(".png"), self.photo)]
+        first = self.session.moments[0].face.photo
+        written = [self.script.write(path), write_image(path.with_suffix(".png"), self.photo, like=first)]
         if not self._is_known:
-            written.append(write_image(path.with_name(f"{path.stem}_photo.png"), self.session.moments[0].face.original))
+            written.append(write_image(path.with_name(f"{path.stem}_photo.png"), first))
         return written
 
     def still(self) -> bytes:

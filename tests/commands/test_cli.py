@@ -94,6 +94,18 @@ def test_weights_must_be_numbers(option: str, monkeypatch: pytest.MonkeyPatch, c
     assert "'much'" in one_line(capsys)
 
 
+@pytest.mark.parametrize(("arguments", "body"), [
+    (["align", "a.png"], "edit.align_command"), (["replay", "a.png"], "scripts.replay_command"),
+    (["directions", "new", "x"], "directions.new_command")])
+def test_the_exit_status_says_that_something_was_skipped(arguments: list[str], body: str, tmp_path: Path,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.png").touch()
+    for skipped, status in ((2, 3), (0, 0)):
+        monkeypatch.setattr(f"facemug_lib.commands.bodies.{body}", lambda *given, skipped=skipped, **more: skipped)
+        assert main([*arguments, "--out", "out"]) == status
+
+
 @pytest.mark.parametrize(("raised", "status", "words"), [
     (FacemugError("no face was found:\n use a photo with a face"), 2, "no face was found: use a photo"),
     (PermissionError(13, "Permission denied", "/root/o.png"), 2, "Permission denied: /root/o.png"),
@@ -118,7 +130,7 @@ def test_faults_of_the_program_keep_their_traceback(monkeypatch: pytest.MonkeyPa
 def test_options_reach_the_implementations(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, object] = {}
     stub(monkeypatch, "facemug_lib.commands.bodies.edit", edit_command=lambda **given: seen.update(given))
-    stub(monkeypatch, "facemug_lib.training.run", train_command=lambda **given: seen.update(given))
+    stub(monkeypatch, "facemug_lib.commands.bodies.train", train_command=lambda **given: seen.update(given))
     photo = str(Path(__file__))
     assert main(["edit", photo, "--mask", photo, "--color", photo, "--out", "o.png", "--refine", "5", "--influence", "sketch=0.5",
                  "--guidance-frame", "aligned", "--attribute", "smile=1.5", "--attribute", "age=-1",

@@ -102,6 +102,64 @@ def test_align_keeps_equal_names_apart(inputs, tmp_path) -> None:
     assert len(list((tmp_path / "aligned").iterdir())) == 2
 
 
+def test_align_keeps_equal_names_in_equal_folders_apart(inputs, tmp_path) -> None:
+    photo, _ = inputs
+    copies = [tmp_path / year / "summer" / "photo.png" for year in ("1990", "1991")]
+    for number, copy in enumerate(copies):
+        copy.parent.mkdir(parents=True)
+        PIL.Image.open(photo).rotate(10 * number).save(copy)
+    assert commands.align_command(copies, tmp_path / "aligned", size=64) == 0
+    assert sorted(path.name for path in (tmp_path / "aligned").iterdir()) == [
+        "1990_summer_photo.png.png", "1991_summer_photo.png.png"]
+    with pytest.raises(FacemugError, match="aligning would overwrite"):
+        commands.align_command([photo], photo.parent, size=64)
+
+
+def test_a_folder_with_a_dot_is_a_folder(inputs, tmp_path) -> None:
+    photo, mask = inputs
+    out = tmp_path / "results.v2"
+    with pytest.raises(FacemugError, match="must end in .png, .tif or .jpg, or be that of a folder that is there"):
+        commands.sample_command(out, size=64)
+    out.mkdir()
+    commands.sample_command(out, seed=3, size=64)
+    commands.align_command([photo], out, size=64)
+    commands.edit_command(Edit(photo, mask), out / "edited.png", script_out=tmp_path / "edit.json")
+    before = (out / "photo.png").read_bytes()
+    commands.edit_command(Edit(photo, mask), out)  # beside the aligned one's place: a folder, so called like the photo
+    replay_command(tmp_path / "edit.json", [photo], out)
+    assert sorted(path.name for path in out.iterdir()) == ["edited.png", "photo.png", "seed000003.png"]
+    assert (out / "photo.png").read_bytes() != before and np.array_equal(pixels(out / "photo.png"), pixels(out / "edited.png"))
+
+
+def test_what_cannot_be_written_is_said_before_the_work(inputs, tmp_path, monkeypatch) -> None:
+    photo, mask = inputs
+    commands.edit_command(Edit(photo, mask), tmp_path / "out.png", script_out=tmp_path / "edit.json")
+    PIL.Image.open(photo).convert("RGBA").save(tmp_path / "clear.png")
+    (tmp_path / "a.jpg").mkdir()
+    monkeypatch.setattr(Editor, "load", lambda *given, **more: pytest.fail("began to work"))
+    clear, file = tmp_path / "clear.png", tmp_path / "mask.png"
+    for command, message in (
+        (lambda: commands.edit_command(Edit(photo, mask), tmp_path / "out.v2"), "must end in"),
+        (lambda: replay_command(tmp_path / "edit.json", [photo], tmp_path / "out.v2"), "must end in"),
+        (lambda: replay_command(tmp_path / "edit.json", [photo], file / "folder"), "is a file: name a folder"),
+        (lambda: commands.edit_command(Edit(clear, mask), tmp_path / "b.jpg"), "is transparent and b.jpg would lose that"),
+        (lambda: commands.pose_command(clear, tmp_path / "b.jpg", frontal=True, mask=mask), "is transparent and b.jpg"),
+        (lambda: commands.align_command([photo], file), "is a file: name a folder"),
+        (lambda: commands.sample_command(file / "folder"), "is a file: name a folder"),
+    ):
+        with pytest.raises(FacemugError, match=message):
+            command()
+    assert not list((tmp_path / "a.jpg").iterdir()) and not (tmp_path / "b.jpg").exists()
+
+
+def test_jpeg_is_not_said_to_keep_the_rest(inputs, tmp_path, capsys) -> None:
+    photo, mask = inputs
+    with pytest.warns(UserWarning, match="JPEG changes every pixel"):
+        commands.edit_command(Edit(photo, mask), tmp_path / "out.jpg")
+    said = capsys.readouterr().out
+    assert "by the edit, all inside the mask; JPEG then changes all of them a little" in said
+
+
 def test_a_synthesized_set_is_one_to_train_on(tmp_path, editor) -> None:
     out = tmp_path / "faces"
     commands.synthesize_command(10, out, seed=3, device="cpu")
@@ -218,6 +276,28 @@ def test_a_script_of_a_photo_needs_one(inputs, tmp_path) -> None:
     commands.edit_command(Edit(photo, mask), tmp_path / "out.png", script_out=tmp_path / "edit.json")
     with pytest.raises(FacemugError, match="was made on a photograph: name one with --photo"):
         replay_command(tmp_path / "edit.json", [], tmp_path / "no.png")
+
+
+def test_a_folder_is_replayed_without_what_shows_no_face(inputs, tmp_path, astronaut, capsys) -> None:
+    photo, mask = inputs
+    commands.edit_command(Edit(photo, mask), tmp_path / "out.png", script_out=tmp_path / "edit.json")
+    folder = tmp_path / "holiday"
+    folder.mkdir()
+    PIL.Image.open(mask).save(folder / "a wall.png")
+    PIL.Image.open(photo).save(folder / "me.png")
+    (folder / "broken.jpg").write_bytes(b"no picture")
+    (folder / "._me.png").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X")
+    capsys.readouterr()
+    assert replay_command(tmp_path / "edit.json", photos_in([folder]), tmp_path / "several") == 2
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("skipped: a wall.png: no face found") and said[1].startswith("skipped: broken.jpg: ")
+    assert "1 of 1 steps replayed on me.png" in said[2] and len(said) == 3
+    assert np.array_equal(pixels(tmp_path / "several" / "me.png"), pixels(tmp_path / "out.png"))
+    assert [path.name for path in (tmp_path / "several").iterdir()] == ["me.png"]
+    (folder / "me.png").unlink()
+    with pytest.raises(FacemugError, match="none of 2 photos could be edited, the first: no face found"):
+        replay_command(tmp_path / "edit.json", photos_in([folder]), tmp_path / "none")
+    assert not (tmp_path / "none").exists()
 
 
 # -- directions -----------------------------------------------------------------------------------------------------------

@@ -67,6 +67,13 @@ def test_turned_photo_gives_the_same_crop(astronaut, analyzer, face, angle):
     assert (again.image - face.image)[..., inner, inner].abs().mean() < 0.06
 
 
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_whichever_way_up_the_crop_is_that_of_the_upright_photo(astronaut, analyzer, turns):
+    head = np.ascontiguousarray(astronaut[:256, 96:352])
+    upright, turned = (open_face(one, analyzer=analyzer).image for one in (head, np.ascontiguousarray(np.rot90(head, turns))))
+    assert float((turned - upright).abs().mean()) * 127.5 < 0.2
+
+
 def test_reading_16_bit_grey_alpha_float(tmp_path, astronaut, analyzer, face):
     for name, variant in {
         "deep": astronaut.astype(np.uint16) * 257,
@@ -314,3 +321,12 @@ def test_portraits_align(portraits):
     for path in files:
         eyes = eye_centres(open_face(path).crop_landmarks)
         assert np.all(np.abs(eyes.mean(axis=0) - [127.5, 121]) < 6), path.name
+
+
+def test_portraits_align_whichever_way_up(portraits, analyzer):
+    for path in sorted(portraits.glob("*.jpg"))[::20]:
+        photo = read_photo(path).pixels
+        upright = open_face(photo, analyzer=analyzer).image
+        for turns in (1, 2, 3):
+            turned = open_face(np.ascontiguousarray(np.rot90(photo, turns)), analyzer=analyzer).image
+            assert float((turned - upright).abs().mean()) * 127.5 < 0.2, (path.name, turns)

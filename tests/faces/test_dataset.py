@@ -22,9 +22,10 @@ from facemug_lib.faces.dataset import (
     derangement,
     flip_faces,
     heldout_faces,
+    read_square,
     training_seed,
 )
-from facemug_lib.modalities.semantics import SEMANTIC_CLASSES
+from facemug_lib.modalities.semantics import PALETTE, SEMANTIC_CLASSES
 
 
 class PaintingPrior(nn.Module):
@@ -41,6 +42,21 @@ class PaintingPrior(nn.Module):
 
     def synthesize(self, codes: Tensor, size: int = 256) -> Tensor:
         return (3 * codes.mean((1, 2))).view(-1, 1, 1, 1).expand(-1, 3, 8, 8)
+
+
+def test_a_label_map_belongs_to_one_image(tmp_path):
+    for place in ("a/0.png", "b/0.png", "labels/0.png"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        Image.fromarray(np.zeros((256, 256), np.uint8)).save(tmp_path / place)
+    with pytest.raises(FacemugError, match=r"a/0\.png and .*b/0\.png would share one label map, 0\.png"):
+        FaceFolder(tmp_path)
+
+
+def test_hidden_files_are_no_faces(tmp_path):
+    Image.fromarray(np.full((256, 256, 3), 90, np.uint8)).save(tmp_path / "a.png")
+    (tmp_path / "._a.png").write_bytes(b"\0\5\x16\7 of a Mac")
+    faces = FaceFolder(tmp_path, split="all")
+    assert len(faces) == 1 and faces.draw([0], seed=0).images.shape == (1, 3, 256, 256)
 
 
 def test_prior_faces_depend_on_their_number_and_seed_alone() -> None:
@@ -146,13 +162,40 @@ def test_folder_tells_which_attributes_were_mirrored(tmp_path: Path) -> None:
     assert is_flipped.any() and torch.equal(faces.extra["mirrored"], is_flipped)
 
 
+def test_a_folder_is_read_as_photos_are(tmp_path: Path) -> None:
+    """16-bit grey is not white, and a photo is upright."""
+    Image.fromarray(np.full((40, 40), 88 * 257, np.uint16)).save(tmp_path / "a.png")
+    assert (read_square(tmp_path / "a.png", 40) == 88).all()
+    lying = np.zeros((40, 40, 3), np.uint8)
+    lying[:10] = 200
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(lying).save(tmp_path / "b.png", exif=exif)
+    assert (read_square(tmp_path / "b.png", 40)[:, :, 30:] == 200).all()
+
+
+def test_coloured_label_maps_give_their_classes(tmp_path: Path) -> None:
+    write_faces(tmp_path, 2)
+    (tmp_path / "labels").mkdir()
+    hair = SEMANTIC_CLASSES.index("hair")
+    colours = np.full((32, 32, 3), PALETTE[hair], np.uint8)
+    colours[:4] = 255
+    for number in range(2):
+        Image.fromarray(colours).save(tmp_path / "labels" / f"{number:03d}.png")
+    labels = FaceFolder(tmp_path, size=32, flip=False).draw(range(2), 0).extra["labels"]
+    assert (labels[:, 4:] == hair).all() and (labels[:, :4] == -1).all()
+    Image.fromarray(colours // 2).save(tmp_path / "labels" / "001.png")
+    with pytest.raises(FacemugError, match=r"001\.png holds the colour \(127, 127, 127\) .* names no class"):
+        FaceFolder(tmp_path, size=32).draw(range(2), 0)
+
+
 def test_bad_folders_get_one_line(tmp_path: Path) -> None:
     with pytest.raises(FacemugError, match="is not a folder"):
         FaceFolder(tmp_path / "none")
     with pytest.raises(FacemugError, match="no image in"):
         FaceFolder(tmp_path)
     (tmp_path / "a.png").write_bytes(b"not a picture")
-    with pytest.raises(FacemugError, match="not a readable image"):
+    with pytest.raises(FacemugError, match="or remove it from the folder"):
         FaceFolder(tmp_path).draw([0], 0)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from skimage import data
 
 from facemug_lib.faces import landmarks as lm
+from facemug_lib.faces.warping import transform_points
 
 
 @pytest.fixture(scope="module")
@@ -36,15 +38,43 @@ def test_same_image_same_result(analyzer, astronaut, points):
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
-def test_turned_photos(analyzer, astronaut, points, turns):
-    turned = np.ascontiguousarray(np.rot90(astronaut, turns))
+@pytest.mark.parametrize("part", [(slice(None), slice(None)), (slice(0, 256), slice(96, 352)), (slice(66, 186), slice(172, 278))])
+def test_turned_photos(analyzer, astronaut, part, turns):
+    """In its last two parts the detector sees a face upside down as well, with another score and in another place."""
+    photo = np.ascontiguousarray(astronaut[part])
+    (upright,) = analyzer.detect(photo)
+    x, y = analyzer.landmarks(photo, upright).T
+    turned = np.ascontiguousarray(np.rot90(photo, turns))
     (face,) = analyzer.detect(turned)
-    found = lm.eye_centres(analyzer.landmarks(turned, face))
-    side = astronaut.shape[0] - 1
-    eyes = lm.eye_centres(points)
-    x, y = eyes[:, 0], eyes[:, 1]
-    expected = {1: (y, side - x), 2: (side - x, side - y), 3: (side - y, x)}[turns]
-    assert found == pytest.approx(np.stack(expected, axis=1), abs=3)
+    right, bottom = photo.shape[1] - 1, photo.shape[0] - 1
+    expected = {1: (y, right - x), 2: (right - x, bottom - y), 3: (bottom - y, x)}[turns]
+    assert face.score == upright.score
+    assert analyzer.landmarks(turned, face) == pytest.approx(np.stack(expected, axis=1), abs=0.05)
+
+
+def test_each_face_has_its_own_way_up(analyzer, astronaut):
+    head = astronaut[40:200, 145:305]
+    side = head.shape[0]
+    photo = np.concatenate([head, head[::-1, ::-1]], axis=1)
+    left, right = sorted(analyzer.detect(photo), key=lambda face: face.box[0])
+    assert left.points5[:2, 1].mean() < left.points5[3:, 1].mean() and right.points5[:2, 1].mean() > right.points5[3:, 1].mean()
+    standing, turned = analyzer.landmarks(photo, left), analyzer.landmarks(photo, right)
+    assert turned == pytest.approx(np.array([2 * side - 1, side - 1]) - standing, abs=2)
+
+
+@pytest.mark.parametrize("angle", [45, 135, 225, 315])
+def test_slanting_photos(analyzer, astronaut, points, angle):
+    turn = cv2.getRotationMatrix2D((224, 120), angle, 1.0)
+    turned = cv2.warpAffine(astronaut, turn, (512, 300))
+    (face,) = analyzer.detect(turned)
+    assert analyzer.landmarks(turned, face) == pytest.approx(transform_points(turn, points), abs=4)
+
+
+def test_an_upright_picture_is_not_turned(analyzer, astronaut, monkeypatch):
+    """Aligned faces are known to stand: nothing is asked of them, and generated ones keep their measured angles."""
+    monkeypatch.setattr(analyzer, "_lean", lambda *given: pytest.fail("asked which way up"))
+    (face,) = analyzer.detect(astronaut, is_upright=True)
+    assert face.points5[0] == pytest.approx([204, 102], abs=6) and analyzer.pose(astronaut) is not None
 
 
 def test_face_that_fills_the_frame(analyzer, astronaut):

@@ -70,9 +70,9 @@ def test_colour_profile_survives(tmp_path, pixels):
     PIL.Image.fromarray(pixels).save(tmp_path / "a.png", icc_profile=profile)
     photo = read_photo(tmp_path / "a.png")
     write_image(tmp_path / "b.png", photo)
-    assert read_photo(tmp_path / "b.png").icc_profile == profile
-    write_image(tmp_path / "c.png", photo.pixels.astype(np.uint16) * 257, icc_profile=profile)
-    assert read_photo(tmp_path / "c.png").icc_profile == profile
+    assert read_photo(tmp_path / "b.png").metadata.icc_profile == profile
+    write_image(tmp_path / "c.png", photo.pixels.astype(np.uint16) * 257, like=photo)
+    assert read_photo(tmp_path / "c.png").metadata.icc_profile == profile
 
 
 def test_rgb8(pixels):

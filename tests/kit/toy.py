@@ -14,6 +14,10 @@ from torch import Tensor, nn
 from facemug_lib.faces.dataset import FaceBatch
 from facemug_lib.training.stage import StepContext
 
+RUN = dict(images=96, batch=8, checkpoint_every=24, stats_every=24, ema_halflife=64, warmup=32, decay=32,
+           report=lambda line: None)
+"""Options of the loop for a toy run with checkpoints on its way."""
+
 
 class ToyFaces:
     has_codes = True

@@ -72,6 +72,27 @@ def test_maps_survive_a_file_in_both_forms(tmp_path: Path) -> None:
     assert (read[0, 0] == -1).all() and torch.equal(read[0, 1:], labels[0, 1:])
 
 
+def test_maps_as_paint_programs_save_them(tmp_path: Path) -> None:
+    """With 16 bits, as numbers or stretched, and with a palette in the program's own order."""
+    labels = random_labels()[:1]
+    index = labels[0].numpy().copy()
+    index[index < 0] = 255
+    index = index.astype(np.uint8)
+    Image.fromarray(index.astype(np.uint16)).save(tmp_path / "plain.png")
+    Image.fromarray(index.astype(np.uint16) * 257).save(tmp_path / "stretched.png")
+    order = [18, 3, 255, *(number for number in range(18) if number != 3)]
+    place = np.zeros(256, np.uint8)
+    place[order] = np.arange(len(order))
+    shuffled = Image.fromarray(place[index], "P")
+    shuffled.putpalette([value for number in order for value in (PALETTE[number] if number < 19 else (255, 255, 255))])
+    shuffled.save(tmp_path / "shuffled.png")
+    other = Image.fromarray(index, "P")  # colours that name no class tell indices apart
+    other.putpalette([value for number in range(256) for value in (number, 7, 255 - number)])
+    other.save(tmp_path / "other.png")
+    for name in ("plain", "stretched", "shuffled", "other"):
+        assert torch.equal(semantics.label_map_from_image(tmp_path / f"{name}.png"), labels), name
+
+
 @pytest.mark.parametrize(
     ("pixels", "line"),
     [

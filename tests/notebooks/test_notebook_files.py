@@ -124,5 +124,5 @@ def test_links_lead_somewhere_and_no_path_is_absolute(path: Path):
 def test_training_notebooks_repeat_the_numbers_the_paper_lost(name: str, stage: str):
     code = code_of(CLONE / "notebooks" / f"{name}.ipynb")
     assert f'lost_numbers("{stage}", profile)' in code
-    assert f'build_stage("{stage}"' in code
-    assert "train(stage, source, folder" in code
+    assert f'start_run("{stage}", profile' in code
+    assert "run.train()" in code

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from fakes import encoder_stage, warping_stage
-from test_stages import QUIET, FourFaces
+from runs import QUIET, FourFaces
 from torch import nn
 
 from facemug_lib.errors import FacemugError

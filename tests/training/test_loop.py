@@ -12,18 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from runs import IMPORTABLE, equal, in_process
 from torch import nn
-from toy import ToyFaces, ToyStage
+from toy import RUN, ToyFaces, ToyStage
 
 from facemug_lib.errors import FacemugError
 from facemug_lib.training.checkpoints import newest_checkpoint, save_checkpoint
 from facemug_lib.training.loop import _average, train
 from facemug_lib.weights import read_weights
-
-HERE = Path(__file__).parent
-IMPORTABLE = os.pathsep.join(map(str, (HERE.parents[1], HERE.parent / "kit", HERE)))
-RUN = dict(images=96, batch=8, checkpoint_every=24, stats_every=24, ema_halflife=64, warmup=32, decay=32,
-           report=lambda line: None)
 
 
 def final_state(folder: Path) -> dict:
@@ -33,25 +29,10 @@ def final_state(folder: Path) -> dict:
     return state
 
 
-def equal(a: object, b: object) -> bool:
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
-    if isinstance(a, list):
-        return len(a) == len(b) and all(equal(x, y) for x, y in zip(a, b, strict=True))
-    return a == b
-
-
-def in_process(code: str, *arguments: str) -> subprocess.CompletedProcess:
-    """Run ``code`` in a new Python with the toy stage importable; as many threads as here, on which sums depend."""
-    environment = os.environ | {"PYTHONPATH": IMPORTABLE, "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    return subprocess.run([sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True, timeout=120)
-
-
 KILLED = """
 import sys
-from test_loop import RUN, ToyFaces, ToyStage, train
+from facemug_lib.training.loop import train
+from toy import RUN, ToyFaces, ToyStage
 train(ToyStage(kill_at=int(sys.argv[2])), ToyFaces(), sys.argv[1], **RUN)
 """
 
@@ -150,7 +131,8 @@ def test_checkpoints_are_sharded_complete_and_few(tmp_path: Path) -> None:
 
 RANK = """
 import sys
-from test_loop import RUN, ToyFaces, ToyStage, train
+from facemug_lib.training.loop import train
+from toy import RUN, ToyFaces, ToyStage
 stage = ToyStage(noise=0.0)
 result = train(stage, ToyFaces(), sys.argv[1], **RUN)
 """

@@ -1,15 +1,10 @@
-"""Settings: typed, complete, each with its basis; the train command's checks."""
+"""Settings: typed, complete, each with its basis."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
-from toy import ToyFaces, ToyStage
 
 from facemug_lib.errors import FacemugError
-from facemug_lib.training import run as command
 from facemug_lib.training.profiles import PROFILES, STAGES, config_hash, numbers_table, parse_assignments, settings
 
 
@@ -54,39 +49,3 @@ def test_hash_ignores_length_and_reporting_only() -> None:
     assert config_hash(config) == config_hash(config | {"images": 7, "grid_every": 9})
     assert config_hash(config) != config_hash(config | {"lr": 0.5})
     assert config_hash(config) != config_hash(config | {"seed": 1})
-
-
-def test_dry_run_prints_the_configuration_and_trains_nothing(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    arguments = dict(stage="encoder", images=5, set_overrides={"lr": "1e-4"}, device="cpu", dry_run=True)
-    assert command.train_command(**arguments, out=tmp_path / "run") is None
-    printed = json.loads(capsys.readouterr().out)
-    assert printed["settings"]["images"] == 5 and printed["settings"]["lr"] == 1e-4 and printed["device"] == "cpu"
-    assert not (tmp_path / "run").exists()
-    command.train_command(**arguments)
-    assert Path(json.loads(capsys.readouterr().out)["out"]).name == f"encoder-{printed['hash']}"
-
-
-@pytest.fixture
-def toy_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """``train_command`` on the toy stage, with weights installed under ``tmp_path``."""
-    monkeypatch.setattr(command, "build_stage", lambda *args, **kwargs: ToyStage())
-    monkeypatch.setattr(command, "build_source", lambda *args: ToyFaces())
-    monkeypatch.setenv("FACEMUG_WEIGHTS", str(tmp_path / "installed"))
-    return lambda **more: command.train_command(stage="head", images=16, device="cpu", out=tmp_path / "run", **more)
-
-
-def test_command_trains_resumes_and_installs(toy_command, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    first = toy_command()
-    assert first.is_finished and not (tmp_path / "installed").exists()
-    second = toy_command(install=True)
-    assert "resuming at 16 images" in capsys.readouterr().out
-    assert (tmp_path / "installed" / "toy.safetensors").read_bytes() == second.weights["toy"].read_bytes()
-
-
-def test_a_run_folder_keeps_its_configuration(toy_command) -> None:
-    toy_command()
-    with pytest.raises(FacemugError, match="other settings .*lr"):
-        toy_command(set_overrides={"lr": "0.5"})
-    with pytest.raises(FacemugError, match="other settings .*seed"):
-        toy_command(seed=3)
-    assert toy_command(set_overrides={"stats_every": 8}).is_finished  # reporting may change

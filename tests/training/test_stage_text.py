@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from fakes import FakePrior
-from test_stages import QUIET, FourFaces
+from runs import QUIET, FourFaces
 from torch import Tensor
 
 from facemug_lib.experts.text_image import SmallTextImage, TextImageConfig

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from fakes import FakeExpert, FakePrior, encoder_stage, generator_stage, warping_stage
-from test_loop import equal, in_process
+from runs import QUIET, FourFaces, equal, in_process, run
 from torch import Tensor
 
 from facemug_lib.errors import FacemugError
@@ -24,20 +24,6 @@ from facemug_lib.training.loop import train
 from facemug_lib.training.rebuilding import rebuilt_and_target
 from facemug_lib.training.stage import StepContext
 from facemug_lib.training.stage_encoder import known_codes
-
-QUIET = dict(report=lambda line: None, evaluate_count=4, grid_every=10**9, checkpoint_every=10**9, stats_every=4)
-
-
-def run(stage: object, folder: Path, images: int, batch: int = 4, **more: object) -> dict:
-    train(stage, PriorFaces(stage.prior), folder, images=images, batch=batch, **QUIET | more)
-    return newest_checkpoint(folder)[1]
-
-
-class FourFaces(PriorFaces):
-    """The same four faces again and again."""
-
-    def draw(self, indices: Sequence[int], seed: int) -> FaceBatch:
-        return super().draw([index % 4 for index in indices], seed)
 
 
 def test_encoder_learns_codes_and_pictures(tmp_path: Path) -> None:
@@ -119,7 +105,7 @@ def test_untrained_encoder_scores_as_the_mean_code() -> None:
 KILLED = """
 import os, signal, sys
 from fakes import encoder_stage
-from test_stages import run
+from runs import run
 stage = encoder_stage()
 step = stage.step
 def until(batch, context):

@@ -287,7 +287,7 @@ def test_uploads(panel: Explorer, portrait: torch.Tensor, monkeypatch: pytest.Mo
     assert panel.wait(WAIT) and panel.state.photo.photo.name == "me.png" and "me.png" in panel.controls.caption.value
     photo = panel.state.photo
     upload("you.png", b"no picture")
-    assert panel.wait(WAIT) and "you.png is no picture that can be read" in panel.error and panel.state.photo is photo
+    assert panel.wait(WAIT) and "you.png is not an image" in panel.error and panel.state.photo is photo
 
 
 def test_masks(editor: Editor, panel: Explorer) -> None:

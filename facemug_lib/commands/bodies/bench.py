@@ -20,7 +20,7 @@ import torch
 
 from facemug_lib.devices import machine, release_freed_memory, resolve_device
 from facemug_lib.errors import FacemugError
-from facemug_lib.files import replacing
+from facemug_lib.files import replacing, require_writable_file
 
 TRAINED_STAGES = ("head", "expert", "encoder", "warping", "generator")
 
@@ -42,8 +42,8 @@ def bench_command(out: Path | None = None, quick: bool = False, device: str = "a
 
     A section that fails is named with its reason and the others go on; then the command fails at its end.
     """
-    if out is not None and not out.parent.is_dir():
-        raise FacemugError(f"no folder {out.parent}: make it first or write elsewhere")
+    if out is not None:
+        require_writable_file(out)
     target = resolve_device(device)
     if widgets:
         from facemug_lib.widgets.live import find_browser

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -16,7 +16,7 @@ from facemug_lib.editing.latent import direction_fit
 from facemug_lib.editing.latent.directions import Direction, ReadTraits, load_directions, save_directions
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.photos import pictures_in
-from facemug_lib.files import require_folder
+from facemug_lib.files import require_writable_file, require_writable_folder
 
 CALIBRATION_SEED = 13_000_000
 CALIBRATION_FACES = 24
@@ -61,8 +61,9 @@ def fit_command(data: Path, out: Path, faces: int | None = None, device: str = "
 
 
 def new_command(name: str, out: Path, positive: Path | None = None, negative: Path | None = None, labels: Path | None = None,
-                aligned: bool = False, weights: Path | None = None, device: str = "auto", bank: Path | None = None) -> None:
-    """Fit one direction to photographs: of two folders, or of a CSV file with the columns ``file`` and ``label``."""
+                aligned: bool = False, weights: Path | None = None, device: str = "auto", bank: Path | None = None) -> int:
+    """Fit one direction to photographs: of two folders, or of a CSV file with the columns ``file`` and ``label``. Returns how
+    many were skipped."""
     from facemug_lib.editing.editor import Editor
 
     _check_target(out)
@@ -70,14 +71,12 @@ def new_command(name: str, out: Path, positive: Path | None = None, negative: Pa
         raise FacemugError("name two folders with --positive and --negative, or one table with --labels")
     files, scores = _labelled(labels) if labels is not None else _two_folders(positive, negative)
     editor = Editor.load(resolve_device(device), weights, bank=bank)
-    codes, kept = codes_of_photos(editor, files, aligned)
+    codes, kept = codes_of_photos(editor, files, aligned, print)
     direction = direction_fit.from_codes(name, codes, torch.tensor([scores[place] for place in kept]))
     _add(out, direction, {"photographs": len(kept)})
-    for place, path in enumerate(files):
-        if place not in kept:
-            print(f"skipped: no face in {path.name}")
     print(f"{name}: {len(kept)} photographs, {direction.about['accuracy']:.0%} of held-out ones on the right side; 1 unit is "
           f"{direction.unit}: {out}")
+    return len(files) - len(kept)
 
 
 def text_command(target: str, out: Path, source: str, name: str | None = None, faces: int = 600, leave: Sequence[str] = (),
@@ -137,6 +136,7 @@ def measure_command(out: Path, file: Path | None = None, count: int = 500, maske
 
 
     target = resolve_device(device)
+    require_writable_folder(out)
     known = list(load_directions(file).values())
     editor = Editor.load(target, weights, file if bank is not None else None, bank)
     expert, judges, store = ExpertStudent.load(target), Judges(target), Store(out / "cache")
@@ -173,15 +173,18 @@ def measure_command(out: Path, file: Path | None = None, count: int = 500, maske
 
 
 @torch.no_grad()
-def codes_of_photos(editor, files: Sequence[Path], aligned: bool = False) -> tuple[Tensor, list[int]]:
-    """(codes [m,t,512] of the photos that show a face, their places in ``files``), as the style encoder reads them."""
+def codes_of_photos(editor, files: Sequence[Path], aligned: bool = False,
+                    tell: Callable[[str], None] = lambda line: None) -> tuple[Tensor, list[int]]:
+    """(codes [m,t,512] of the photos that show a face, their places in ``files``), as the style encoder reads them; ``tell`` is
+    told of the others."""
     from facemug_lib.faces.alignment import open_face
 
     codes, kept = [], []
     for place, path in enumerate(files):
         try:
             face = open_face(path, aligned=aligned).image
-        except FacemugError:
+        except FacemugError as error:
+            tell(f"skipped: {error}")
             continue
         codes.append(editor.read(face).cpu())
         kept.append(place)
@@ -226,4 +229,4 @@ def _labelled(table: Path) -> tuple[list[Path], list[float]]:
 def _check_target(out: Path) -> None:
     if out.suffix != ".safetensors":
         raise FacemugError(f"--out {out}: the name must end in .safetensors")
-    require_folder(out)
+    require_writable_file(out)

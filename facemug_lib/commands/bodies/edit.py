@@ -15,11 +15,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from facemug_lib.commands.bodies.targets import check_transparency, checked_file, is_compressed, picture_target
 from facemug_lib.devices import resolve_device
 from facemug_lib.editing.edit import PICTURES, Edit
 from facemug_lib.errors import FacemugError
-from facemug_lib.faces.photos import WRITABLE, write_image
-from facemug_lib.files import replacing, require_folder
+from facemug_lib.faces.photos import write_image
+from facemug_lib.files import distinct_names, replacing, require_writable_folder
 from facemug_lib.pictures import grey_pixels, pixels_of, square_grid
 from facemug_lib.weights import weights_hash
 
@@ -39,14 +40,15 @@ def edit_command(edit: Edit, out: Path, face: int | None = None, script_out: Pat
 
     photo = Path(edit.face)
     pictures = {name: Path(path) for name in PICTURES if (path := getattr(edit, name)) is not None}
-    _check_image_target(out, photo, *pictures.values())
+    out = picture_target(out, photo, tuple(pictures.values()))
     aligned = open_face(photo, face=face)
+    check_transparency(out, aligned.photo)
     editor = Editor.load(device, weights, directions, bank)
     recording = Recording.start(script_out, editor, aligned) if script_out is not None else None
     aligned = aligned if recording is None else recording.replayed.face
     result = editor.edit_many([replace(edit, face=aligned)])[0]
     edited = result.paste_back()
-    write_image(out, edited, icc_profile=aligned.photo.icc_profile)
+    write_image(out, edited, like=aligned.photo)
     if recording is not None:
         recording.keep(edit, pictures)
     _tell_of_edit(edit, result, photo, aligned.original != edited, out)
@@ -65,7 +67,11 @@ def _tell_of_edit(edit: Edit, result: EditResult, photo: Path, changed: np.ndarr
     if result.followed is not None:
         print(f"text followed for {len(result.followed.losses) - 1} steps, agreement {result.followed.agreement:.2f} (1 is all)")
     print(f"{result.seconds:.1f} s on {result.codes.device} ({parts})")
-    print(f"{int(changed.sum()):,} of {changed.size:,} pixels changed, all inside the mask: {out}")
+    pixels = f"{int(changed.sum()):,} of {changed.size:,} pixels changed"
+    if is_compressed(out):
+        print(f"{pixels} by the edit, all inside the mask; JPEG then changes all of them a little, .png would not: {out}")
+    else:
+        print(f"{pixels}, all inside the mask: {out}")
 
 
 def pose_command(photo: Path, out: Path, like: Path | None = None, frontal: bool = False, mirror: bool = False,
@@ -79,14 +85,16 @@ def pose_command(photo: Path, out: Path, like: Path | None = None, frontal: bool
 
     aim = Aim(like, frontal, mirror, yaw, pitch)
     check_method(method, aim)
-    _check_image_target(out, photo, like, mask)
+    out = picture_target(out, photo, (like, mask))
     aligned = open_face(photo, face=face)
+    if mask is not None:
+        check_transparency(out, aligned.photo)
     editor = Editor.load(device, weights, bank=bank)
     result = turn(editor, aligned, aim, method=method, refine=refine, mask=mask)
     if mask is None:
-        write_image(out, result.image)
+        write_image(out, result.image, like=aligned.photo)
     else:
-        write_image(out, result.paste_back(), icc_profile=aligned.photo.icc_profile)
+        write_image(out, result.paste_back(), like=aligned.photo)
     units = ", ".join(f"{name} {strength:+.1f}" for name, strength in result.strengths.items())
     print(f"turned {photo.name} {aim} by {method}{f' ({units} units)' if units else ''}, {refine} refinement steps")
     print(f"{'degrees':>14s}  {'yaw':>5s}  {'pitch':>5s}")
@@ -95,7 +103,8 @@ def pose_command(photo: Path, out: Path, like: Path | None = None, frontal: bool
         print(f"{name:>14s}  {angles}")
     print(f"identity {result.identity:.2f} to the photo, {result.likeness_identity:.2f} before the turn; "
           f"{result.seconds:.1f} s on {editor.device}")
-    print(f"{'the aligned face, 256 px' if mask is None else 'the photo, changed inside the mask only'}: {out}")
+    changed = "changed inside the mask, and by JPEG a little everywhere" if is_compressed(out) else "changed inside the mask only"
+    print(f"{'the aligned face, 256 px' if mask is None else f'the photo, {changed}'}: {out}")
 
 
 def sample_command(out: Path, seed: int = 0, count: int = 1, psi: float = 0.7, size: int = 256, device: str = "auto",
@@ -103,13 +112,11 @@ def sample_command(out: Path, seed: int = 0, count: int = 1, psi: float = 0.7, s
     """Sample faces into one picture (a grid if several), or into a folder as ``seed<N>.png``."""
     from facemug_lib.faces.bank import load_bank
 
-    is_file = out.suffix.lower() in WRITABLE
-    if out.suffix and not is_file:
-        raise FacemugError(f"cannot write {out.name}: name a .png, .tif or .jpg file, or a folder")
+    is_file = bool(out.suffix) and not out.is_dir()
     if is_file:
-        _check_image_target(out)
+        checked_file(out)
     else:
-        out.mkdir(parents=True, exist_ok=True)
+        require_writable_folder(out)
     prior = load_bank(bank, resolve_device(device))
     faces = []
     for first in range(seed, seed + count, CHUNK):
@@ -118,6 +125,7 @@ def sample_command(out: Path, seed: int = 0, count: int = 1, psi: float = 0.7, s
         if is_file:
             faces.append(made)
         else:
+            out.mkdir(parents=True, exist_ok=True)
             for number, image in zip(seeds, made, strict=True):
                 write_image(out / f"seed{number:06d}.png", image[None])
     if is_file:
@@ -126,28 +134,33 @@ def sample_command(out: Path, seed: int = 0, count: int = 1, psi: float = 0.7, s
     print(f"{count} face{'s' if count > 1 else ''} of {size} px, {seeds}, psi {psi:g}: {out}")
 
 
-def align_command(photos: Sequence[Path], out: Path, face: int | None = None, size: int = 256) -> None:
-    """Align every photo; those that cannot be are named, and make the command fail only if none could."""
+def align_command(photos: Sequence[Path], out: Path, face: int | None = None, size: int = 256) -> int:
+    """Align every photo; those that cannot be are named, and make the command fail only if none could. Returns their number."""
     from facemug_lib.faces.alignment import open_face
 
-    out.mkdir(parents=True, exist_ok=True)
-    names = [_unique_name(photo, photos) for photo in photos]
+    require_writable_folder(out)
+    targets = [out / name for name in distinct_names(photos, ".png")]
+    inputs = {photo.resolve() for photo in photos}
+    for target in targets:
+        if target.resolve() in inputs:
+            raise FacemugError(f"aligning would overwrite {target}: give another output folder")
     done, refusals = 0, []
-    for photo, name in zip(photos, names, strict=True):
-        target = out / name
-        if target.resolve() == photo.resolve():
-            raise FacemugError(f"aligning would overwrite {photo}: give another output folder")
+    for photo, target in zip(photos, targets, strict=True):
         try:
-            write_image(target, open_face(photo, face=face, size=size).image)
-            done += 1
+            aligned = open_face(photo, face=face, size=size)
         except FacemugError as error:
             refusals.append(str(error))
+            continue
+        out.mkdir(parents=True, exist_ok=True)
+        write_image(target, aligned.image)
+        done += 1
     if not done:
         several = f"none of {len(photos)} photos could be aligned: " if len(photos) > 1 else ""
         raise FacemugError(f"{several}{refusals[0]}")
     for refusal in refusals:
         print(f"skipped: {refusal}")
     print(f"{done} of {len(photos)} photos aligned to {size} px: {out}")
+    return len(refusals)
 
 
 def synthesize_command(count: int, out: Path, seed: int = 0, psi: float = 0.7, size: int = 256,
@@ -167,6 +180,7 @@ def synthesize_command(count: int, out: Path, seed: int = 0, psi: float = 0.7, s
     from facemug_lib.modalities.sketch import pencil_sketch
 
     target = resolve_device(device)
+    require_writable_folder(out)
     out.mkdir(parents=True, exist_ok=True)
     prior, expert = load_bank(bank, target), ExpertStudent.load(target)
     own = {} if bank is None else {"bank": weights_hash(prior)}
@@ -212,25 +226,6 @@ def _faces_of_seeds(prior: torch.nn.Module, seeds: Sequence[int], psi: float, si
     """(codes [b,t,512], faces [b,3,size,size]), made one by one: a seed's face is the same whatever it is made together with."""
     codes = prior.broadcast(prior.w_of_seeds(seeds, psi))
     return codes, torch.cat([prior.synthesize(code, size).float().clamp(-1, 1) for code in codes.split(1)])
-
-
-def _check_image_target(out: Path, *inputs: Path | None) -> None:
-    """Fail before the work, not after it: where no picture can be written, or one of ``inputs`` would be overwritten."""
-    if out.suffix.lower() not in WRITABLE:
-        raise FacemugError(f"cannot write {out.name or out}: the name must end in .png, .tif or .jpg")
-    require_folder(out)
-    if out.resolve() in {path.resolve() for path in inputs if path is not None}:
-        raise FacemugError(f"--out {out} would overwrite an input: write elsewhere")
-
-
-def _unique_name(photo: Path, photos: Sequence[Path]) -> str:
-    """The crop's file name: the photo's own, with its folder or suffix where others share it."""
-    same = [other for other in photos if other.stem == photo.stem]
-    if len(same) == 1:
-        return f"{photo.stem}.png"
-    if len({other.name for other in same}) == len(same):
-        return f"{photo.name}.png"
-    return f"{photo.parent.name}_{photo.name}.png"
 
 
 def _write_png(path: Path, pixels: np.ndarray, palette: list[int] | None = None) -> None:

@@ -12,6 +12,7 @@ import torch
 from facemug_lib.devices import resolve_device
 from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation.protocols import FAMILIES, Progress, TestSet
+from facemug_lib.files import files_in, require_writable_folder
 
 EVERY_PART = "all"
 
@@ -34,6 +35,7 @@ def evaluate_command(count: int, out: Path, photos: Sequence[Path] = (), no_prio
     parts = PARTS if EVERY_PART in parts else tuple(parts) or ("completion",)
     if no_prior and not photos:
         raise FacemugError("nothing to evaluate: leave out --no-prior, or name a folder with --photos")
+    require_writable_folder(out if export is None else export)
     target = resolve_device(device)
     editor = Editor.load(target, weights)
     store = Store(out / "cache")
@@ -160,7 +162,7 @@ def _photographs(folders: Sequence[Path], count: int = 3) -> list[Path]:
     from facemug_lib.faces.photos import READABLE
 
     found: list[Path] = []
-    for path in (path for folder in folders for path in sorted(folder.rglob("*")) if path.suffix.lower() in READABLE):
+    for path in (path for folder in folders for path in files_in(folder, READABLE)):
         try:
             open_face(path)
         except FacemugError:

@@ -19,20 +19,19 @@ from facemug_lib.experts.traits import traits
 from facemug_lib.faces.alignment import open_face
 from facemug_lib.figures import gallery, influence, subset_grid
 from facemug_lib.figures.plotting import figure_format, save_figure, show_rows
-from facemug_lib.files import replacing, require_folder
+from facemug_lib.files import replacing, require_writable_file, require_writable_folder
 
 
 def gallery_command(count: int, out: Path, photos: Path | None = None, refine: int = 0, weights: Path | None = None,
                     device: str = "auto") -> None:
     """Write the sheet of ``count`` edits of sampled faces, or of the faces in the folder ``photos``, to ``out``."""
-    figure_format(out)  # a bad name is refused before the work
+    _check_figure(out)
     target = resolve_device(device)
     editor, expert = Editor.load(target, weights), ExpertStudent.load(target)
     faces = max(2, count + count % 2)  # in pairs, so that the last one's partner does not depend on the count
     test_set = (prior_set(editor.prior, expert, faces, tell=print) if photos is None
                 else folder_set(photos, expert, faces, device=target, tell=print))
     figure = gallery.draw(gallery.data(editor, test_set, count, refine, print))
-    out.parent.mkdir(parents=True, exist_ok=True)
     save_figure(figure, out, 90)
     print(out)
 
@@ -40,6 +39,7 @@ def gallery_command(count: int, out: Path, photos: Path | None = None, refine: i
 def prompts_command(out: Path, count: int = 2, refine: int = 0, steps: int = STEPS, model: str = "small",
                     device: str = "auto") -> None:
     """Write prompts.csv and prompts.png: every prompt on ``count`` unseen faces, everywhere and under a mask."""
+    require_writable_folder(out)
     target = resolve_device(device)
     editor = Editor.load(target)
     expert, judges = ExpertStudent.load(target), Judges(target)
@@ -78,8 +78,7 @@ def subsets_command(photo: Path, mask: Path, out: Path, given: Mapping[str, Path
     """Write the figure of ``photo`` to ``out`` and its numbers beside it; ``given``: guidance files by name."""
     given = {name: path for name, path in (given or {}).items() if path is not None}
     table = out.with_suffix(".csv")
-    figure_format(out)  # a bad name is refused before the work
-    require_folder(out)
+    _check_figure(out)
     _check_not_an_input((out, table), (photo, mask, *given.values()))
     aligned = open_face(photo, face=face)
     editor = Editor.load(device, weights)
@@ -90,6 +89,12 @@ def subsets_command(photo: Path, mask: Path, out: Path, given: Mapping[str, Path
     print(f"32 subsets on {photo.name}, {grid.how}: {out}, {table}")
 
 
+def _check_figure(out: Path) -> None:
+    """Refuse a bad name or place before the work."""
+    figure_format(out)
+    require_writable_file(out)
+
+
 def _check_not_an_input(targets: Sequence[Path], inputs: Sequence[Path]) -> None:
     for target in targets:
         if target.resolve() in {path.resolve() for path in inputs}:
@@ -98,8 +103,7 @@ def _check_not_an_input(targets: Sequence[Path], inputs: Sequence[Path]) -> None
 
 def influence_command(out: Path, count: int = 4, refine: int = 24, weights: Path | None = None, device: str = "auto") -> None:
     """Write the figure of sampled faces to ``out`` and the numbers of all ``count`` beside it."""
-    figure_format(out)  # a bad name is refused before the work
-    require_folder(out)
+    _check_figure(out)
     editor = Editor.load(device, weights)
     test_set = prior_set(editor.prior, ExpertStudent.load(editor.device), 4 * -(-count // 4), tell=print)
     found = influence.data(editor, Judges(editor.device), test_set, count, refine, print)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from facemug_lib.commands.bodies.targets import check_transparency, picture_targets
 from facemug_lib.devices import resolve_device
 from facemug_lib.editing.edit import Edit
 from facemug_lib.editing.editor import Editor
@@ -20,7 +21,7 @@ from facemug_lib.editing.script.edit_script import (
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import AlignedFace, open_face
 from facemug_lib.faces.photos import pictures_in, read_photo, write_image
-from facemug_lib.files import replacing, require_folder
+from facemug_lib.files import replacing, require_writable_file
 
 
 @dataclass(eq=False)
@@ -36,7 +37,7 @@ class Recording:
         """A new script, or an existing one for the same photo, whose steps are made first."""
         if path.suffix != ".json":
             raise FacemugError(f"--script-out {path}: the name must end in .json")
-        require_folder(path)
+        require_writable_file(path)
         if not path.is_file():
             return cls(path, EditScript.begun(editor, face), Replayed(face, [], []))
         script = EditScript.read(path)
@@ -59,8 +60,10 @@ class Recording:
 def replay_command(script: Path, photos: Sequence[Path], out: Path, upto: int | None = None, without: Sequence[int] = (),
                    strengths: Mapping[str, float] | None = None, face: int | None = None, aligned: bool = False,
                    weights: Path | None = None, device: str = "auto", directions: Path | None = None,
-                   bank: Path | None = None) -> None:
-    """Make a script's edits again, on its own photo or on others; without any, on the face that it says how to sample."""
+                   bank: Path | None = None) -> int:
+    """Make a script's edits again, on its own photo or on others; without any, on the face that it says how to sample.
+
+    Of several photos, those that cannot be edited are named and skipped. Returns their number."""
     steps = EditScript.read(script)
     if not photos and steps.photo.sample is None:
         raise FacemugError(f"{script} was made on a photograph: name one with --photo, its own or another")
@@ -68,27 +71,39 @@ def replay_command(script: Path, photos: Sequence[Path], out: Path, upto: int | 
         steps = steps.changed(number, enabled=False)
     if strengths:
         steps = _with_strengths(steps, strengths)
-    if len(photos) > 1 and out.suffix:
-        raise FacemugError(f"--out {out} for {len(photos)} photos: name a folder")
     sources: list[Path | None] = [*photos] or [None]
-    targets = [out / f"{(photo or script).stem}.png" if not out.suffix else out for photo in sources]
-    if len(set(targets)) < len(targets):
-        raise FacemugError("two photos have the same name: replay them into two folders")
-    for photo, target in zip(sources, targets, strict=True):
-        if photo is not None and target.resolve() == photo.resolve():
-            raise FacemugError(f"replaying would overwrite {photo}: write elsewhere")
+    targets = picture_targets(out, [photo or script for photo in sources], [script])
     editor = Editor.load(resolve_device(device), weights, directions, bank)
+    refusals: list[str] = []
     for photo, target in zip(sources, targets, strict=True):
-        # A sampled face in its own PNG is aligned and recognised by its pixels.
-        is_aligned = aligned or (photo is not None and _is_sampled(photo, steps))
-        opened = None if photo is None else open_face(photo, face=face, aligned=is_aligned)
-        found = Replayer.of(editor, opened, script.parent).replay(steps, upto)
+        where = "the sampled face" if photo is None else photo.name
+        try:
+            found = _replayed(editor, steps, photo, target, script.parent, upto, face, aligned)
+        except FacemugError as error:
+            if len(sources) == 1:
+                raise
+            refusals.append(str(error))
+            print(f"skipped: {where}: {error}", flush=True)
+            continue
         for note in found.notes:
             print(f"note: {note}")
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_image(target, found.photo, icc_profile=found.face.photo.icc_profile)
-        where = "the sampled face" if photo is None else photo.name
-        print(f"{len(found.results)} of {len(steps.steps)} steps replayed on {where}: {target}")
+        write_image(target, found.photo, like=found.face.photo)
+        print(f"{len(found.results)} of {len(steps.steps)} steps replayed on {where}: {target}", flush=True)
+    if len(refusals) == len(sources):
+        raise FacemugError(f"none of {len(sources)} photos could be edited, the first: {refusals[0]}")
+    return len(refusals)
+
+
+def _replayed(editor: Editor, script: EditScript, photo: Path | None, target: Path, folder: Path, upto: int | None,
+              face: int | None, aligned: bool) -> Replayed:
+    """The script on one photo, or on the face that it says how to sample."""
+    opened = None
+    if photo is not None:
+        # A sampled face in its own PNG is aligned and recognised by its pixels.
+        opened = open_face(photo, face=face, aligned=aligned or _is_sampled(photo, script))
+        check_transparency(target, opened.photo)
+    return Replayer.of(editor, opened, folder).replay(script, upto)
 
 
 def _is_sampled(photo: Path, script: EditScript) -> bool:

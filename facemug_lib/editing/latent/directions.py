@@ -69,8 +69,8 @@ class Direction:
         if not others:
             return self
         if other := next((one for one in others if one.vector.shape != self.vector.shape), None):
-            raise FacemugError(f"direction {self.name!r} moves {len(self.vector)} codes and {other.name!r} {len(other.vector)}: they "
-                               "were fitted for two banks, fit them for one")
+            raise FacemugError(f"direction {self.name!r} moves {len(self.vector)} codes and {other.name!r} {len(other.vector)}: "
+                               "they were fitted for two banks, fit them for one")
         span = torch.stack([other.vector for other in others], dim=-1).double()  # [t,512,k]
         own = self.vector.double()[..., None]
         return replace(self, vector=(own - span @ (torch.linalg.pinv(span) @ own))[..., 0].to(self.vector), unit="uncalibrated")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.photos import write_image
-from facemug_lib.files import replacing, require_folder
+from facemug_lib.files import replacing, require_writable_file
 from facemug_lib.pictures import pixels_of
 
 
@@ -21,7 +21,7 @@ def checked_target(path: Path | str, suffix: str) -> Path:
     if not text or Path(text).suffix.lower() != suffix:
         raise FacemugError(f"cannot write {text!r}: the name must end in {suffix}")
     target = Path(text).expanduser()
-    require_folder(target)
+    require_writable_file(target)
     return target
 
 

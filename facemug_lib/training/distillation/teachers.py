@@ -33,9 +33,10 @@ from facemug_lib.assets import cache_dir
 from facemug_lib.devices import resolve_device
 from facemug_lib.errors import FacemugError
 from facemug_lib.experts.student import ATTRIBUTES
-from facemug_lib.faces.dataset import IMAGE_SUFFIXES, read_square
+from facemug_lib.faces.dataset import read_square, require_own_stems
 from facemug_lib.faces.landmarks import FaceAnalyzer, eye_openness, head_pose, mouth_openness
-from facemug_lib.files import replacing
+from facemug_lib.faces.photos import READABLE
+from facemug_lib.files import files_in, replacing
 from facemug_lib.modalities.semantics import SEMANTIC_CLASSES
 from facemug_lib.training.distillation.tfjs import GraphModel
 
@@ -212,7 +213,7 @@ def parse_attributes(image: Tensor, labels: Tensor) -> dict[str, Tensor]:
 
 def geometry_attributes(rgb: np.ndarray, analyzer: FaceAnalyzer) -> dict[str, float] | None:
     """Pose and openness of eyes and mouth of a uint8 [h,w,3] image, from its landmarks; None without a face."""
-    faces = analyzer.detect(rgb)
+    faces = analyzer.detect(rgb, is_upright=True)
     if not faces:
         return None
     points = analyzer.landmarks(rgb, max(faces, key=lambda face: face.area))
@@ -267,7 +268,8 @@ def label_folder(folder: Path | str, teachers: Teachers | None = None, batch: in
     killed run or a folder that grew is simply labelled again.
     """
     folder = Path(folder)
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.parent.name != "labels")
+    files = [path for path in files_in(folder, READABLE) if path.parent.name != "labels"]
+    require_own_stems(files)
     if not files:
         raise FacemugError(f"no image in {folder}: make some with `facemug synthesize --count N --out {folder}`")
     known = read_attributes(folder)

@@ -216,7 +216,7 @@ def test_files_errors_and_a_reloaded_page(open_notebook: Any) -> None:
     page.click(".facemug-photo-open")
     page.wait_for_selector(".facemug-error:has-text('no file nobody.jpg') >> visible=true")
     assert np.array_equal(settled(notebook), before)
-    for name, said in (("broken.png", "broken.png is"), ("text.png", "text.png is no picture")):
+    for name, said in (("broken.png", "broken.png is"), ("text.png", "text.png is not an image")):
         buffer = io.BytesIO()
         PIL.Image.fromarray(before).save(buffer, "PNG")
         data = buffer.getvalue()[:5000] if name == "broken.png" else b"no picture"
