@@ -11,6 +11,7 @@ from facemug_lib.commands.options import (
     INPUT,
     Bank,
     Device,
+    ExemplarFace,
     Face,
     Frame,
     PoseMethod,
@@ -53,6 +54,7 @@ def edit(
     refine: Annotated[int, typer.Option(min=0, help="Steps of latent optimisation; 0 is feed-forward only.")] = Edit.refine,
     seed: Seed = Edit.seed,
     face: Face = None,
+    exemplar_face: ExemplarFace = None,
     guidance_frame: Annotated[Frame, typer.Option(help="Coordinates of mask and guidance images.")] = Frame.photo,
     influence: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Weight of a modality; repeatable.")] = None,
     script_out: Annotated[Path | None, typer.Option(help="Record the edit in this .json file; the steps that are in it already "
@@ -73,7 +75,7 @@ def edit(
 
     wanted = Edit(photo, mask, sketch, semantics, colour, exemplar, numbers(attribute or [], "--attribute", "smile=1.5"),
                   numbers(influence or [], "--influence", "sketch=0.5"), refine, seed, guidance_frame.value, text, text_source,
-                  text_steps, text_model)
+                  text_steps, text_model, exemplar_face)
     edit_command(wanted, out, face, script_out, weights, device, directions, bank)
 
 
@@ -82,6 +84,8 @@ def pose(
     out: Annotated[Path, typer.Option(help="The turned face, aligned, 256 px; with --mask the photograph, at full size. What the "
                                       "input says of itself goes on as with `edit`.")],
     like: Annotated[Path | None, typer.Option(help="Take the pose from this photograph's face.", **INPUT)] = None,
+    like_face: Annotated[int | None, typer.Option(min=0, help="Which face of that photograph, counted from 0, left to "
+                                                  "right.")] = None,
     frontal: Annotated[bool, typer.Option("--frontal", help="Turn it to the front.")] = False,
     mirror: Annotated[bool, typer.Option("--mirror", help="Turn it as its mirror image is.")] = False,
     yaw: Annotated[float | None, typer.Option(metavar="DEGREES", help="Turn it to this yaw; above 0: to the picture's "
@@ -107,7 +111,7 @@ def pose(
     from facemug_lib.commands.bodies.edit import pose_command
 
     pose_command(photo=photo, out=out, like=like, frontal=frontal, mirror=mirror, yaw=yaw, pitch=pitch, method=method.value,
-                 mask=mask, refine=refine, face=face, weights=weights, device=device, bank=bank)
+                 mask=mask, refine=refine, face=face, weights=weights, device=device, like_face=like_face, bank=bank)
 
 
 def replay(

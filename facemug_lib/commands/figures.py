@@ -10,6 +10,7 @@ import typer
 from facemug_lib.commands.options import (
     INPUT,
     Device,
+    ExemplarFace,
     Face,
     Seed,
 )
@@ -62,6 +63,7 @@ def subsets(
     semantics: Annotated[Path | None, typer.Option(help="Label map: indices 0-18 or palette colours.", **INPUT)] = None,
     colour: Annotated[Path | None, typer.Option("--colour", "--color", help="Colours wanted.", **INPUT)] = None,
     exemplar: Annotated[Path | None, typer.Option(help="Another photograph whose features are wanted.", **INPUT)] = None,
+    exemplar_face: ExemplarFace = None,
     refine: Annotated[int, typer.Option(min=0, help="Steps of latent optimisation; 0 is feed-forward only.")] = 0,
     seed: Seed = 0,
     face: Face = None,
@@ -79,7 +81,7 @@ def subsets(
 
     given = {"sketch": sketch, "semantics": semantics, "colour": colour, "exemplar": exemplar}
     subsets_command(photo=photo, mask=mask, out=out, given=given, refine=refine, seed=seed, face=face, weights=weights,
-                    device=device)
+                    device=device, exemplar_face=exemplar_face)
 
 
 def influence(

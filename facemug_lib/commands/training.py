@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from facemug_lib.commands.options import (
+    Bank,
     Device,
     Profile,
     Seed,
@@ -24,6 +25,7 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Run folder instead of one under data/runs.")] = None,
     data: Annotated[str, typer.Option(metavar="prior|FOLDER", help="Faces sampled on the fly, or a folder.")] = "prior",
     settings: Settings = None,
+    bank: Bank = None,
     seed: Seed = 0,
     device: Device = "auto",
     batch: Annotated[int | None, typer.Option(min=1, help="Batch size instead of the profile's.")] = None,
@@ -39,7 +41,7 @@ def train(
 
     train_command(stage=stage, profile=profile.value, images=images, minutes=minutes, out=out, data=data, dry_run=dry_run,
                   set_overrides=pairs(settings or [], "--set"), seed=seed, device=device, batch=batch, init=init,
-                  install=install)
+                  install=install, bank=bank)
 
 
 def average(

@@ -35,8 +35,9 @@ Picture = str | PathLike[str] | np.ndarray | PIL.Image.Image | Tensor
 FaceLike = AlignedFace | PhotoLike
 
 
-def read_face(face: FaceLike, index: int | None = None) -> AlignedFace:
-    """An aligned face of 256 px: from a photo, from a tensor [1,3,256,256] that is one already, or as it is."""
+def read_face(face: FaceLike, index: int | None = None, option: str = "face") -> AlignedFace:
+    """An aligned face of 256 px: from a photo, of which ``index`` picks one of several faces (``option`` is what the caller calls
+    that argument), from a tensor [1,3,256,256] that is one already, or as it is."""
     if isinstance(face, AlignedFace):
         if face.size != SIZE:
             raise FacemugError(f"the aligned face has {face.size} px: open it with size={SIZE}")
@@ -46,7 +47,7 @@ def read_face(face: FaceLike, index: int | None = None) -> AlignedFace:
             raise FacemugError(f"a face tensor of shape {list(face.shape)}: give [1, 3, {SIZE}, {SIZE}] in [-1, 1], aligned")
         # The 8-bit photo inside is for pasting back only; editing starts from the tensor's own values.
         return replace(open_face(face.clamp(-1, 1), aligned=True), image=face.detach().to("cpu", torch.float32).clamp(-1, 1))
-    return open_face(face, face=index)
+    return open_face(face, face=index, option=option)
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,10 +137,10 @@ class Drawing:
         return torch.from_numpy((values * (share >= 0.5)).transpose(2, 0, 1).astype(np.float32))[None]
 
 
-def read_exemplar(exemplar: FaceLike) -> Tensor:
-    """[1,3,256,256] in [-1,1]."""
+def read_exemplar(exemplar: FaceLike, index: int | None = None) -> Tensor:
+    """[1,3,256,256] in [-1,1]; ``index`` picks one of several faces in a photo."""
     try:
-        return read_face(exemplar).image
+        return read_face(exemplar, index, "exemplar_face").image
     except FacemugError as error:
         raise FacemugError(f"exemplar: {error}") from error
 

@@ -45,6 +45,7 @@ class Edit:
     text_source: str = "a person"  # what it is now, as far as the text changes it
     text_steps: int = 16  # most steps in which the text is followed
     text_model: str = "small"  # the shipped text–image model, or open_clip's ARCHITECTURE:WEIGHTS
+    exemplar_face: int | None = None  # which of several faces in the exemplar, 0 is the leftmost
 
 
 PLAIN = tuple(one.name for one in fields(Edit) if one.name not in ("face", *PICTURES))

@@ -30,6 +30,7 @@ from facemug_lib.editing.known_faces import is_the_priors_own
 from facemug_lib.editing.latent.directions import Direction, load_directions, moved
 from facemug_lib.editing.latent.text import Followed, TextEditSettings, follow
 from facemug_lib.editing.networks import Judges, check_fits, require, weights_files
+from facemug_lib.editing.remarks import remarks
 from facemug_lib.errors import FacemugError
 from facemug_lib.experts.text_image import TextImage, load_text_image
 from facemug_lib.faces.alignment import AlignedFace
@@ -67,6 +68,11 @@ class EditResult:
     @property
     def seconds(self) -> float:
         return sum(self.timings.values())
+
+    @property
+    def remarks(self) -> list[str]:
+        """What should be known about the edit, a line each: that part of the mask cannot be edited, say."""
+        return remarks(self.face, self.photo_mask, bool(self.conditions.present[0, MODALITIES.index("colour")]))
 
     def paste_back(self, **options: Any) -> np.ndarray:
         """The whole photo with the edit, in the photo's layout and dtype; every pixel outside the mask is the original's.

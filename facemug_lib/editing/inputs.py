@@ -87,7 +87,10 @@ def read_edit(edit: Edit, directions: Mapping[str, Direction], num_codes: int) -
     for name in maps:
         if not bool(conditions.present[0, MODALITIES.index(name)]):
             raise FacemugError(f"the {name} guidance says nothing inside the mask: draw where the mask is white")
-    exemplar = read_exemplar(edit.exemplar) if edit.exemplar is not None and influence.get("exemplar", 1.0) > 0 else None
+    if edit.exemplar is None and edit.exemplar_face is not None:
+        raise FacemugError(f"exemplar_face {edit.exemplar_face} picks a face of no exemplar: give one (--exemplar)")
+    is_wanted = edit.exemplar is not None and influence.get("exemplar", 1.0) > 0
+    exemplar = read_exemplar(edit.exemplar, edit.exemplar_face) if is_wanted else None
     is_on_photo = edit.guidance_frame == "photo" and not isinstance(edit.mask, Tensor)
     return Inputs(edit, face, conditions, exemplar, strengths, influence, edit.mask if is_on_photo else None)
 

@@ -6,8 +6,8 @@ that puts eyes and mouth at fixed places. FFHQ reads them off 68 points; here th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -36,7 +36,8 @@ class AlignedFace:
     ``image``: [1, 3, size, size] in [-1, 1]. ``matrix``: 2×3, photo pixel indices (x, y) → crop pixel indices.
     ``face`` and ``landmarks`` ([106, 2], photo coordinates) are None where detection was skipped. ``codes`` [1, t, 512] and
     ``likeness`` [1, 3, size, size], the prior's own picture of them, are there where they are known: of a sampled face, or of a
-    photo that was fitted once. Such a face can be altered by one pass of the prior.
+    photo that was fitted once. Such a face can be altered by one pass of the prior. ``others`` are the photo's other faces,
+    by the numbers that choose them, where this one was taken as the clearly largest.
     """
 
     image: torch.Tensor
@@ -46,6 +47,7 @@ class AlignedFace:
     landmarks: np.ndarray | None = None
     codes: torch.Tensor | None = None
     likeness: torch.Tensor | None = None
+    others: Mapping[int, DetectedFace] = field(default_factory=dict)
 
     @property
     def original(self) -> np.ndarray:
@@ -88,8 +90,26 @@ class AlignedFace:
         binary = self._photo_mask(mask)
         crop = warp(binary.astype(np.uint8), self.matrix, (self.size, self.size), "max", reflect=False)
         if binary.any() and not crop.any():
-            raise FacemugError("the mask lies outside of the face crop: paint over the face, its hair or its surroundings")
+            other = self.face_under(mask)
+            choose = "" if other is None else f", or choose face {other[0]}, which the mask lies on (--face {other[0]})"
+            raise FacemugError("the mask lies outside of the face crop: paint over the face, its hair or its surroundings"
+                               f"{choose}")
         return torch.from_numpy(crop.astype(np.float32))[None, None]
+
+    def share_shown(self, mask: PhotoLike | torch.Tensor) -> float:
+        """How much of a photo-sized mask the crop shows, 0 … 1; the rest of it cannot be edited."""
+        binary = self._photo_mask(mask)
+        rows, columns = self._footprint()
+        return float((binary[rows, columns] & self._shown(rows, columns)).sum() / max(binary.sum(), 1))
+
+    def face_under(self, mask: PhotoLike | torch.Tensor) -> tuple[int, DetectedFace] | None:
+        """Which of the :attr:`others`, with its number, a photo-sized mask lies on, if more than on this face."""
+        if not self.others or self.face is None:
+            return None
+        binary = self._photo_mask(mask)
+        covered = {number: _inside(binary, other.box) for number, other in self.others.items()}
+        number = max(covered, key=covered.__getitem__)
+        return (number, self.others[number]) if covered[number] > _inside(binary, self.face.box) else None
 
     def mask_to_photo(self, mask: torch.Tensor) -> np.ndarray:
         """An aligned mask [1, 1, size, size] as a bool array [h, w] over the photo: at least half covered pixels."""
@@ -121,8 +141,7 @@ class AlignedFace:
         if colour and self.photo.is_grey:
             result = np.repeat(result[..., None], 3, axis=2)
         rows, columns = self._footprint()
-        shown = self._to_photo(np.ones((self.size, self.size), dtype=np.float32), rows, columns, reflect=False) >= 0.5
-        region = region[rows, columns] & shown
+        region = region[rows, columns] & self._shown(rows, columns)
         if not region.any():
             return result
         weight = self._fade(region, feather)
@@ -178,6 +197,10 @@ class AlignedFace:
         to_patch[:, 2] -= [columns.start, rows.start]
         return warp(crop, to_patch, (columns.stop - columns.start, rows.stop - rows.start), reflect=reflect)
 
+    def _shown(self, rows: slice, columns: slice) -> np.ndarray:
+        """Which pixels of a part of the photo the crop shows, bool [h, w]."""
+        return self._to_photo(np.ones((self.size, self.size), dtype=np.float32), rows, columns, reflect=False) >= 0.5
+
     def _photo_mask(self, mask: PhotoLike | torch.Tensor) -> np.ndarray:
         """Any mask of the photo's size as bool [h, w], as :func:`facemug_lib.faces.drawn.edited_pixels` understands it."""
         if isinstance(mask, torch.Tensor):
@@ -198,11 +221,12 @@ class AlignedFace:
 
 
 def open_face(source: PhotoLike, face: int | None = None, size: int = 256, *, aligned: bool = False,
-              analyzer: FaceAnalyzer | None = None) -> AlignedFace:
+              analyzer: FaceAnalyzer | None = None, option: str = "face") -> AlignedFace:
     """Find the face in a photo (anything :func:`read_photo` takes) and align it.
 
     ``face`` counts from 0, left to right. Without it the photo must hold one face, or one whose area is at least 2.5
     times the next one's. ``aligned=True`` takes a square image as the aligned crop that it already is, without detection.
+    ``option`` is what the caller's own argument for ``face`` is called; messages advise it.
     Raises :class:`FacemugError` where there is no face, a choice is needed, or the image cannot be read.
     """
     if size < 64:
@@ -215,10 +239,12 @@ def open_face(source: PhotoLike, face: int | None = None, size: int = 256, *, al
         return AlignedFace(crop_photo(photo, matrix, size), photo, matrix)
     analyzer = analyzer or shared_analyzer()
     rgb = photo.rgb8()
-    chosen = choose_face(analyzer.detect(rgb), face, photo.name)
+    found = left_to_right(analyzer.detect(rgb))
+    chosen = choose_face(found, face, photo.name, option)
     landmarks = analyzer.landmarks(rgb, chosen)
     matrix = ffhq_matrix(landmarks, size)
-    return AlignedFace(crop_photo(photo, matrix, size), photo, matrix, chosen, landmarks)
+    others = {number: other for number, other in enumerate(found) if other is not chosen and face is None}
+    return AlignedFace(crop_photo(photo, matrix, size), photo, matrix, chosen, landmarks, others=others)
 
 
 @cache
@@ -227,11 +253,21 @@ def shared_analyzer() -> FaceAnalyzer:
     return FaceAnalyzer()
 
 
-def choose_face(faces: list[DetectedFace], index: int | None, name: str = "the image") -> DetectedFace:
+def left_to_right(faces: list[DetectedFace]) -> list[DetectedFace]:
+    """The faces in the order in which they are numbered."""
+    return sorted(faces, key=lambda found: (found.box[0] + found.box[2]) / 2)
+
+
+def place_of(face: DetectedFace) -> str:
+    """Where a face is, in words."""
+    return f"at x={(face.box[0] + face.box[2]) / 2:.0f} y={(face.box[1] + face.box[3]) / 2:.0f}"
+
+
+def choose_face(faces: list[DetectedFace], index: int | None, name: str = "the image", option: str = "face") -> DetectedFace:
     """The face meant by ``index`` (0 = leftmost), or the only or clearly largest one where it is None."""
     if not faces:
         raise FacemugError(f"no face found in {name}: use a photo with a face turned to the camera, 20 pixels wide or more")
-    ordered = sorted(faces, key=lambda found: (found.box[0] + found.box[2]) / 2)
+    ordered = left_to_right(faces)
     if index is not None:
         if not 0 <= index < len(ordered):
             raise FacemugError(f"there is no face {index} in {name}: it has {len(ordered)}, counted from 0, left to right")
@@ -239,10 +275,11 @@ def choose_face(faces: list[DetectedFace], index: int | None, name: str = "the i
     largest = sorted(faces, key=lambda found: -found.area)
     if len(faces) > 1 and largest[0].area < CLEARLY_LARGEST * largest[1].area:
         places = ", ".join(
-            f"{number} at x={(f.box[0] + f.box[2]) / 2:.0f} y={(f.box[1] + f.box[3]) / 2:.0f} ({f.box[2] - f.box[0]:.0f} px wide)"
+            f"{number} {place_of(f)} ({f.box[2] - f.box[0]:.0f} px wide)"
             for number, f in enumerate(ordered)
         )
-        raise FacemugError(f"{name} shows {len(faces)} faces, left to right {places}: choose one with face=N (--face N)")
+        raise FacemugError(f"{name} shows {len(faces)} faces, left to right {places}: choose one with {option}=N "
+                           f"(--{option.replace('_', '-')} N)")
     return largest[0]
 
 
@@ -356,6 +393,12 @@ def _to_dtype(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     if np.dtype(dtype).kind != "u":
         return np.clip(values, 0, 1).astype(dtype)
     return np.clip(np.rint(values), 0, np.iinfo(dtype).max).astype(dtype)
+
+
+def _inside(mask: np.ndarray, box: np.ndarray) -> int:
+    """How many pixels of a bool array [h, w] lie in a box."""
+    left, top, right, bottom = (max(0, round(float(edge))) for edge in box)
+    return int(mask[top:bottom, left:right].sum())
 
 
 def _bounding_box(region: np.ndarray) -> tuple[slice, slice]:

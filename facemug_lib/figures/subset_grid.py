@@ -60,14 +60,16 @@ class SubsetGrid:
 
 
 def data(editor: Editor, judges: Judges, face: AlignedFace, mask: Picture, given: Mapping[str, FaceLike] | None = None,
-                refine: int = 0, seed: int = 0, tell: Progress = lambda line: None) -> SubsetGrid:
+         refine: int = 0, seed: int = 0, tell: Progress = lambda line: None, exemplar_face: int | None = None) -> SubsetGrid:
     """Edit ``face`` once with each subset, and compare every picture with it.
 
     ``mask`` and ``given`` (sketch, semantics, colour, exemplar; what is left out is the face's own) are in the photo's
-    coordinates, tensors in the aligned frame. Raises :class:`FacemugError` for pictures that do not fit, and for given guidance
-    that says nothing inside the mask.
+    coordinates, tensors in the aligned frame; ``exemplar_face`` picks one of several faces in the exemplar. Raises
+    :class:`FacemugError` for pictures that do not fit, and for given guidance that says nothing inside the mask.
     """
     given = given or {}
+    if exemplar_face is not None and "exemplar" not in given:
+        raise FacemugError(f"exemplar_face {exemplar_face} picks a face of no exemplar: give one (--exemplar)")
     if unknown := sorted(set(given) - set(GUIDANCE)):
         raise FacemugError(f"guidance names {unknown[0]!r}: choose from {', '.join(GUIDANCE)}")
     drawing, images = Drawing.on(face, "photo"), as_8_bit(face.image)
@@ -75,7 +77,7 @@ def data(editor: Editor, judges: Judges, face: AlignedFace, mask: Picture, given
     guidance = maps_of(images, judges.parse(images)) | {"exemplar": images.flip(-1)}
     sources = dict.fromkeys(GUIDANCE, "the photo's own") | {"exemplar": "the photo's mirror image"}
     for name, picture in given.items():
-        guidance[name] = read_exemplar(picture) if name == "exemplar" else getattr(drawing, name)(picture)
+        guidance[name] = read_exemplar(picture, exemplar_face) if name == "exemplar" else getattr(drawing, name)(picture)
         sources[name] = Path(picture).name if isinstance(picture, str | Path) else "given"
     for name in GUIDANCE:
         spoken = planned_subset(images, hole, [seed], guidance, ("image", name))[0]

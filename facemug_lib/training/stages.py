@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from facemug_lib.errors import FacemugError
+from facemug_lib.faces.code_space import DEFAULT_CODES
 from facemug_lib.faces.dataset import FaceFolder, FaceSource, MixedFaces, PriorFaces
 from facemug_lib.training.profiles import STAGES, StageSettings
 from facemug_lib.training.stage import Stage
@@ -47,6 +48,8 @@ def _head(settings: Any, device: torch.device, init: str, is_resumed: bool) -> S
     from facemug_lib.training.stage_head import HeadStage
     from facemug_lib.training.start import start
 
+    if settings.bank is not None:
+        raise FacemugError("stage head paints the default prior's pictures: a StyleGAN2 paints its own, leave --bank away")
     heads = PictureHeads().to(device)
     start(heads, "prior_heads", init)
     return HeadStage(FacePrior.load(device, heads=False), heads, Lpips("vgg").to(device), lr=settings.lr,
@@ -56,12 +59,14 @@ def _head(settings: Any, device: torch.device, init: str, is_resumed: bool) -> S
 
 def build_source(data: str, stage: Stage, settings: StageSettings, device: torch.device | str) -> FaceSource:
     """``data`` is ``"prior"`` or a folder of images, optionally with codes; ``settings.real`` mixes photographs in."""
-    from facemug_lib.faces.prior import FacePrior
+    from facemug_lib.faces.bank import load_bank
 
+    prior = getattr(stage, "prior", None)
     if data != "prior":
-        source: FaceSource = FaceFolder(Path(data), device, num_codes=FacePrior.num_codes)
+        num_codes = DEFAULT_CODES if prior is None else prior.num_codes
+        source: FaceSource = FaceFolder(Path(data), device, num_codes=num_codes)
     else:
-        prior = getattr(stage, "prior", None) or FacePrior.load(device)
+        prior = prior or load_bank(settings.bank, device)
         source = PriorFaces(prior, (settings.psi_low, settings.psi_high), settings.mixing, render=stage.image_source != "codes",
                             half=getattr(settings, "half_prior", False)
                             or settings.precision != "fp32" and torch.device(device).type == "cuda")

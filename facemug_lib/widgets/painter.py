@@ -122,7 +122,7 @@ class Painter(anywidget.AnyWidget):
             self.set_trait("attributes", {})
             self.set_trait("text", "")
             self.set_trait("exemplar", "")
-            self._show(f"edited in {moment.result.seconds:.1f} s")
+            self._show("; ".join([f"edited in {moment.result.seconds:.1f} s", *moment.result.remarks]))
 
         self._start("editing", job)
 

@@ -134,12 +134,13 @@ def test_options_reach_the_implementations(monkeypatch: pytest.MonkeyPatch) -> N
     photo = str(Path(__file__))
     assert main(["edit", photo, "--mask", photo, "--color", photo, "--out", "o.png", "--refine", "5", "--influence", "sketch=0.5",
                  "--guidance-frame", "aligned", "--attribute", "smile=1.5", "--attribute", "age=-1",
-                 "--script-out", "s.json", "--text", "an old man", "--text-from", "a man", "--text-steps", "9"]) == 0
+                 "--script-out", "s.json", "--exemplar-face", "1",
+                 "--text", "an old man", "--text-from", "a man", "--text-steps", "9"]) == 0
     assert seen == {"photo": Path(photo), "mask": Path(photo), "out": Path("o.png"), "sketch": None, "semantics": None,
                     "colour": Path(photo), "exemplar": None, "refine": 5, "seed": 0, "face": None, "guidance_frame": "aligned",
                     "influence": {"sketch": 0.5}, "attributes": {"smile": 1.5, "age": -1.0}, "script_out": Path("s.json"),
                     "weights": None, "device": "auto", "directions": None, "text": "an old man", "text_source": "a man",
-                    "text_steps": 9, "text_model": "small"}
+                    "text_steps": 9, "text_model": "small", "exemplar_face": 1}
     seen.clear()
     assert main(["train", "encoder", "--minutes", "0.5", "--set", "lr=1e-3", "--dry-run"]) == 0
     assert seen == {"stage": "encoder", "profile": "smoke", "images": None, "minutes": 0.5, "out": None, "data": "prior",

@@ -231,6 +231,28 @@ def test_a_recorded_script_replays_to_the_same_pixels(inputs, tmp_path, astronau
     assert "note: another photo" in capsys.readouterr().out
 
 
+def test_a_face_of_the_exemplar_is_chosen_and_recorded(inputs, tmp_path, astronaut) -> None:
+    photo, mask = inputs
+    head = astronaut[:256, 96:352]
+    pair, script = tmp_path / "pair.png", tmp_path / "edit.json"
+    PIL.Image.fromarray(np.concatenate([head, head[:, ::-1]], axis=1)).save(pair)
+    with pytest.raises(FacemugError, match=r"exemplar: .*pair\.png shows 2 faces.*--exemplar-face N"):
+        commands.edit_command(photo, mask, tmp_path / "out.png", exemplar=pair, script_out=script)
+    assert not script.exists() and not (tmp_path / "out.png").exists()
+    commands.edit_command(photo, mask, tmp_path / "out.png", exemplar=pair, exemplar_face=1, script_out=script)
+    replay_command(script, [photo], tmp_path / "again.png")
+    assert np.array_equal(pixels(tmp_path / "again.png"), pixels(tmp_path / "out.png"))
+
+
+def test_what_was_left_alone_is_said(inputs, tmp_path, astronaut, capsys) -> None:
+    photo, mask = inputs
+    PIL.Image.fromarray(np.full(astronaut.shape[:2], 255, np.uint8)).save(mask)
+    commands.edit_command(photo, mask, tmp_path / "out.png", script_out=tmp_path / "edit.json")
+    replay_command(tmp_path / "edit.json", [photo], tmp_path / "again.png")
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
+    assert len(said) == 2 and all("of the mask lies outside of the square around the face" in line for line in said)
+
+
 def test_scripts_are_not_mixed_up(inputs, tmp_path, astronaut) -> None:
     photo, mask = inputs
     commands.edit_command(Edit(photo, mask), tmp_path / "out.png", script_out=tmp_path / "edit.json")
@@ -257,7 +279,7 @@ def test_a_script_of_a_sampled_face_needs_no_photo(tmp_path, editor, capsys) -> 
     script, directions = exploration.save_script(view, tmp_path / "face.json")
     monkey = editor.with_directions(load_directions(directions))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Editor, "load", lambda device, weights, more: monkey if more == directions else editor)
+        patch.setattr(Editor, "load", lambda device, weights, more, bank: monkey if more == directions else editor)
         replay_command(script, [], tmp_path / "again.png", directions=directions)
         replay_command(script, [], tmp_path / "folder", directions=directions)
         wanted = exploration.picture(view)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import nbformat
@@ -27,3 +28,17 @@ def test_the_template_names_no_other_site() -> None:
 def test_a_photo_that_is_not_there_is_said_before_a_server_starts(tmp_path: Path) -> None:
     with pytest.raises(FacemugError, match=r"no file .*none\.png: check the path"):
         app.serve(tmp_path / "none.png")
+
+
+def test_a_taken_port_is_said_before_a_server_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+    monkeypatch.setattr(app.subprocess, "call", lambda command, **more: asked.append(command) or 0)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(FacemugError, match=f"port {port} is taken by another program: name another with --port, such as "):
+            app.serve(port=port)
+        assert not asked
+    assert app.serve(port=port) == 0
+    assert f"--port={port}" in asked[0] and "--Voila.port_retries=0" in asked[0]  # nor does it move where one comes in between

@@ -72,18 +72,20 @@ def _tell_of_edit(edit: Edit, result: EditResult, photo: Path, changed: np.ndarr
         print(f"{pixels} by the edit, all inside the mask; JPEG then changes all of them a little, .png would not: {out}")
     else:
         print(f"{pixels}, all inside the mask: {out}")
+    for remark in result.remarks:
+        print(f"note: {remark}")
 
 
 def pose_command(photo: Path, out: Path, like: Path | None = None, frontal: bool = False, mirror: bool = False,
                  yaw: float | None = None, pitch: float | None = None, method: str = "direction", mask: Path | None = None,
                  refine: int = 0, face: int | None = None, weights: Path | None = None, device: str = "auto",
-                 bank: Path | None = None) -> None:
+                 like_face: int | None = None, bank: Path | None = None) -> None:
     """Turn a face, and write its aligned picture or, with a mask, the photo at its full size."""
     from facemug_lib.editing.editor import Editor
     from facemug_lib.editing.latent.pose import Aim, check_method, turn
     from facemug_lib.faces.alignment import open_face
 
-    aim = Aim(like, frontal, mirror, yaw, pitch)
+    aim = Aim(like, frontal, mirror, yaw, pitch, like_face)
     check_method(method, aim)
     out = picture_target(out, photo, (like, mask))
     aligned = open_face(photo, face=face)
@@ -95,6 +97,8 @@ def pose_command(photo: Path, out: Path, like: Path | None = None, frontal: bool
         write_image(out, result.image, like=aligned.photo)
     else:
         write_image(out, result.paste_back(), like=aligned.photo)
+    for remark in result.remarks:
+        print(f"note: {remark}")
     units = ", ".join(f"{name} {strength:+.1f}" for name, strength in result.strengths.items())
     print(f"turned {photo.name} {aim} by {method}{f' ({units} units)' if units else ''}, {refine} refinement steps")
     print(f"{'degrees':>14s}  {'yaw':>5s}  {'pitch':>5s}")

@@ -74,7 +74,8 @@ def prompts_command(out: Path, count: int = 2, refine: int = 0, steps: int = STE
 
 
 def subsets_command(photo: Path, mask: Path, out: Path, given: Mapping[str, Path | None] | None = None, refine: int = 0,
-                    seed: int = 0, face: int | None = None, weights: Path | None = None, device: str = "auto") -> None:
+                    seed: int = 0, face: int | None = None, weights: Path | None = None, device: str = "auto",
+                    exemplar_face: int | None = None) -> None:
     """Write the figure of ``photo`` to ``out`` and its numbers beside it; ``given``: guidance files by name."""
     given = {name: path for name, path in (given or {}).items() if path is not None}
     table = out.with_suffix(".csv")
@@ -82,7 +83,7 @@ def subsets_command(photo: Path, mask: Path, out: Path, given: Mapping[str, Path
     _check_not_an_input((out, table), (photo, mask, *given.values()))
     aligned = open_face(photo, face=face)
     editor = Editor.load(device, weights)
-    grid = subset_grid.data(editor, Judges(editor.device), aligned, mask, given, refine, seed, print)
+    grid = subset_grid.data(editor, Judges(editor.device), aligned, mask, given, refine, seed, print, exemplar_face)
     with replacing(table) as temporary:
         temporary.write_text(subset_grid.table(grid), encoding="utf-8")
         save_figure(subset_grid.draw(grid), out, subset_grid.DPI)

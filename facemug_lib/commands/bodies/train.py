@@ -26,14 +26,15 @@ def train_command(
     batch: int | None = None,
     init: str = "scratch",
     install: bool = False,
+    bank: Path | None = None,
 ) -> TrainResult | None:
     """Train ``stage``; the same call again resumes. See :func:`facemug_lib.training.run.start_run`.
 
     ``install`` copies the resulting weights to data/weights. ``dry_run`` prints the resolved configuration as JSON and returns
     None.
     """
-    overrides = {**(set_overrides or {}), **{name: value for name, value in (("images", images), ("batch", batch))
-                                             if value is not None}}
+    given = {"images": images, "batch": batch, "bank": None if bank is None else str(bank.resolve())}
+    overrides = {**(set_overrides or {}), **{name: value for name, value in given.items() if value is not None}}
     run = dict(data=data, seed=seed, init=init, device=device, out=out)
     if dry_run:
         plan = plan_run(stage, profile, overrides, **run)

@@ -26,6 +26,7 @@ from facemug_lib.editing.fill.blending import blend
 from facemug_lib.editing.fill.refine import Progress
 from facemug_lib.editing.forward import warped
 from facemug_lib.editing.latent.directions import Direction, moved
+from facemug_lib.editing.remarks import remarks
 from facemug_lib.editing.settings import POSE
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import AlignedFace, shared_analyzer
@@ -45,19 +46,23 @@ AIMS = "--like OTHER, --frontal, --mirror, or --yaw and --pitch"
 @dataclass(frozen=True, eq=False)
 class Aim:
     """What a face is to be turned to: exactly one of another face, the front (its pitch stays), its mirror image's pose, or
-    angles in degrees (one that is left out stays as it is)."""
+    angles in degrees (one that is left out stays as it is). ``like_face`` picks one of several faces in the other photo, 0 is the
+    leftmost."""
 
     like: FaceLike | None = None
     frontal: bool = False
     mirror: bool = False
     yaw: float | None = None
     pitch: float | None = None
+    like_face: int | None = None
 
     def __post_init__(self) -> None:
         given = (self.like is not None) + self.frontal + self.mirror + (self.yaw is not None or self.pitch is not None)
         if given != 1:
             raise FacemugError(f"{given} poses are asked for at once: give one of {AIMS}" if given else
                                f"no pose is asked for: give one of {AIMS}")
+        if self.like is None and self.like_face is not None:
+            raise FacemugError(f"like_face {self.like_face} picks a face of no photo: give one (--like)")
         for name, most in FARTHEST.items():
             angle = getattr(self, name)
             if angle is not None and not (math.isfinite(angle) and abs(angle) <= most):
@@ -101,6 +106,11 @@ class PoseResult:
     photo_mask: Picture | None
     seconds: float
 
+    @property
+    def remarks(self) -> list[str]:
+        """What should be known about the mask, a line each: that part of it cannot be edited, say."""
+        return remarks(self.face, self.photo_mask, False)
+
     def paste_back(self, **options: Any) -> np.ndarray:
         """The whole photo with the turned face inside the mask, every pixel outside of it the original's.
 
@@ -140,7 +150,7 @@ def turn(editor: Editor, face: FaceLike, aim: Aim, *, method: Method = "directio
     hole = None if mask is None else Drawing.on(opened, "photo").mask(mask)
     photo = opened.image
     before = _required(judge(photo), "the photo")
-    other = None if aim.like is None else _other(aim.like)
+    other = None if aim.like is None else _other(aim)
     wanted = _wanted(aim, before, None if other is None else _required(judge(other), "the face to be like"))
     units = {} if method == "warping" else _degrees_per_unit(editor.directions)
 
@@ -199,9 +209,9 @@ def _part(progress: Progress | None, first: int, steps: int) -> Progress | None:
     return None if progress is None else lambda done, _: progress(first + done, steps)
 
 
-def _other(like: FaceLike) -> Tensor:
+def _other(aim: Aim) -> Tensor:
     try:
-        return read_face(like).image
+        return read_face(aim.like, aim.like_face, "like_face").image
     except FacemugError as error:
         raise FacemugError(f"the face to be like: {error}") from error
 

@@ -60,6 +60,7 @@ class Step(_Model):
     semantics: Reference | None = None
     colour: Reference | None = None
     exemplar: Reference | None = None
+    exemplar_face: Annotated[int, Field(ge=0, lt=1000)] | None = None
     attributes: dict[str, Strength] = {}
     text: Annotated[str, StringConstraints(max_length=1000)] = ""
     text_source: Annotated[str, StringConstraints(min_length=1, max_length=1000)] = Edit.text_source
@@ -181,7 +182,7 @@ class EditScript(_Model):
             raise FacemugError(f"{path} has {path.stat().st_size / 2**20:.0f} MiB: scripts of up to {LARGEST_SCRIPT >> 20} are "
                                "read; keep the pictures in files beside it")
         try:
-            data = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
+            data = json.loads(path.read_text(encoding="utf-8-sig"), parse_constant=_no_constant)
         except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
             reason = str(error) or type(error).__name__
             raise FacemugError(f"{path} is not a JSON text ({reason}): name an edit script") from error
@@ -268,7 +269,8 @@ def pixels_hash(photo: Photo) -> str:
 @dataclass(frozen=True, eq=False)
 class Replayed:
     """face: the photo after the last step, in the layout and type of the first one, with the same alignment; results: of the
-    steps that were made; notes: why the pixels may differ from those of the script's author."""
+    steps that were made; notes: why the pixels may differ from those of the script's author, and what the steps
+    leave undone."""
 
     face: AlignedFace
     results: list[EditResult]
@@ -317,6 +319,7 @@ class Replayer:
                     raise FacemugError(f"step {number}{f' ({step.name})' if step.name else ''}: {error}") from error
             face, result = self._states[key]
             results.append(result)
+            notes += [f"step {number}: {remark}" for remark in result.remarks]
         return Replayed(face, results, notes)
 
     def _first(self, record: PhotoRecord) -> tuple[AlignedFace, bool, list[str]]:
