@@ -237,9 +237,9 @@ def test_a_face_of_the_exemplar_is_chosen_and_recorded(inputs, tmp_path, astrona
     pair, script = tmp_path / "pair.png", tmp_path / "edit.json"
     PIL.Image.fromarray(np.concatenate([head, head[:, ::-1]], axis=1)).save(pair)
     with pytest.raises(FacemugError, match=r"exemplar: .*pair\.png shows 2 faces.*--exemplar-face N"):
-        commands.edit_command(photo, mask, tmp_path / "out.png", exemplar=pair, script_out=script)
+        commands.edit_command(Edit(photo, mask, exemplar=pair), tmp_path / "out.png", script_out=script)
     assert not script.exists() and not (tmp_path / "out.png").exists()
-    commands.edit_command(photo, mask, tmp_path / "out.png", exemplar=pair, exemplar_face=1, script_out=script)
+    commands.edit_command(Edit(photo, mask, exemplar=pair, exemplar_face=1), tmp_path / "out.png", script_out=script)
     replay_command(script, [photo], tmp_path / "again.png")
     assert np.array_equal(pixels(tmp_path / "again.png"), pixels(tmp_path / "out.png"))
 
@@ -247,7 +247,7 @@ def test_a_face_of_the_exemplar_is_chosen_and_recorded(inputs, tmp_path, astrona
 def test_what_was_left_alone_is_said(inputs, tmp_path, astronaut, capsys) -> None:
     photo, mask = inputs
     PIL.Image.fromarray(np.full(astronaut.shape[:2], 255, np.uint8)).save(mask)
-    commands.edit_command(photo, mask, tmp_path / "out.png", script_out=tmp_path / "edit.json")
+    commands.edit_command(Edit(photo, mask), tmp_path / "out.png", script_out=tmp_path / "edit.json")
     replay_command(tmp_path / "edit.json", [photo], tmp_path / "again.png")
     said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
     assert len(said) == 2 and all("of the mask lies outside of the square around the face" in line for line in said)
