@@ -120,6 +120,7 @@ class Editor:
         prior = load_bank(bank, device, heads=False)
         if bank is None:
             prior.heads = load_module(files["prior_heads"], PictureHeads.from_config, device)
+            prior.to(memory_format=torch.channels_last)  # its depthwise convolutions take less than half the time there
         encoder, warping, generator = (load_module(files[name], build, device) for name, build in (
             ("style_encoder", StyleEncoder.from_config), ("latent_warping", LatentWarping.from_config),
             ("generator", RefinementGenerator.from_config)))
@@ -127,8 +128,7 @@ class Editor:
         known = None if bank is None else {}  # the shipped directions move the codes of the default prior
         if directions is not None:
             known = (load_directions() if bank is None else {}) | load_directions(directions)
-        editor = cls(prior.to(memory_format=torch.channels_last), encoder, warping, generator, device=device,
-                     experts=Judges(files, device), directions=known)
+        editor = cls(prior, encoder, warping, generator, device=device, experts=Judges(files, device), directions=known)
         editor.bank = None if bank is None else Path(bank)
         return editor
 

@@ -23,18 +23,16 @@ warping network, A the aggregation, R_en and R_de the two halves of the refineme
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from facemug_lib.editing.inputs import Exemplars
 from facemug_lib.editing.settings import PASS
 from facemug_lib.faces.code_space import CodeSpace
 from facemug_lib.modalities.conditions import MODALITIES, Conditions, exemplar_input
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
 
 
 class Codes(NamedTuple):
