@@ -61,8 +61,9 @@ browser:
 			|| echo "facemug: that failed; the widgets' browser tests will be skipped"; \
 	fi
 
+# Without JupyterLab's own questions to other sites: is there a newer version, is there news.
 lab: setup
-	$(BIN)/jupyter-lab $(LAB_ARGS) notebooks
+	$(BIN)/jupyter-lab --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LabApp.news_url=None $(LAB_ARGS) notebooks
 
 app: setup
 	$(BIN)/facemug app $(APP_ARGS)

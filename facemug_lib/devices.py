@@ -1,4 +1,4 @@
-"""Which device a computation runs on, and what kind of machine it is."""
+"""Which device a computation runs on, how many faces share a pass on it, and what kind of machine it is."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ctypes
 import os
 import platform
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import psutil
@@ -13,7 +14,17 @@ import torch
 
 from facemug_lib.errors import FacemugError
 
+BATCH = 8
+"""Faces that share a pass through the networks, where a caller has no reason for another number. A face's picture depends on its
+batch in the last bits: at most one grey level of an 8-bit picture after one pass."""
+
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's <malloc.h>
+
+
+def batches(count: int, size: int = BATCH) -> Iterator[range]:
+    """The numbers 0 … ``count`` − 1 in ranges of ``size``; the last may be shorter."""
+    for start in range(0, count, size):
+        yield range(start, min(start + size, count))
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
+import secrets
+import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -76,15 +77,18 @@ def replacing(path: Path, keep: bool = True) -> Iterator[Path]:
     """A temporary path beside ``path`` to write to: it takes ``path``'s place when the block ends, and goes if it fails.
 
     Its name is hidden and has no suffix, so that what a killed process leaves is never taken for a picture; name the format
-    when saving. Where ``path`` is a link, what it leads to is replaced. Without ``keep`` the temporary file goes in any case.
+    when saving. Where ``path`` is a link, what it leads to is replaced. The file gets the permissions of the one it replaces, or
+    those that the umask leaves to a new one. Without ``keep`` the temporary file goes in any case.
     """
     path = Path(os.path.realpath(path))
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.parent / f".{path.name[:40]}.{secrets.token_hex(4)}"  # a name may have 255 bytes
+    # Opened by hand: tempfile's functions give 0600 whatever the umask, and asking for the umask means to change it meanwhile.
+    handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     try:
+        mode = stat.S_IMODE((path.stat() if path.exists() else os.fstat(handle)).st_mode)
+        os.close(handle)
         yield temporary
-        temporary.chmod(0o644)
+        temporary.chmod(mode)  # only now: some writers make the file anew, and the old one may have been read-only
         if keep:
             os.replace(temporary, path)
     finally:

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import pickle
+import re
 import subprocess
 import sys
 import zipfile
@@ -15,6 +16,8 @@ from safetensors.torch import load_file
 
 from facemug_lib import asset_formats, assets
 from facemug_lib.assets import Asset, AssetError
+from facemug_lib.cli import main
+from facemug_lib.commands.bodies import doctor
 
 
 @pytest.fixture
@@ -51,7 +54,8 @@ def register(monkeypatch, wheel, **changes):
         "megabytes": 0.1,
         "convert": lambda members: members["data"].upper(),
     }
-    asset = Asset(**(settings | changes))
+    settings |= changes
+    asset = Asset(**({"content": assets.content_hash(settings["convert"]({"data": b"payload"}))} | settings))
     monkeypatch.setitem(assets.ASSETS, "tiny", asset)
     return asset
 
@@ -157,6 +161,64 @@ def test_flax_kernels_become_torch_layout():
 def test_safetensors_asset_round_trip(cache, wheel, monkeypatch):
     register(monkeypatch, wheel, filename="tiny.safetensors", convert=lambda _: {"a": torch.arange(3.0)})
     assert torch.equal(assets.load_asset("tiny")["a"], load_file(cache / "tiny.safetensors")["a"])
-    (cache / "tiny.safetensors").write_bytes(b"damaged")
-    with pytest.raises(AssetError, match="delete it"):
-        assets.load_asset("tiny")
+
+
+def cut_short(data):
+    return data[:len(data) // 2]
+
+
+def one_bit(data):
+    return data[:-1] + bytes([data[-1] ^ 1])
+
+
+def nothing(data):
+    return b""
+
+
+@pytest.mark.parametrize("damage", [cut_short, one_bit, nothing])
+@pytest.mark.parametrize("suffix", [".onnx", ".safetensors"])
+def test_a_damaged_file_is_named_by_whoever_opens_it(suffix, damage, cache, wheel, monkeypatch, capsys):
+    tensors = {".safetensors": lambda _: {"a": torch.arange(300.0)}}
+    asset = register(monkeypatch, wheel, filename=f"tiny{suffix}", **({"convert": tensors[suffix]} if suffix in tensors else {}))
+    path = assets.asset_path("tiny")
+    whole = path.read_bytes()
+    path.write_bytes(damage(whole))
+    monkeypatch.setattr(assets, "_verified", {})  # as in another process
+    capsys.readouterr()
+    line = re.escape(str(path)) + ".*damaged.*: delete it and it is fetched again"
+    for opened in (assets.asset_path, *([assets.load_asset] if suffix in tensors else [])):
+        with pytest.raises(AssetError, match=line) as caught:
+            opened("tiny")
+        assert "\n" not in str(caught.value)
+    assert main(["assets", "tiny"]) == 2 and capsys.readouterr().err.count("\n") == 1
+    check = doctor._assets()
+    assert check.status == "broken" and re.search(line, check.text)
+    path.unlink()  # as the line says
+    assert assets.asset_path("tiny").read_bytes() == whole
+    assert asset.cached and doctor._assets().status != "broken"
+
+
+def test_an_unreadable_file_is_named(cache, wheel, monkeypatch):
+    register(monkeypatch, wheel)
+    assets.asset_path("tiny").unlink()
+
+    def refused(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    (cache / "tiny.bin").write_bytes(b"PAYLOAD")
+    monkeypatch.setattr(assets.Path, "read_bytes", refused)
+    with pytest.raises(AssetError, match=r"tiny\.bin cannot be read \(Permission denied\)"):
+        assets.asset_path("tiny")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX ones")
+@pytest.mark.parametrize("filename", ["tiny.bin", "tiny.safetensors"])
+def test_cached_files_follow_the_umask(filename, cache, wheel, monkeypatch):
+    changes = {"convert": lambda _: {"a": torch.arange(3.0)}} if filename.endswith("safetensors") else {}
+    register(monkeypatch, wheel, filename=filename, **changes)
+    before = os.umask(0o027)
+    try:
+        path = assets.asset_path("tiny")
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o640

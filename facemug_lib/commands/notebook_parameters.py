@@ -26,6 +26,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import TypeAdapter, ValidationError
 
 from facemug_lib.errors import FacemugError
+from facemug_lib.seeds import check_seed
 
 PROFILES = ("smoke", "laptop", "paper")
 TAG = "parameters"
@@ -63,6 +64,8 @@ class Parameter:
     def _finite(self, value: Any) -> Any:
         if isinstance(value, float) and not math.isfinite(value):
             raise self._refuse(value)
+        if isinstance(value, int) and (self.name == "seed" or self.name.endswith("_seed")):
+            check_seed(value, f"parameter {self.name} =")
         return value
 
     def _refuse(self, value: Any) -> FacemugError:

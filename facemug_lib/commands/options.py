@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from facemug_lib.errors import FacemugError
+from facemug_lib.seeds import check_seed
 
 
 class Profile(StrEnum):
@@ -38,7 +39,8 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N; an explici
 INPUT = {"exists": True, "dir_okay": False, "readable": True}
 Bank = Annotated[Path | None, typer.Option(
     help="A StyleGAN2 checkpoint (g_ema.pt) in place of the default face prior; its own weights must be given too.", **INPUT)]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of all randomness.")]
+Seed = Annotated[int, typer.Option(callback=lambda seed: check_seed(seed, "--seed"),
+                                   help="Seed of all randomness, from 0 to 2^63 - 1.")]
 Psi = Annotated[float, typer.Option(min=0.0, max=2.0, help="Truncation: 0 is the mean face, 1 the full variety.")]
 Size = Annotated[int, typer.Option(min=64, max=1024, help="Side of the images, in pixels.")]
 Face = Annotated[int | None, typer.Option(min=0, help="Which face, counted from 0, left to right; needed if there are several.")]

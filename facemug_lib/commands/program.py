@@ -38,6 +38,9 @@ def main(arguments: list[str] | None = None) -> int:
     Bad input gets one line on standard error. A traceback means a fault of the program.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal's encoding lacks is no reason to fail after the work
+        if getattr(stream, "errors", None) == "strict" and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = app(arguments or ["--help"], prog_name="facemug", standalone_mode=False)
     except FacemugError as error:

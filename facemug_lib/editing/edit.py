@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from facemug_lib.seeds import check_seed
+
 if TYPE_CHECKING:
     from facemug_lib.editing.drawing import FaceLike, Picture
     from facemug_lib.faces.alignment import Frame
@@ -39,13 +41,16 @@ class Edit:
     attributes: Mapping[str, float] | None = None  # name → strength; 1 is one standard deviation of it over faces
     influence: Mapping[str, float] | None = None  # modality or "exemplar" → weight, 0 (ignored) … 1 (neutral) … 2
     refine: int = 0  # steps of latent optimisation on top of the one pass
-    seed: int = 0
+    seed: int = 0  # from 0 to 2^63 - 1
     guidance_frame: Frame = "photo"  # the coordinates of mask and guidance: the photo's, or the "aligned" face's
     text: str | None = None  # how the face shall look
     text_source: str = "a person"  # what it is now, as far as the text changes it
     text_steps: int = 16  # most steps in which the text is followed
     text_model: str = "small"  # the shipped text–image model, or open_clip's ARCHITECTURE:WEIGHTS
     exemplar_face: int | None = None  # which of several faces in the exemplar, 0 is the leftmost
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seed", check_seed(self.seed))
 
 
 PLAIN = tuple(one.name for one in fields(Edit) if one.name not in ("face", *PICTURES))

@@ -8,28 +8,27 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from facemug_lib.devices import batches
 from facemug_lib.editing.editor import Edit, Editor
 from facemug_lib.editing.latent.directions import Direction, moved
+from facemug_lib.evaluation.code_keys import code_of
 from facemug_lib.evaluation.metrics import Score, average, cosine
-from facemug_lib.evaluation.protocols import EDIT_SEEDS, Keep, Progress, TestSet, keep_nothing
-from facemug_lib.evaluation.store import Arrays, digest
+from facemug_lib.evaluation.protocols import EDIT_SEEDS, TestSet
+from facemug_lib.evaluation.store import Arrays, Keep, digest, keep_nothing
 from facemug_lib.pictures import as_8_bit
+from facemug_lib.progress import Tell, silent, untold
 from facemug_lib.weights import weights_hash
-
-if TYPE_CHECKING:
-    pass
 
 SEED = 12_000_000  # of the faces that directions are measured on; no training and no other test draws them
 PSI = 0.7
 MASKED = {"smile": (4.0, "face"), "age": (2.5, "face"), "gender": (3.0, "foreground")}
 """Attributes, strengths and mask families of the masked edits. Hair says more of gender than the face alone does."""
-CHUNK = 20
 
 Read = Callable[[Tensor], Mapping[str, Tensor]]
 """Faces [b,3,256,256] → trait → [b]."""
@@ -61,28 +60,25 @@ class Effect:
 
 def effects(prior: nn.Module, directions: Sequence[Direction], read: Read, identity: Callable[[Tensor], Tensor], count: int = 500,
             strength: float = 1.0, deviations: Mapping[str, float] | None = None, keep: Keep = keep_nothing,
-            version: Mapping[str, Any] | None = None, tell: Progress = lambda line: None) -> list[Effect]:
+            version: Mapping[str, Any] | None = None, tell: Tell = untold) -> list[Effect]:
     """Move ``count`` unseen faces by ``strength`` along each direction and read everything before and after; rows per unit.
 
     ``deviations``: trait → one standard deviation; those that the directions were calibrated with by default, and those of the
     faces themselves for traits that no direction is about. ``keep`` is a cache; ``version`` says what else it depends on.
     """
-    def described(unit: str, start: int, codes: Tensor) -> dict[str, Any]:
-        return {"protocol": "directions", "unit": unit, "first": start, "codes": digest(codes.cpu()), "prior": hashed,
-                "strength": strength, **(version or {})}
-
-    hashed = weights_hash(prior)
+    made_by = {"protocol": "directions", "code": code_of(__name__, type(prior).__module__), "prior": weights_hash(prior),
+               "psi": PSI, **(version or {})}
     before: list[Arrays] = []
     after: dict[str, list[Arrays]] = {one.name: [] for one in directions}
-    for start in range(0, count, CHUNK):
-        seeds = range(SEED + start, SEED + min(start + CHUNK, count))
+    for places in batches(count):
+        seeds = [SEED + place for place in places]
         codes = prior.broadcast(prior.w_of_seeds(seeds, PSI))
-        before.append(keep(described("faces", start, codes), lambda codes=codes: _measured(prior, codes, read, identity)))
+        before.append(keep(made_by | {"seeds": seeds}, lambda codes=codes: _measured(prior, codes, read, identity)))
         for one in directions:
             there = moved(codes, {one.name: strength}, {one.name: one})
-            found = keep(described("moved", start, there), lambda there=there: _measured(prior, there, read, identity))
-            after[one.name].append(found)
-        tell(f"directions: {min(start + CHUNK, count)} of {count} faces")
+            asked = {"seeds": seeds, "direction": digest(one.vector.cpu()), "strength": strength}
+            after[one.name].append(keep(made_by | asked, lambda there=there: _measured(prior, there, read, identity)))
+        tell(f"directions: {places.stop} of {count} faces")
     faces = _together(before)
     known = {name: float(np.nanstd(values)) for name, values in faces.items() if name != "identity"}
     known |= {one.about["trait"]: one.about["deviation"] for one in directions if "deviation" in one.about}
@@ -92,12 +88,9 @@ def effects(prior: nn.Module, directions: Sequence[Direction], read: Read, ident
 
 @torch.no_grad()
 def _measured(prior: nn.Module, codes: Tensor, read: Read, identity: Callable[[Tensor], Tensor]) -> Arrays:
-    found: list[Arrays] = []
-    for piece in codes.split(4):
-        pictures = as_8_bit(prior.synthesize(piece, 256))
-        found.append({name: values.float().cpu().numpy() for name, values in read(pictures).items()}
-                     | {"identity": identity(pictures).float().cpu().numpy()})
-    return _together(found)
+    pictures = as_8_bit(prior.synthesize(codes, 256))
+    return ({name: values.float().cpu().numpy() for name, values in read(pictures).items()}
+            | {"identity": identity(pictures).float().cpu().numpy()})
 
 
 def _together(pieces: Sequence[Arrays]) -> Arrays:
@@ -145,25 +138,25 @@ class MaskedEffect:
 
 def masked_effect(editor: Editor, test_set: TestSet, name: str, strength: float, read: Read, identity: Callable[[Tensor], Tensor],
                   count: int = 100, family: str = "face", wanted: float = 1.0, refine: int = 0, middle: float | None = None,
-                  tell: Progress = lambda line: None) -> MaskedEffect:
+                  tell: Tell = untold) -> MaskedEffect:
     """Edit the first ``count`` faces of a set by one attribute inside the masks of ``family`` and read it before and after.
 
     With ``middle``, faces whose trait lies above it are edited by −``strength``: who smiles already cannot smile much more.
     """
     trait, deviation = (editor.directions[name].about[key] for key in ("trait", "deviation"))
     changes, alike, outside = [], [], 0
-    for start in range(0, min(count, len(test_set)), 4):
-        cases = test_set.cases(family, range(start, min(start + 4, count, len(test_set))))
+    for places in batches(min(count, len(test_set))):
+        cases = test_set.cases(family, places)
         before = read(cases.images)[trait].cpu()
         signs = torch.ones_like(before) if middle is None else torch.where(before > middle, -1.0, 1.0)
         plan = [Edit(image[None], mask[None], attributes={name: strength * sign}, seed=seed) for image, mask, seed, sign
                 in zip(cases.images, cases.masks, cases.seeds, signs.tolist(), strict=True)]
-        made = torch.cat([one.image for one in editor.edit_many(plan, refine=refine, progress=lambda done, total: None)]).cpu()
+        made = torch.cat([one.image for one in editor.edit_many(plan, refine=refine, progress=silent)]).cpu()
         outside += int(((made != cases.images) & (cases.masks < 0.5)).sum())
         pictures = as_8_bit(made)
         changes.append((read(pictures)[trait].cpu() - before) / deviation * signs * math.copysign(1, strength))
         alike.append(cosine(identity(pictures), identity(cases.images)).cpu())
-        tell(f"{name} {strength:+g} under the {family} mask: {start + len(made)} of {count} faces")
+        tell(f"{name} {strength:+g} under the {family} mask: {places.stop} of {count} faces")
     values = torch.cat(changes).float().numpy()
     groups = np.arange(len(values)) % EDIT_SEEDS
     return MaskedEffect(name, strength, len(values), average(values, groups), float((values >= wanted).mean()), wanted, outside,

@@ -8,27 +8,26 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import cv2
 import numpy as np
-import torch
 from torch import Tensor
 
+from facemug_lib.devices import BATCH, batches
 from facemug_lib.errors import FacemugError
-from facemug_lib.evaluation import judges as judges_module
 from facemug_lib.evaluation import metrics
+from facemug_lib.evaluation.cases import Cases, subset
 from facemug_lib.evaluation.guided import averages
 from facemug_lib.evaluation.judges import Judges
-from facemug_lib.evaluation.methods import ExemplarPaste, Folder, MeanColour, Method, Optimisation, Telea
+from facemug_lib.evaluation.judging import Truths, judge, judges_version
+from facemug_lib.evaluation.methods import Method
+from facemug_lib.evaluation.methods.folder import Folder
+from facemug_lib.evaluation.methods.optimisation import Optimisation
+from facemug_lib.evaluation.methods.simple import ExemplarPaste, MeanColour, SavedAgain, Telea
 from facemug_lib.evaluation.metrics import Score
-from facemug_lib.evaluation.protocols import FAMILIES, Cases, Progress, TestSet, edit_groups, rows_of, subset
-from facemug_lib.evaluation.store import Arrays, Store, code_hash, digest
-from facemug_lib.experts import facenet, fidelity, identity, inception, perceptual, student
-from facemug_lib.files import file_hash
-from facemug_lib.modalities import sketch
+from facemug_lib.evaluation.protocols import FAMILIES, TestSet, edit_groups, rows_of
+from facemug_lib.evaluation.store import Arrays, Store, digest
 from facemug_lib.pictures import as_8_bit, to_floats, to_pixels
-from facemug_lib.weights import weights_path
+from facemug_lib.progress import Tell, untold
 
-CHUNK = 10  # faces made and judged at a time: what a kill can cost
 FEWEST = 10  # pictures that a distribution is estimated from; fewer say nothing
 
 
@@ -57,7 +56,8 @@ class Depth:
 class Measured:
     """What is known of one method's pictures of one test set's faces in the holes of one family.
 
-    ``arrays``: name → values, first axis = ``faces``; NaN = not measured. See :func:`judge` for the names.
+    ``arrays``: name → values, first axis = ``faces``; NaN = not measured. The names: see
+    :func:`facemug_lib.evaluation.judging.judge`.
     """
 
     set: str
@@ -73,45 +73,44 @@ class Measured:
 
 @dataclass(eq=False)
 class Runner:
-    """Measures methods, chunk by chunk, through a :class:`~facemug_lib.evaluation.store.Store`."""
+    """Measures methods, batch by batch, through a :class:`~facemug_lib.evaluation.store.Store`."""
 
     judges: Judges
     store: Store
     depth: Depth = field(default_factory=Depth)
-    tell: Progress = lambda line: None
+    tell: Tell = untold
     share: tuple[int, int] | None = None
 
     @cached_property
     def judges_version(self) -> str:
-        code = code_hash(judges_module, metrics, facenet, fidelity, identity, inception, perceptual, student, sketch)
-        return code + file_hash(weights_path("expert"))
+        return judges_version()
 
     def run(self, test_set: TestSet, families: Sequence[str], methods: Sequence[Method],
             count: int | None = None) -> list[Measured]:
         """Every method on the first ``count`` faces with the holes of each family.
 
-        With a ``share`` (k, n) only every n-th chunk, counted over all families, is measured and nothing is returned: n processes
+        With a ``share`` (k, n) only every n-th batch, counted over all families, is measured and nothing is returned: n processes
         fill one store, and one without a share then finds everything there.
         """
         count = len(test_set) if count is None else min(count, len(test_set))
-        starts = range(0, count, CHUNK)
+        all_batches = list(batches(count))
         number, workers = self.share or (0, 1)
-        total = -(-len(families) * len(starts) // workers) * len(methods)
+        total = -(-len(families) * len(all_batches) // workers) * len(methods)
         done, began, made = 0, time.perf_counter(), self.store.made
         descriptions = [method.describe() for method in methods]  # weights are hashed once
         measured: list[Measured] = []
         for place, family in enumerate(families):
             pieces: dict[str, list[tuple[np.ndarray, Arrays]]] = {}
-            for start in starts:
-                if (place + start // CHUNK) % workers != number:  # first chunks, which slow judges see, in turn
+            for turn, members in enumerate(all_batches, start=place):
+                if turn % workers != number:  # first batches, which slow judges see, in turn
                     continue
-                faces = np.arange(start, min(start + CHUNK, count))
-                chunk = _Chunk(self, test_set, family, faces)
+                faces = np.array(members)
+                batch = _Batch(self, test_set, family, faces)
                 for method, description in zip(methods, descriptions, strict=True):
                     limit = method_limit(method, self.depth)
                     here = faces if limit is None else faces[faces < limit]
                     if len(here):
-                        for name, arrays in chunk.measure(method, description, len(here)).items():
+                        for name, arrays in batch.measure(method, description, len(here)).items():
                             pieces.setdefault(name, []).append((here, arrays))
                     done += 1
                 if self.store.made > made:
@@ -125,17 +124,17 @@ class Runner:
     def reals(self, test_set: TestSet, pixels: Tensor, what: str) -> np.ndarray:
         """Inception features [n,2048] of real faces given as uint8 pixels."""
         features = []
-        for start in range(0, len(pixels), CHUNK):
-            piece = pixels[start:start + CHUNK]
+        for places in batches(len(pixels)):
+            piece = pixels[places.start:places.stop]
             key = {"what": "inception", "pixels": digest(piece), "judges": self.judges_version}
             features.append(self.store.get(
                 key, lambda piece=piece: {"inception": self.judges.inception(to_floats(piece)).numpy()}))
-            if start and start % (10 * CHUNK) == 0:
-                self.tell(f"{test_set.name}: {start} of {len(pixels)} {what} faces seen")
+            if places.start and places.start % (10 * BATCH) == 0:
+                self.tell(f"{test_set.name}: {places.start} of {len(pixels)} {what} faces seen")
         return np.concatenate([one["inception"] for one in features]) if features else np.empty((0, 2048), np.float32)
 
 
-class _Chunk:
+class _Batch:
     """A few faces of one family; what all methods share is made once, and only when something is to be measured."""
 
     def __init__(self, runner: Runner, test_set: TestSet, family: str, faces: np.ndarray) -> None:
@@ -179,67 +178,6 @@ class _Chunk:
                 scores["pictures"] = to_pixels(made[list(shown)]).numpy()
             arrays |= {f"{name}/{key}": values for key, values in scores.items()}
         return arrays
-
-
-class Truths:
-    """What the judges say of the true faces of a chunk, asked once for all methods."""
-
-    def __init__(self, judges: Judges, cases: Cases, deep: Mapping[str, int]) -> None:
-        self.cases, self.deep = cases, deep
-        self.alex = judges.embedded(cases.images, "alex")
-        self.vgg = judges.embedded(cases.images[:deep["vgg"]], "vgg") if deep["vgg"] else None
-        self.arcface = judges.arcface(cases.images)
-        self.facenet = judges.facenet(cases.images[:deep["facenet"]]) if deep["facenet"] else None
-        self.sketch = metrics.pencil_sketch(cases.images)
-
-
-def judge(judges: Judges, pictures: Tensor, truths: Truths, features: bool = True) -> Arrays:
-    """Scores of pictures [n,3,256,256] against the true faces, first axis n.
-
-    lpips_alex, lpips_vgg; psnr (dB) and ssim inside the hole; arcface, facenet: cosine with the true face; iou [n,2,19]: pixels
-    of intersection and union with the true label map inside the hole; sketch: F1 with the true face's strokes there; colour:
-    ΔE2000 of region means there; inception [n,2048]. NaN where a slow judge was not asked.
-    """
-    cases, n = truths.cases, len(pictures)
-    scores = {
-        "lpips_alex": judges.lpips_to(truths.alex, pictures, "alex"),
-        "psnr": metrics.psnr(pictures, cases.images, cases.masks),
-        "ssim": metrics.ssim(pictures, cases.images, cases.masks),
-        "arcface": metrics.cosine(judges.arcface(pictures), truths.arcface),
-        "iou": metrics.semantic_counts(judges.parse(pictures), cases.labels, cases.masks),
-        "sketch": metrics.sketch_agreement(pictures, truths.sketch, cases.masks),
-        "colour": metrics.colour_error(pictures, cases.images, cases.labels, cases.masks),
-    }
-    scores["lpips_vgg"] = torch.full((n,), torch.nan)
-    if truths.vgg is not None:
-        for start in range(0, truths.deep["vgg"], 5):  # VGG's features of a whole chunk would take half a gigabyte
-            rows = slice(start, min(start + 5, truths.deep["vgg"]))
-            scores["lpips_vgg"][rows] = judges.lpips_to([level[rows] for level in truths.vgg], pictures[rows], "vgg")
-    scores["facenet"] = torch.full((n,), torch.nan)
-    if truths.facenet is not None:
-        known = len(truths.facenet)
-        scores["facenet"][:known] = metrics.cosine(judges.facenet(pictures[:known]), truths.facenet)
-    if features:
-        scores["inception"] = judges.inception(pictures)
-    return {name: values.numpy() for name, values in scores.items()}
-
-
-class SavedAgain:
-    """The true face after one more JPEG compression: what every paired score means where nobody sees a difference."""
-
-    names = ("saved again",)
-    quality = 90
-
-    def describe(self) -> dict[str, Any]:
-        return {"method": self.names[0], "quality": self.quality, "code": code_hash(SavedAgain)}
-
-    def __call__(self, cases: Cases) -> dict[str, Tensor]:
-        saved = []
-        for pixels in to_pixels(cases.images).permute(0, 2, 3, 1).numpy():
-            _, file = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, self.quality])
-            saved.append(torch.from_numpy(cv2.imdecode(file, cv2.IMREAD_COLOR)))  # channel order in is channel order out
-        found = to_floats(torch.stack(saved).permute(0, 3, 1, 2))
-        return {self.names[0]: torch.where(cases.masks > 0.5, as_8_bit(found), cases.images)}
 
 
 def method_limit(method: Method, depth: Depth) -> int | None:

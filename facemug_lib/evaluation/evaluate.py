@@ -19,20 +19,22 @@ import torch
 from facemug_lib.devices import machine
 from facemug_lib.editing.editor import Editor
 from facemug_lib.errors import FacemugError
-from facemug_lib.evaluation import guided, incremental, tables, warping_ablation
-from facemug_lib.evaluation import protocols as protocols_module
-from facemug_lib.evaluation.completion import Depth, Measured, Runner, SavedAgain, floors, joined, regrouped, scores
+from facemug_lib.evaluation import tables
+from facemug_lib.evaluation.code_keys import code_of
+from facemug_lib.evaluation.completion import Depth, Measured, Runner, floors, joined, regrouped, scores
 from facemug_lib.evaluation.guided import GuidanceProtocol, GuidedProtocol, SubsetProtocol, run
 from facemug_lib.evaluation.incremental import IncrementalProtocol, PhotoProtocol
 from facemug_lib.evaluation.judges import Judges
-from facemug_lib.evaluation.methods import Facemug, Method
+from facemug_lib.evaluation.methods import Method
+from facemug_lib.evaluation.methods.simple import SavedAgain
 from facemug_lib.evaluation.metrics import Score
-from facemug_lib.evaluation.paper import PAPER_TABLES, TABLE_NOTES, Guided
-from facemug_lib.evaluation.protocols import BUCKETS, FAMILIES, Progress, TestSet, bucket_name
+from facemug_lib.evaluation.paper_tables import PAPER_TABLES, TABLE_NOTES, Guided
+from facemug_lib.evaluation.protocols import BUCKETS, FAMILIES, TestSet, bucket_name
 from facemug_lib.evaluation.report import report
-from facemug_lib.evaluation.store import Store, code_hash
+from facemug_lib.evaluation.store import Store
 from facemug_lib.evaluation.warping_ablation import WarpingProtocol
 from facemug_lib.files import replacing
+from facemug_lib.progress import Tell, untold
 
 PARTS = ("completion", "paper", "guidance", "subsets", "warping", "incremental")
 """What an evaluation consists of; :func:`evaluate` takes any of them."""
@@ -91,13 +93,13 @@ class _Stopwatch:
     def __call__(self, part: str) -> Iterator[None]:
         began, found, made = time.perf_counter(), self.store.found, self.store.made
         yield
-        self.parts[part] = {"seconds": round(time.perf_counter() - began, 1), "chunks_from_cache": self.store.found - found,
-                            "chunks_measured": self.store.made - made}
+        self.parts[part] = {"seconds": round(time.perf_counter() - began, 1), "batches_from_cache": self.store.found - found,
+                            "batches_measured": self.store.made - made}
 
 
 def evaluate(editor: Editor, test_sets: Sequence[TestSet], methods: Sequence[Method], store: Store,
              plan: Plan, families: Sequence[str] = FAMILIES, parts: Sequence[str] = PARTS, photos: Sequence[Path] = (),
-             tell: Progress = lambda line: None, judges: Judges | None = None) -> Evaluation:
+             tell: Tell = untold, judges: Judges | None = None) -> Evaluation:
     """Measure ``parts`` of ``plan`` on every test set.
 
     ``methods`` are the rows of the completion table; ``photos`` are photographs at full size for the incremental part.
@@ -109,11 +111,11 @@ def evaluate(editor: Editor, test_sets: Sequence[TestSet], methods: Sequence[Met
         if family not in FAMILIES:
             raise FacemugError(f"unknown mask family {family!r}: choose from {', '.join(FAMILIES)}")
     judges = judges or Judges(editor.device)
-    fingerprint = Facemug(editor).describe()  # weights and code: what every edit depends on
+    weights = editor.hashes()
     runner = Runner(judges, store, plan.depth, tell)
     watch = _Stopwatch(store)
     results: dict[str, Any] = {
-        "machine": machine(editor.device), "weights": fingerprint["weights"], "plan": asdict(plan), "resizing": RESIZING,
+        "machine": machine(editor.device), "weights": weights, "plan": asdict(plan), "resizing": RESIZING,
         "test_sets": [{"name": one.name, "source": one.source, "faces": len(one), "spare": len(one.spare),
                        "faces_by_number": one.listing} for one in test_sets],
     }
@@ -124,17 +126,17 @@ def evaluate(editor: Editor, test_sets: Sequence[TestSet], methods: Sequence[Met
             results["completion"] = rows
     if "paper" in parts:
         with watch("paper"):
-            results["paper"] = _paper(runner, editor, fingerprint, test_sets, plan)
+            results["paper"] = _paper(runner, editor, weights, test_sets, plan)
     for part, protocols in _protocols(editor, judges, test_sets, photos).items():
         if part in parts:
             with watch(part):
-                results[part] = _follow(runner, fingerprint, protocols, getattr(plan, part))
+                results[part] = _follow(runner, weights, protocols, getattr(plan, part))
     results["timing"] = watch.parts
     return Evaluation(results, list(test_sets), measured)
 
 
 def fill(editor: Editor, test_sets: Sequence[TestSet], methods: Sequence[Method], store: Store, plan: Plan,
-         families: Sequence[str], share: tuple[int, int], tell: Progress = lambda line: None) -> None:
+         families: Sequence[str], share: tuple[int, int], tell: Tell = untold) -> None:
     """Measure one worker's ``share`` (k, n) of the completion part into ``store``, for :func:`evaluate` to find."""
     runner = Runner(Judges(editor.device), store, plan.depth, tell, share)
     for test_set in test_sets:
@@ -184,13 +186,13 @@ def _compared(set_name: str, measured: Sequence[Measured]) -> list[dict[str, Any
     return rows
 
 
-def _paper(runner: Runner, editor: Editor, fingerprint: dict[str, Any], test_sets: Sequence[TestSet],
+def _paper(runner: Runner, editor: Editor, weights: dict[str, str], test_sets: Sequence[TestSet],
            plan: Plan) -> list[dict[str, Any]]:
     settings = dict.fromkeys(setting for names in PAPER_TABLES.values() for setting in names)
     rows = []
     for test_set in test_sets:
         count = len(test_set) if plan.paper is None else min(plan.paper, len(test_set))
-        measured = runner.run(test_set, ["mixed"], [Guided(editor, setting, fingerprint) for setting in settings], count)
+        measured = runner.run(test_set, ["mixed"], [Guided(editor, setting, weights) for setting in settings], count)
         reals = runner.reals(test_set, test_set.pixels[:count], "true")
         found = {one.method: scores(one, reals) for one in measured}
         for number, names in PAPER_TABLES.items():
@@ -218,15 +220,14 @@ def _protocols(editor: Editor, judges: Judges, test_sets: Sequence[TestSet],
     return found
 
 
-def _follow(runner: Runner, fingerprint: dict[str, Any], protocols: Sequence[tuple[GuidedProtocol, int]],
+def _follow(runner: Runner, weights: dict[str, str], protocols: Sequence[tuple[GuidedProtocol, int]],
             count: int | None) -> list[dict[str, Any]]:
     """The rows of protocols on their first ``count`` faces, through the cache."""
-    code = code_hash(guided, warping_ablation, incremental, protocols_module)
-    made_by = {"editor": fingerprint, "judges": runner.judges_version, "code": code}
     rows = []
     for protocol, available in protocols:
+        made_by = {"weights": weights, "judges": runner.judges_version, "code": code_of(type(protocol).__module__)}
         faces = available if count is None else min(count, available)
-        found = run(protocol, faces, lambda description, make: runner.store.get(dict(description) | made_by, make), runner.tell)
+        found = run(protocol, faces, lambda what, make, made_by=made_by: runner.store.get({**what, **made_by}, make), runner.tell)
         rows += [tables.guided_row(one) for one in found]
     return rows
 
@@ -240,7 +241,7 @@ def write(evaluation: Evaluation, out: Path) -> list[Path]:
     written = []
     for name, text in files.items():
         with replacing(out / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # file names may be no Unicode
         written.append(out / name)
     return written
 

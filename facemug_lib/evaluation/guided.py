@@ -2,7 +2,8 @@
 
 A protocol is measured in pieces: a *unit* (one way of editing) on a few faces at a time gives plain arrays, which can be kept on
 disk; rows are made of all arrays at the end. Here: guidance obeyed (the paper's tables IV, V and VII as with-and-without
-comparisons) and all 32 subsets of five modalities (Fig. 12). Warping is in :mod:`.pose`, edits in a row in :mod:`.incremental`.
+comparisons) and all 32 subsets of five modalities (Fig. 12). Warping is in
+:mod:`.warping_ablation`, edits in a row in :mod:`.incremental`.
 """
 
 from __future__ import annotations
@@ -16,19 +17,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from facemug_lib.devices import batches
 from facemug_lib.editing.editor import Edit, Editor
 from facemug_lib.editing.inputs import INFLUENCES
 from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation import metrics
+from facemug_lib.evaluation.cases import Cases
 from facemug_lib.evaluation.judges import Judges
 from facemug_lib.evaluation.metrics import Score
-from facemug_lib.evaluation.protocols import Cases, Keep, Progress, TestSet, edit_groups, keep_nothing
-from facemug_lib.evaluation.store import Arrays, digest
+from facemug_lib.evaluation.protocols import TestSet, edit_groups
+from facemug_lib.evaluation.store import Arrays, Keep, digest, keep_nothing
 from facemug_lib.modalities.colour import region_mean
 from facemug_lib.modalities.sketch import pencil_sketch
-from facemug_lib.pictures import as_8_bit
+from facemug_lib.pictures import as_8_bit, to_pixels
+from facemug_lib.progress import Tell, silent, untold
 
-CHUNK = 8  # faces edited together
 Row = dict[str, Any]
 
 
@@ -49,13 +52,12 @@ class GuidedProtocol(Protocol):
 
 
 def run(protocol: GuidedProtocol, count: int, keep: Keep = keep_nothing,
-        tell: Progress = lambda line: None) -> list[Row]:
-    """The rows of ``protocol`` over faces 0 … ``count`` − 1, in chunks at fixed places: a larger count reuses what is kept."""
+        tell: Tell = untold) -> list[Row]:
+    """The rows of ``protocol`` over faces 0 … ``count`` − 1, in batches at fixed places: a larger count reuses what is kept."""
     if count < 1:
         raise FacemugError(f"{count} faces: measure 1 or more")
     pieces: dict[str, list[Arrays]] = {unit: [] for unit in protocol.units}
-    for start in range(0, count, CHUNK):
-        indices = range(start, min(start + CHUNK, count))
+    for indices in batches(count):
         for unit in protocol.units:
             pieces[unit].append(keep(protocol.describe(unit, indices),
                                      lambda unit=unit, indices=indices: protocol.measure(unit, indices)))
@@ -85,7 +87,7 @@ def planned(images: Tensor, masks: Tensor, seeds: Sequence[int], guidance: Mappi
 
 def edited(editor: Editor, edits: Sequence[Edit], refine: int = 0) -> Tensor:
     """The edits' pictures [n,3,256,256] as an 8-bit file keeps them, after ``refine`` steps of latent optimisation."""
-    results = editor.edit_many(edits, refine=refine, progress=lambda done, total: None)
+    results = editor.edit_many(edits, refine=refine, progress=silent)
     return as_8_bit(torch.cat([result.image.cpu() for result in results]))
 
 
@@ -189,7 +191,7 @@ class GuidanceProtocol:
     def describe(self, unit: str, indices: Sequence[int]) -> dict[str, Any]:
         asked = self._asked(indices)
         return {"protocol": "guidance", "unit": unit, "wish": self.wish, "refine": self.refine,
-                "cases": asked.cases.fingerprint(), "maps": digest(asked.images, *asked.maps.values()),
+                "cases": asked.cases.fingerprint(), "wanted": digest(to_pixels(asked.images), asked.maps["semantics"]),
                 "strangers": digest(asked.strangers)}
 
     def pictures(self, unit: str, indices: Sequence[int]) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,7 @@ from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation import metrics
 from facemug_lib.evaluation.judges import Judges
 from facemug_lib.faces.landmarks import HeadPose
+from facemug_lib.progress import Tell, silent, untold
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,13 +38,13 @@ class Turned:
 
 
 def compare(editor: Editor, faces: Sequence[Tensor], aims: Sequence[Aim], ways: Sequence[Way],
-            tell: Callable[[str], None] = lambda line: None) -> list[Turned]:
+            tell: Tell = untold) -> list[Turned]:
     """Turn every face [1,3,256,256] as its aim says, by every way; an aim's other face is a tensor, too."""
     if not faces or len(faces) != len(aims) or not ways:
         raise FacemugError(f"{len(faces)} faces, {len(aims)} aims and {len(ways)} ways: give an aim for each face, and a way")
     turned = []
     for face, aim in zip(faces, aims, strict=True):
-        results = {str(way): turn(editor, face, aim, method=way.method, refine=way.refine, progress=lambda done, steps: None)
+        results = {str(way): turn(editor, face, aim, method=way.method, refine=way.refine, progress=silent)
                    for way in ways}
         turned.append(Turned(face, aim.like, results))
         tell(f"{len(turned)} of {len(faces)} faces turned")

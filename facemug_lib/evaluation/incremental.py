@@ -14,9 +14,10 @@ from torch import Tensor
 
 from facemug_lib.editing.editor import Edit, Editor
 from facemug_lib.evaluation import metrics
+from facemug_lib.evaluation.cases import SIZE
 from facemug_lib.evaluation.guided import Row, arrays, averages, maps_of, planned
 from facemug_lib.evaluation.judges import Judges
-from facemug_lib.evaluation.protocols import EDIT_SEEDS, SIZE, TestSet, edit_groups
+from facemug_lib.evaluation.protocols import EDIT_SEEDS, TestSet, edit_groups
 from facemug_lib.evaluation.store import Arrays, digest
 from facemug_lib.faces.alignment import open_face
 from facemug_lib.modalities import masks

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from facemug_lib.devices import BATCH
 from facemug_lib.experts.facenet import FaceNet
 from facemug_lib.experts.identity import ArcFace
 from facemug_lib.experts.inception import Inception
@@ -20,7 +21,6 @@ from facemug_lib.experts.student import ExpertStudent
 from facemug_lib.faces.landmarks import FaceAnalyzer
 from facemug_lib.pictures import to_pixels
 
-CHUNK = 8
 LpipsNet = Literal["alex", "vgg"]
 
 
@@ -59,13 +59,13 @@ class Judges:
     @torch.no_grad()
     def inception(self, pictures: Tensor) -> Tensor:
         """Inception-V3 pool features [n,2048], for FID, KID, U-IDS and P-IDS."""
-        return torch.cat([self._inception(piece.to(self.device)).cpu() for piece in pictures.split(CHUNK)])
+        return torch.cat([self._inception(piece.to(self.device)).cpu() for piece in pictures.split(BATCH)])
 
     @torch.no_grad()
     def lpips(self, pictures: Tensor, truths: Tensor, net: LpipsNet = "alex") -> Tensor:
         """LPIPS [n] between pictures and truths."""
         return torch.cat([self.lpips_to(self.embedded(b, net), a, net)
-                          for a, b in zip(pictures.split(CHUNK), truths.split(CHUNK), strict=True)])
+                          for a, b in zip(pictures.split(BATCH), truths.split(BATCH), strict=True)])
 
     @torch.no_grad()
     def embedded(self, truths: Tensor, net: LpipsNet = "alex") -> list[Tensor]:
@@ -81,7 +81,7 @@ class Judges:
     @torch.no_grad()
     def arcface(self, pictures: Tensor) -> Tensor:
         """Unit vectors [n,512]; dot products are cosine similarities."""
-        return torch.cat([self._arcface(piece.to(self.device)).cpu() for piece in pictures.split(CHUNK)])
+        return torch.cat([self._arcface(piece.to(self.device)).cpu() for piece in pictures.split(BATCH)])
 
     def facenet(self, pictures: Tensor) -> Tensor:
         """Unit vectors [n,d] of the network that no training here has seen."""
@@ -89,7 +89,7 @@ class Judges:
 
     def parse(self, pictures: Tensor) -> Tensor:
         """The expert's label maps, long [n,256,256]."""
-        return torch.cat([self._expert.parse(piece.to(self.device)).cpu() for piece in pictures.split(CHUNK)])
+        return torch.cat([self._expert.parse(piece.to(self.device)).cpu() for piece in pictures.split(BATCH)])
 
     def pose(self, pictures: Tensor) -> Tensor:
         """Yaw, pitch and roll [n,3] in degrees from 106 landmarks; NaN where no face was found."""

@@ -19,6 +19,7 @@ from facemug_lib.evaluation.attributes import Read
 from facemug_lib.evaluation.metrics import Score, average, cosine
 from facemug_lib.evaluation.protocols import EDIT_SEEDS, TestSet
 from facemug_lib.pictures import as_8_bit
+from facemug_lib.progress import silent
 
 
 class Prompt(NamedTuple):
@@ -84,7 +85,7 @@ def prompt_effect(editor: Editor, test_set: TestSet, prompt: Prompt, read: Read,
     plan = [Edit(image[None], mask[None], seed=seed, text=prompt.text, text_source=prompt.source)
             for image, mask, seed in zip(cases.images, masks, cases.seeds, strict=True)]
     results = editor.edit_many(plan, refine=refine, text_steps=steps, text_model=model, text_settings=settings,
-                               progress=lambda done, total: None)
+                               progress=silent)
     pictures = as_8_bit(torch.cat([one.image for one in results]).cpu())
     before, after = (read(images)[prompt.trait].float().cpu() for images in (cases.images, pictures))
     groups = np.arange(len(before)) % EDIT_SEEDS

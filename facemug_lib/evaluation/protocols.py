@@ -10,30 +10,30 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from facemug_lib.devices import BATCH, batches
 from facemug_lib.errors import FacemugError
-from facemug_lib.evaluation.store import Arrays, code_hash, digest
-from facemug_lib.faces import prior as prior_module
+from facemug_lib.evaluation.cases import SIZE, Cases
+from facemug_lib.evaluation.code_keys import code_of
+from facemug_lib.evaluation.store import Keep, digest, keep_nothing
 from facemug_lib.faces.alignment import align_folder
 from facemug_lib.faces.dataset import TEST_SEEDS, PriorFaces, read_square
 from facemug_lib.faces.photos import READABLE
 from facemug_lib.files import files_in
 from facemug_lib.modalities import masks
 from facemug_lib.pictures import to_floats, to_pixels
+from facemug_lib.progress import Tell, untold
 from facemug_lib.weights import weights_hash
 
-SIZE = 256
 PSI = 0.7  # truncation of the prior's test faces: what users sample
-PRIOR_CHUNK = 8
 
 FAMILIES = ("irregular", "centre", "hair", "face", "foreground")
 """The mask families of the paper's test protocol."""
@@ -43,38 +43,6 @@ SEMANTIC_DILATION = 6  # pixels by which hair, face and foreground holes exceed 
 LARGEST_HOLE = 0.9  # some context must remain: foreground holes beyond it are cut to the centre
 EDIT_SEEDS = 5
 """Face ``i`` is edited with seed ``i mod EDIT_SEEDS``; its mask is drawn from that seed too."""
-
-Progress = Callable[[str], None]
-Keep = Callable[[Mapping[str, Any], Callable[[], Arrays]], Arrays]
-"""``keep(description, make)``: the arrays of a description, from wherever they are kept, or made: as ``Store.get``."""
-
-
-def keep_nothing(description: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
-    """The :data:`Keep` of who has nowhere to keep anything."""
-    return make()
-
-
-@dataclass(frozen=True, eq=False)
-class Cases:
-    """Some test faces with holes.
-
-    images [n,3,256,256] float32 in [-1,1] on the 8-bit grid; masks [n,1,256,256] in {0,1}, 1 = hole; labels [n,256,256] long, the
-    expert's parse of the true face; exemplars [n,3,256,256], another face of the same set; seeds, an edit seed for each.
-    """
-
-    images: Tensor
-    masks: Tensor
-    labels: Tensor
-    exemplars: Tensor
-    seeds: tuple[int, ...]
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def fingerprint(self) -> str:
-        """SHA-256 of all that a method may look at."""
-        return digest(torch.tensor(self.seeds), to_pixels(self.images), self.masks > 0.5, self.labels.to(torch.int8),
-                      to_pixels(self.exemplars))
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,7 +134,7 @@ def rows_of(family: str, index: int) -> tuple[str, ...]:
 
 
 def prior_set(prior: nn.Module, expert: nn.Module, count: int, spare: int = 0,
-              keep: Keep = keep_nothing, tell: Progress = lambda line: None) -> TestSet:
+              keep: Keep = keep_nothing, tell: Tell = untold) -> TestSet:
     """The prior's first ``count`` test faces (seeds 0, 1, …; never trained on), and ``spare`` others from seed 500,000 on.
 
     ``keep`` finds what was sampled before, as :meth:`facemug_lib.evaluation.store.Store.get` does.
@@ -175,17 +143,17 @@ def prior_set(prior: nn.Module, expert: nn.Module, count: int, spare: int = 0,
         raise FacemugError(f"{count} test faces: use 2 … 500,000")
     source = PriorFaces(prior, (PSI, PSI), mixing=0.0)
     device = prior.mean_w.device
-    weights, code = weights_hash(prior), code_hash(PriorFaces, prior_module)
+    weights, code = weights_hash(prior), code_of(PriorFaces.__module__, type(prior).__module__)
 
     def sampled(seeds: Sequence[int]) -> Tensor:
         pieces = []
-        for start in range(0, len(seeds), PRIOR_CHUNK):
-            chunk = seeds[start:start + PRIOR_CHUNK]
-            description = {"what": "prior faces", "seeds": list(chunk), "psi": PSI, "prior": weights, "code": code}
-            found = keep(description, lambda chunk=chunk: {"pixels": to_pixels(source.each(chunk).images).numpy()})
+        for places in batches(len(seeds)):
+            some = seeds[places.start:places.stop]
+            description = {"what": "prior faces", "seeds": list(some), "psi": PSI, "prior": weights, "code": code}
+            found = keep(description, lambda some=some: {"pixels": to_pixels(source.each(some).images).numpy()})
             pieces.append(torch.from_numpy(found["pixels"]))
-            if start and start % (8 * PRIOR_CHUNK) == 0:
-                tell(f"prior: {start} of {len(seeds)} faces sampled")
+            if places.start and places.start % (8 * BATCH) == 0:
+                tell(f"prior: {places.start} of {len(seeds)} faces sampled")
         return torch.cat(pieces) if pieces else torch.empty(0, 3, SIZE, SIZE, dtype=torch.uint8)
 
     pixels = sampled(TEST_SEEDS[:count])
@@ -195,7 +163,7 @@ def prior_set(prior: nn.Module, expert: nn.Module, count: int, spare: int = 0,
 
 
 def folder_set(folder: Path | str, expert: nn.Module, count: int | None = None, aligned: bool = False,
-               device: torch.device | str = "cpu", tell: Progress = lambda line: None) -> TestSet:
+               device: torch.device | str = "cpu", tell: Tell = untold) -> TestSet:
     """Faces of the photographs in ``folder``, aligned on the way in (``aligned=True`` takes them as they are).
 
     The files are taken in the order of the SHA-256 of their names, which mixes whatever order a folder has: the first ``count``
@@ -227,13 +195,6 @@ def parsed(expert: nn.Module, pixels: Tensor, device: torch.device | str) -> Ten
     """The expert's label maps (uint8) of pixels [n,3,h,w], read one by one: none depends on how many others there are."""
     pieces = [expert.parse(to_floats(piece).to(device)).to("cpu", torch.uint8) for piece in pixels.split(1)]
     return torch.cat(pieces)
-
-
-def subset(cases: Cases, places: Sequence[int]) -> Cases:
-    """Some of the cases."""
-    places = list(places)
-    return replace(cases, images=cases.images[places], masks=cases.masks[places], labels=cases.labels[places],
-                   exemplars=cases.exemplars[places], seeds=tuple(cases.seeds[place] for place in places))
 
 
 def edit_groups(indices: Sequence[int]) -> np.ndarray:

@@ -46,7 +46,7 @@ def report(results: Mapping[str, Any], seeds: int = 5) -> str:
         if results.get(part):
             lines += [f"## {title}", "", tables.markdown(results[part], "edit", bold=part == "subsets"), ""]
             lines += [f"{note}\n" for note in dict.fromkeys(row["note"] for row in results[part] if "note" in row)]
-    lines += ["## Time", "", "| part | seconds | chunks measured | from the cache |", "|---|---|---|---|"]
+    lines += ["## Time", "", "| part | seconds | batches measured | from the cache |", "|---|---|---|---|"]
     for part, used in results["timing"].items():
-        lines.append(f"| {part} | {used['seconds']:.0f} | {used['chunks_measured']} | {used['chunks_from_cache']} |")
+        lines.append(f"| {part} | {used['seconds']:.0f} | {used['batches_measured']} | {used['batches_from_cache']} |")
     return "\n".join(lines) + "\n"

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
-import inspect
 import json
-import textwrap
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,6 +15,13 @@ from torch import Tensor
 from facemug_lib.files import replacing
 
 Arrays = dict[str, np.ndarray]
+Keep = Callable[[Mapping[str, Any], Callable[[], Arrays]], Arrays]
+"""``keep(description, make)``: the arrays of a description, from wherever they are kept, or made: as :meth:`Store.get`."""
+
+
+def keep_nothing(description: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
+    """The :data:`Keep` of who has nowhere to keep anything."""
+    return make()
 
 
 class Store:
@@ -62,15 +65,3 @@ def digest(*tensors: Tensor) -> str:
     for tensor in tensors:
         found.update(tensor.contiguous().numpy().tobytes())
     return found.hexdigest()
-
-
-def code_hash(*parts: ModuleType | type | Any) -> str:
-    """SHA-256 of the modules', classes' or functions' code; comments, docstrings and layout do not count."""
-    digest = hashlib.sha256()
-    for part in parts:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(part)))
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False) is not None:
-                node.body = node.body[1:] or [ast.Pass()]
-        digest.update(ast.unparse(tree).encode())
-    return digest.hexdigest()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -39,9 +40,11 @@ SYNONYMS = {
     **dict.fromkeys(("bearded", "moustache", "mustache"), "beard"), **dict.fromkeys(("smiles", "grin"), "smiling"),
     **dict.fromkeys(("laugh", "laughs"), "laughing"), "cheerful": "happy", **dict.fromkeys(("angry", "frowning"), "serious"),
     "brunet": "brunette", "yellow": "golden", "without": "no", "backdrop": "background", "makeup": "lipstick",
-    "eye": "eyes", "lip": "lips", "tooth": "teeth", "leftwards": "left", "rightwards": "right",
+    "eye": "eyes", "lip": "lips", "tooth": "teeth", "leftwards": "left", "rightwards": "right", "&": "and", "+": "and",
 }
 """Words that are read as another one."""
+PUNCTUATION = re.compile(r"[\s,.;:!?()\[\]/\"“”„«»–—…]+")
+EDGES = "-'‘’"  # punctuation at either end of a word, a part of it within
 EMPTY = frozenset(("a", "an", "the", "of", "and", "with", "to", "photo", "portrait", "picture", "face"))
 
 SAME = 1e-3  # distance of unit vectors below which two texts mean the same
@@ -162,9 +165,12 @@ class SmallTextImage(nn.Module):
         return rows.to(self.clip.positional_embedding.device)
 
     def understood(self, text: str) -> list[str]:
-        """The words of ``text`` as the model reads them: synonyms replaced, fillers dropped."""
+        """The words of ``text`` as the model reads them: synonyms replaced, fillers dropped.
+
+        Raises :class:`FacemugError` that names whatever else stands there, in any script: words, numbers, symbols.
+        """
         found, unknown = [], []
-        for word in re.findall(r"[a-z]+(?:-[a-z]+)*", text.lower()):
+        for word in filter(None, (part.strip(EDGES) for part in PUNCTUATION.split(unicodedata.normalize("NFKC", text).lower()))):
             word = word if word in self._words else SYNONYMS.get(word, word)
             if word in self._words:
                 found.append(word)
@@ -262,6 +268,12 @@ class OpenClip:
         self._size = tuple(size) if isinstance(size, tuple | list) else (size, size)
 
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        for text in texts:
+            # The tokenizer cuts off without a word what is too long; its two ends are tokens too.
+            length = len(self._tokenize.encode(text)) + 2 if hasattr(self._tokenize, "encode") else 0
+            if length > self._tokenize.context_length:
+                raise FacemugError(f"{text[:40]!r}… has {length - 2} tokens: up to {self._tokenize.context_length - 2} are read, "
+                                   "say it shorter")
         return self.model.encode_text(self._tokenize(list(texts)).to(self._device), normalize=True)
 
     def embed_images(self, images: Tensor) -> Tensor:

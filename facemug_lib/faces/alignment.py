@@ -370,7 +370,7 @@ def align_folder(source: Path | str, out: Path | str, size: int = 256, face: int
             target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FacemugError(f"cannot make the folder {target.parent}: {error.strerror or error}") from error
-        written.append(write_image(target, aligned.image))
+        written.append(write_image(target, aligned.image, like=aligned.photo))
     return AlignReport(written, skipped)
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from facemug_lib.errors import FacemugError
+from facemug_lib.seeds import check_seed
 
 CODE_DIM = 512
 DEFAULT_CODES = 17  # of the default prior at 256 px
@@ -76,7 +77,7 @@ class CodeSpace(nn.Module):
     @torch.no_grad()
     def w_of_seeds(self, seeds: Iterable[int], psi: float = 0.7) -> Tensor:
         """w [n, 512] of the faces with these seeds; one depends on its own seed alone, whatever it is made together with."""
-        return torch.cat([self.sample_w(1, torch.Generator().manual_seed(seed), psi) for seed in seeds])
+        return torch.cat([self.sample_w(1, torch.Generator().manual_seed(check_seed(seed)), psi) for seed in seeds])
 
     def broadcast(self, w: Tensor) -> Tensor:
         """Repeat w [b, 512] for every layer: codes [b, num_codes, 512]."""

@@ -23,6 +23,7 @@ from facemug_lib.errors import FacemugError
 from facemug_lib.faces.photos import READABLE, read_photo
 from facemug_lib.files import files_in
 from facemug_lib.modalities.semantics import flip_labels, label_map_from_image
+from facemug_lib.seeds import check_seed
 
 TEST_SEEDS = range(0, 1_000_000)
 """Face seeds kept for tests; no training run ever draws one."""
@@ -62,7 +63,7 @@ def training_seed(seed: int, index: int) -> int:
     """The face seed of face ``index`` of the training run with ``seed``."""
     if not 0 <= index < 1 << 40:
         raise FacemugError(f"face number {index} is out of range: 0 … {(1 << 40) - 1}")
-    return TRAIN_SEED_START + (seed << 40) + index
+    return TRAIN_SEED_START + (check_seed(seed) << 40) + index
 
 
 class PriorFaces:

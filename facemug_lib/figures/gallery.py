@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from facemug_lib.devices import batches
 from facemug_lib.editing.editor import Editor
 from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation.guided import maps_of, planned
-from facemug_lib.evaluation.protocols import EDIT_SEEDS, Progress, TestSet
+from facemug_lib.evaluation.protocols import EDIT_SEEDS, TestSet
 from facemug_lib.figures.plotting import guidance_picture, show_rows
+from facemug_lib.progress import Tell, silent, untold
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from facemug_lib.editing.editor import EditResult
 
-CHUNK = 6  # edits made together
 ACROSS = 2  # edits side by side on the sheet
 
 
@@ -66,7 +67,7 @@ class GalleryEdit:
 
 
 def data(editor: Editor, test_set: TestSet, count: int = 24, refine: int = 0,
-            tell: Progress = lambda line: None) -> list[GalleryEdit]:
+         tell: Tell = untold) -> list[GalleryEdit]:
     """Edits of faces 0 … ``count`` − 1, in one pass and, with ``refine``, also after that many steps of latent optimisation.
 
     The kinds take turns, seeds are i mod 5, and guidance comes from the face that :meth:`TestSet.exemplar_of` pairs face i with.
@@ -76,8 +77,8 @@ def data(editor: Editor, test_set: TestSet, count: int = 24, refine: int = 0,
     found: dict[int, GalleryEdit] = {}
     for kind in KINDS:
         mine = [index for index in range(count) if kind_of(index) == kind]
-        for start in range(0, len(mine), CHUNK):
-            for one in _edits(editor, test_set, kind, mine[start:start + CHUNK], refine):
+        for places in batches(len(mine)):
+            for one in _edits(editor, test_set, kind, mine[places.start:places.stop], refine):
                 found[one.index] = one
             tell(f"{test_set.name}: {len(found)} of {count} edits")
     return [found[index] for index in range(count)]
@@ -91,7 +92,7 @@ def _edits(editor: Editor, test_set: TestSet, kind: Kind, indices: Sequence[int]
                    {name: maps[name] for name in kind.guidance})
     made: dict[str, list[EditResult]] = {"one pass": editor.edit_many(plan)}
     if refine:
-        made[f"+ {refine} steps"] = editor.edit_many(plan, refine=refine, progress=lambda done, total: None)
+        made[f"+ {refine} steps"] = editor.edit_many(plan, refine=refine, progress=silent)
     return [
         GalleryEdit(index, kind, cases.images[place:place + 1],
                     guidance_picture(cases.images[place:place + 1], made["one pass"][place].conditions,

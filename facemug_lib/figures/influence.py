@@ -15,15 +15,17 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from facemug_lib.devices import batches
 from facemug_lib.editing.editor import Editor
 from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation import metrics
 from facemug_lib.evaluation.guided import maps_of, planned
 from facemug_lib.evaluation.judges import Judges
-from facemug_lib.evaluation.protocols import Progress, TestSet
+from facemug_lib.evaluation.protocols import TestSet
 from facemug_lib.figures.plotting import guidance_picture
 from facemug_lib.modalities.semantics import colourise
 from facemug_lib.pictures import as_8_bit, ink, pixels_of
+from facemug_lib.progress import Tell, silent, untold
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,7 +38,7 @@ SETTINGS: dict[str, dict[str, float]] = {
     "sketch 0.25, map 2": {"sketch": 0.25, "semantics": 2.0},
     "map alone": {"sketch": 0.0, "semantics": 1.0},
 }
-CHUNK = 4  # faces edited together
+FOUR = 4  # faces that guide each other: each lends its sketch to its neighbour and its map to the one after
 SHOWN = 2  # faces in the figure
 SIDE, GAP, CAPTION, MARGIN, DPI = 1.3, 0.08, 0.22, 0.32, 80  # of the figure; inches, and pixels an inch
 
@@ -63,16 +65,15 @@ class Contradiction:
 
 
 def data(editor: Editor, judges: Judges, test_set: TestSet, count: int = 4, refine: int = 24,
-                  tell: Progress = lambda line: None) -> Contradiction:
+         tell: Tell = untold) -> Contradiction:
     """Edit faces 0 … ``count`` − 1 under each of :data:`SETTINGS`, in one pass and with ``refine`` steps.
 
     The sketch is of the face that :meth:`TestSet.exemplar_of` pairs face i with, the map of its neighbour two places on.
     """
-    if count < 1 or len(test_set) < 4 * -(-count // 4):
+    if count < 1 or len(test_set) < FOUR * -(-count // FOUR):
         raise FacemugError(f"{count} faces of a set of {len(test_set)}: ask for 1 or more, of a set in fours")
     parts = []
-    for start in range(0, count, CHUNK):
-        indices = range(start, min(start + CHUNK, count))
+    for indices in batches(count, FOUR):
         parts.append(_measured(editor, judges, test_set, list(indices), refine, tell))
         tell(f"influence: {indices[-1] + 1} of {count} faces")
     keys = parts[0].pictures
@@ -83,7 +84,7 @@ def data(editor: Editor, judges: Judges, test_set: TestSet, count: int = 4, refi
 
 
 def _measured(editor: Editor, judges: Judges, test_set: TestSet, indices: list[int], refine: int,
-              tell: Progress) -> Contradiction:
+              tell: Tell) -> Contradiction:
     cases = test_set.cases("face", indices)
     drawn, mapped = [index ^ 1 for index in indices], [index ^ 2 for index in indices]
     sketch = maps_of(test_set.images(drawn), test_set.labels[drawn].long())["sketch"]
@@ -93,7 +94,7 @@ def _measured(editor: Editor, judges: Judges, test_set: TestSet, indices: list[i
     for steps in (0, refine) if refine else (0,):
         way = f"+ {steps} steps" if steps else "one pass"
         for setting, influence in SETTINGS.items():
-            results = editor.edit_many(plan, influence=influence, refine=steps, progress=lambda done, total: None)
+            results = editor.edit_many(plan, influence=influence, refine=steps, progress=silent)
             made = as_8_bit(torch.cat([result.image.cpu() for result in results]))
             if influence["sketch"] == influence["semantics"]:
                 asked = torch.cat([guidance_picture(cases.images[place:place + 1], result.conditions.to("cpu"))

@@ -17,22 +17,22 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from facemug_lib.devices import batches
 from facemug_lib.editing.drawing import Drawing, FaceLike, Picture, read_exemplar
 from facemug_lib.editing.editor import Editor
 from facemug_lib.editing.inputs import INFLUENCES
 from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation.guided import SUBSETS, edited, likeness, maps_of, planned_subset
 from facemug_lib.evaluation.judges import Judges
-from facemug_lib.evaluation.protocols import Progress
 from facemug_lib.faces.alignment import AlignedFace
 from facemug_lib.modalities.semantics import colourise
 from facemug_lib.pictures import as_8_bit, ink, overlay, pixels_of
+from facemug_lib.progress import Tell, untold
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-CHUNK = 8  # edits made together
 GUIDANCE = INFLUENCES[1:]
 COLUMNS = tuple(subset for subset in SUBSETS.values() if set(subset) <= {"sketch", "semantics", "colour"})
 BANDS = {
@@ -60,7 +60,7 @@ class SubsetGrid:
 
 
 def data(editor: Editor, judges: Judges, face: AlignedFace, mask: Picture, given: Mapping[str, FaceLike] | None = None,
-         refine: int = 0, seed: int = 0, tell: Progress = lambda line: None, exemplar_face: int | None = None) -> SubsetGrid:
+         refine: int = 0, seed: int = 0, tell: Tell = untold, exemplar_face: int | None = None) -> SubsetGrid:
     """Edit ``face`` once with each subset, and compare every picture with it.
 
     ``mask`` and ``given`` (sketch, semantics, colour, exemplar; what is left out is the face's own) are in the photo's
@@ -87,8 +87,8 @@ def data(editor: Editor, judges: Judges, face: AlignedFace, mask: Picture, given
             tell(f"note: the photo's own {name} says nothing inside the mask")
     pictures, scores = {}, {}
     names = list(SUBSETS)
-    for start in range(0, len(names), CHUNK):
-        part = names[start:start + CHUNK]
+    for places in batches(len(names)):
+        part = names[places.start:places.stop]
         plan = [planned_subset(images, hole, [seed], guidance, SUBSETS[name])[0] for name in part]
         made = edited(editor, plan, refine)
         many = len(part)
@@ -96,7 +96,7 @@ def data(editor: Editor, judges: Judges, face: AlignedFace, mask: Picture, given
         for place, name in enumerate(part):
             pictures[name] = made[place:place + 1]
             scores[name] = {score: float(values[place]) for score, values in found.items()}
-        tell(f"{start + many} of {len(names)} subsets")
+        tell(f"{places.stop} of {len(names)} subsets")
     how = f"{refine} refinement steps" if refine else "one feed-forward pass"
     return SubsetGrid(images, hole, guidance, sources, pictures, scores, f"{how}, seed {seed}")
 

@@ -72,7 +72,7 @@ def decode(content: bytes, name: str, places: bool = False) -> ImageFile:
             with _silence() if image.format == "TIFF" else nullcontext():
                 image.load()
             if image.format == "PNG" and content[24] == DEEP_PNG:  # the bit depth in the header chunk
-                return _finished(_deep_png(content, image.size), image)
+                return _finished(_deep_png(content, image), image)
             if image.format == "TIFF" and 12 in image.tag_v2.get(tiff.BITS, ()):
                 return _finished(np.rint(np.asarray(image) * (65535 / 4095)).astype(np.uint16), image)
             return _decoded(image, places)
@@ -152,13 +152,16 @@ def _tiff_dpi(tags: tiff.Directory) -> tuple[float, float] | None:
     return None if unit is None or not across or not down else (float(across) * unit, float(down) * unit)
 
 
-def _deep_png(content: bytes, size: tuple[int, int]) -> np.ndarray:
+def _deep_png(content: bytes, image: PIL.Image.Image) -> np.ndarray:
     """The 16 bits of a PNG, of which Pillow keeps 8 where there are colours."""
-    with PIL.Image.open(io.BytesIO(content), formats=["PNG"]) as image:
-        image.verify()  # the checksums; OpenCV's library would print what is wrong, and go on
-    decoded = tiff.unpacked(content, *size)
+    with PIL.Image.open(io.BytesIO(content), formats=["PNG"]) as again:
+        again.verify()  # the checksums; OpenCV's library would print what is wrong, and go on
+    decoded = tiff.unpacked(content, *image.size)
     if decoded.ndim == 2:
-        return decoded
+        if "transparency" not in image.info:
+            return decoded
+        alpha = np.where(decoded == image.info["transparency"], 0, 65535).astype(np.uint16)  # one grey stands for nothing
+        return np.dstack([decoded] * 3 + [alpha])
     return cv2.cvtColor(decoded, cv2.COLOR_BGRA2RGBA if decoded.shape[2] == 4 else cv2.COLOR_BGR2RGB)
 
 

@@ -1,6 +1,8 @@
-"""Which guidance a training sample sees: FACEMUG's Algorithms 1 and 3, and the scheme of the released encoder trainer.
+"""What a network gets to see of a face while it trains: FACEMUG's Algorithms 1 and 3, and the released encoder trainer's scheme.
 
-In all of them a guiding modality is shown in places only, where a random mask of its own is 1, or not at all.
+Each face is its own supervision: its sketch, label map and colours are computed from it. In all schemes a guiding modality is
+shown in places only, where a random mask of its own is 1, or not at all. On top of these come the cases that an editor's user
+makes: guidance over the whole face or over just the hole, faces shown whole as exemplars, no photo at all.
 """
 
 from __future__ import annotations
@@ -13,8 +15,9 @@ from torch import Tensor
 from facemug_lib.errors import FacemugError
 from facemug_lib.modalities.colour import region_mean
 from facemug_lib.modalities.conditions import MODALITIES, Conditions
-from facemug_lib.modalities.draws import as_generator, chance, integers
+from facemug_lib.modalities.draws import as_generator, chance, integers, uniform
 from facemug_lib.modalities.masks import free_form, mat_masks
+from facemug_lib.modalities.semantics import coarsen_labels
 from facemug_lib.modalities.sketch import jitter_sketch, pencil_sketch
 
 Scheme = Literal["algorithm1", "algorithm3", "dominant"]
@@ -23,52 +26,73 @@ Scheme = Literal["algorithm1", "algorithm3", "dominant"]
 def training_conditions(
     images: Tensor,
     labels: Tensor | None = None,
-    sketch: Tensor | None = None,
     generator: torch.Generator | None = None,
-    masks: Tensor | None = None,
+    *,
     scheme: Scheme = "algorithm1",
     drop: float = 0.5,
-    *,
-    colour: Tensor | None = None,
+    regions_share: float = 0.0,
+    exemplar_share: float = 0.0,
+    full_mask_share: float = 0.0,
+    coarse_share: float = 0.0,
+    sketch_detail: float = 0.0,
     foreign: Tensor | None = None,
+    masks: Tensor | None = None,
+    sketch: Tensor | None = None,
+    colour: Tensor | None = None,
     jitter: bool = True,
 ) -> Conditions:
-    """Guidance for one training step, every choice made per sample; no value is read back from the device but by the masks.
+    """The conditions of one training step, every choice made per face. All stages train on these.
 
-    images [b, 3, h, w] in [-1, 1]; labels [b, h, w] (without them semantics, and colour unless given, are absent); sketch
-    [b, 1, h, w], by default the pencil sketch of the images, varied by ``jitter``; colour [b, 3, h, w], by default the mean of
-    each region; masks [b, 1, h, w], by default free-form ones.
+    images [b, 3, h, w] in [-1, 1]; labels [b, h, w], without which semantics, and colour unless given, are absent; ``generator``
+    a CPU one. Made from these unless given: masks [b, 1, h, w], free-form ones; sketch [b, 1, h, w], the pencil sketch, varied by
+    ``jitter``; colour [b, 3, h, w], the mean of each region.
 
-    - ``"algorithm1"`` (style encoder): each of the four modalities is dropped with probability ``drop``, else multiplied by a
-      free-form mask; the image by 1 - mask.
-    - ``"algorithm3"`` (generator): the same, but the masked image always stays, and samples marked in ``foreign`` [b] bool, whose
-      exemplar is another person, get no sketch, semantics or colour, which would contradict it.
-    - ``"dominant"`` (the released encoder trainer): one modality, drawn per sample, is shown wherever the edit mask is 1 (the
+    ``scheme`` says what is shown:
+
+    - ``"algorithm1"`` (style encoder, Algorithm 1 lines 5-12): each of the four modalities is dropped with probability ``drop``,
+      else multiplied by a free-form mask; the image by 1 - mask.
+    - ``"algorithm3"`` (generator, Algorithm 3 lines 4-19): the same, but the masked image always stays, and faces marked in
+      ``foreign`` [b] bool, whose exemplar is another person, get no sketch, semantics or colour, which would contradict it.
+    - ``"dominant"`` (the released encoder trainer): one modality, drawn per face, is shown wherever the edit mask is 1 (the
       image: where it is 0); the others are dropped with probability ``drop``, else shown through sparser masks.
+
+    The rest is ours. Of the guidance that the scheme keeps, ``regions_share`` shows the hole or the whole face, half each, not a
+    random region. ``exemplar_share`` of the faces are shown whole and without guidance; the photo of ``full_mask_share`` is
+    not shown at all. The label maps of ``coarse_share``, and with them the colours, look drawn by hand. Sketches have
+    1 ± ``sketch_detail`` times the usual lines. A face of which the scheme left nothing keeps its masked image.
     """
     rng = as_generator(generator)
     b, _, h, w = images.shape
-    device = images.device
-    masks = free_form(b, h, w, rng, device=device) if masks is None else masks
-    sketch = pencil_sketch(images) if sketch is None else sketch
-    if jitter:
-        sketch = jitter_sketch(sketch, rng)
-    if colour is None and labels is not None:
-        colour = region_mean(images, labels)
 
-    visible, kept = visibility(masks, rng, scheme, drop, foreign)
-    return Conditions.build(
-        masks,
-        images * visible["image"],
-        sketch,
-        labels,
-        colour,
-        sketch_mask=visible["sketch"],
-        semantics_mask=visible["semantics"] if labels is not None else None,
-        colour_mask=visible["colour"] if colour is not None else None,
-        present=kept,
-        check=False,
-    )
+    def per_face(probability: float) -> Tensor:
+        return chance((b, 1, 1, 1), probability, rng).to(images.device)
+
+    is_blank = per_face(full_mask_share)
+    masks = free_form(b, h, w, rng, device=images.device) if masks is None else masks
+    masks = torch.where(is_blank, 1.0, masks)
+    detail = float(uniform((), 1 - sketch_detail, 1 + sketch_detail, rng))
+    chosen = chance((b,), coarse_share, rng).nonzero().flatten().to(images.device)
+    if labels is not None and len(chosen):  # drawing labels by hand takes longer than all other guidance together
+        labels = labels.index_copy(0, chosen, coarsen_labels(labels[chosen], rng))
+    sketch = pencil_sketch(images, detail) if sketch is None else sketch
+    maps = {"image": images, "sketch": jitter_sketch(sketch, rng) if jitter else sketch}
+    if labels is not None:
+        maps["semantics"] = labels[:, None] + 1  # 0 = nothing is said
+    if colour is not None or labels is not None:
+        maps["colour"] = region_mean(images, labels) if colour is None else colour
+
+    shown, kept = visibility(masks, rng, scheme, drop, foreign)
+    shown = {name: shown[name] * kept[:, index].to(images.device).view(-1, 1, 1, 1) for index, name in enumerate(MODALITIES)}
+    says = {name: (value * shown[name] != 0).flatten(1).any(1).view(-1, 1, 1, 1) for name, value in maps.items()}
+    is_exemplar = per_face(exemplar_share)
+    for name in MODALITIES[1:]:
+        region = torch.where(per_face(0.5), masks, 1.0)
+        is_whole = per_face(regions_share) & says.get(name, False)
+        shown[name] = torch.where(is_exemplar, 0.0, torch.where(is_whole, region, shown[name]))
+    is_empty = ~torch.stack(list(says.values())).any(0)
+    image = torch.where(is_exemplar | is_empty, images, images * shown["image"])
+    return Conditions.build(torch.where(is_exemplar, 0.0, masks), image, maps["sketch"], labels, maps.get("colour"),
+                            **{f"{name}_mask": shown[name] for name in MODALITIES[1:] if name in maps}, check=False)
 
 
 def visibility(masks: Tensor, rng: torch.Generator, scheme: Scheme, drop: float = 0.5,

@@ -10,6 +10,7 @@ import torch
 from facemug_lib.devices import resolve_device
 from facemug_lib.modalities import colour, masks, semantics, sketch
 from facemug_lib.modalities.dropout import training_conditions
+from facemug_lib.seeds import check_seed
 
 
 def throughput(
@@ -21,7 +22,7 @@ def throughput(
     edges and regions as a portrait has, so that nothing need be downloaded.
     """
     device = resolve_device(device)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(check_seed(seed))
     coarse = torch.rand(batch, 3, 12, 12, generator=generator) * 2 - 1
     image = torch.nn.functional.interpolate(coarse, (size, size), mode="bicubic").clamp(-1, 1).to(device)
     blocks = torch.randint(0, semantics.NUM_CLASSES, (batch, 1, 8, 8), generator=generator)
@@ -37,7 +38,7 @@ def throughput(
         "coarse semantics": lambda: semantics.coarsen_labels(labels, generator),
         "colour region mean": lambda: colour.region_mean(image, labels),
         "colour superpixels": lambda: colour.superpixels(image),
-        "training conditions": lambda: training_conditions(image, labels, None, generator),
+        "training conditions": lambda: training_conditions(image, labels, generator),
     }
     return {name: _images_per_second(job, batch, device, seconds) for name, job in jobs.items()}
 

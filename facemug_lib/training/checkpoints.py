@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from facemug_lib.errors import FacemugError
+from facemug_lib.files import replacing
 
 FOLDER = re.compile(r"resume-(\d{12})")
 MANIFEST = "state.json"
@@ -42,7 +43,8 @@ def save_checkpoint(run_folder: Path, images_seen: int, state: Mapping[str, Any]
     def flush() -> None:
         nonlocal shard, filled, shards
         if shard:
-            save_file(shard, temporary / f"shard-{shards:03d}.safetensors")
+            with replacing(temporary / f"shard-{shards:03d}.safetensors") as file:  # for its permissions; safetensors gives 0600
+                save_file(shard, file)
             shards += 1
         shard, filled = {}, 0
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.dataset import FaceSource
 from facemug_lib.files import replacing
+from facemug_lib.seeds import check_seed
 from facemug_lib.training.checkpoints import newest_checkpoint, save_checkpoint
 from facemug_lib.training.stage import Stage, StepContext
 from facemug_lib.weights import save_weights
@@ -74,7 +75,7 @@ def train(
     ``stats.jsonl`` (append-only), ``grid-<images>.png``, ``resume-<images>/`` and, at the end of every call,
     ``weights/<name>.safetensors`` (fp16, averaged networks).
     """
-    out, started = Path(out), time.monotonic()
+    out, seed, started = Path(out), check_seed(seed), time.monotonic()
     accelerator = Accelerator(cpu=torch.device(device).type == "cpu")
     device = accelerator.device if accelerator.num_processes > 1 else torch.device(device)
     if precision == "auto":

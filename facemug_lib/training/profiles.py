@@ -55,13 +55,18 @@ class StageSettings(BaseModel):
     bank: str | None = knob(None, "a StyleGAN2 checkpoint that takes the place of the default prior")
 
 
-class GuidedSettings(StageSettings):
+class PhotographSettings(StageSettings):
+    """Settings common to the stages that photographs can take part in."""
+
+    real: str | None = knob(None, "a folder of aligned photographs that take part; none = sampled faces alone")
+    real_share: float = knob(0.125, "share of photographs among the faces", gt=0, lt=1)
+
+
+class GuidedSettings(PhotographSettings):
     """Settings common to the stages that see guidance."""
 
     coarse_share: float = knob(0.3, "share of faces whose label map looks drawn by hand; their colours follow it", ge=0, le=1)
     sketch_detail: float = knob(0.3, "sketches have 1 ± this times the usual lines, drawn for each step", ge=0, le=0.9)
-    real: str | None = knob(None, "a folder of aligned photographs that take part; none = sampled faces alone")
-    real_share: float = knob(0.125, "share of photographs among the faces", gt=0, lt=1)
     real_shift: float = knob(0.03, "photographs move by at most this share of their side", ge=0, le=0.5)
     real_zoom: float = knob(0.05, "their size changes by 2^±this at most", ge=0, le=1)
     real_turn: float = knob(4.0, "they turn by at most so many degrees", ge=0, le=45)
@@ -91,9 +96,12 @@ class HeadSettings(StageSettings):
     fit_faces: int = knob(32, "faces of the closed-form fit that precedes training; 0 = none", ge=0)
 
 
-class ExpertSettings(StageSettings):
+class ExpertSettings(PhotographSettings):
     """The expert student: face parsing and attributes."""
 
+    teachers: Literal["public", "start"] = knob(
+        "public", "who says what a face without labels shows: the public networks, or the weights that the run starts from")
+    small_share: float = knob(0.5, "first share of the run that looks at smaller pictures, which are quicker", ge=0, le=1)
     psi_low: float = knob(0.5, "smallest truncation of sampled faces", ge=0, le=1)
 
 

@@ -22,6 +22,7 @@ from facemug_lib.devices import resolve_device
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.dataset import FaceSource
 from facemug_lib.files import CLONE, replacing, require_writable_folder
+from facemug_lib.seeds import check_seed
 from facemug_lib.training.checkpoints import newest_checkpoint
 from facemug_lib.training.loop import TrainResult, train
 from facemug_lib.training.profiles import StageSettings, config_hash, settings
@@ -84,6 +85,7 @@ def plan_run(stage: str, profile: str = "smoke", overrides: Mapping[str, Any] | 
 
     Raises :class:`FacemugError` for an unknown stage, profile, setting or device, and for a value out of range.
     """
+    seed = check_seed(seed)
     changes = {name: value for name, value in (overrides or {}).items() if value is not None}
     chosen = settings(stage, profile, changes)
     identity = {"stage": stage, "data": data if data == "prior" else str(Path(data).resolve()), "seed": seed, "init": init}

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from facemug_lib.faces.dataset import FaceBatch, FaceFolder, heldout_faces
 from facemug_lib.modalities.conditions import exemplar_input
 from facemug_lib.modalities.draws import chance
+from facemug_lib.modalities.dropout import training_conditions
 from facemug_lib.modalities.masks import free_form
 from facemug_lib.modalities.semantics import colourise
 from facemug_lib.models.discriminator import LatentDiscriminator
@@ -27,7 +28,7 @@ from facemug_lib.models.style_encoder import StyleEncoder, StyleEncoderConfig
 from facemug_lib.pictures import picture_grid
 from facemug_lib.training import losses
 from facemug_lib.training.augmentation import moved, photograph
-from facemug_lib.training.conditions import labels_from, sample_conditions, whole_conditions
+from facemug_lib.training.conditions import labels_from, whole_conditions
 from facemug_lib.training.profiles import EncoderSettings
 from facemug_lib.training.rebuilding import rebuilt_and_target
 from facemug_lib.training.stage import StepContext
@@ -160,7 +161,7 @@ class EncoderStage:
     def _shown(self, batch: FaceBatch, generator: torch.Generator) -> Tensor:
         """What the encoder gets to see of a batch, [b,26,h,w]."""
         s = self.settings
-        return sample_conditions(batch.images, labels_from(batch, self.expert), generator, scheme=s.scheme, drop=s.drop,
+        return training_conditions(batch.images, labels_from(batch, self.expert), generator, scheme=s.scheme, drop=s.drop,
                                  regions_share=s.regions_share, exemplar_share=s.exemplar_share, coarse_share=s.coarse_share,
                                  sketch_detail=s.sketch_detail).encoder_input()
 

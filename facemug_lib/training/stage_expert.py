@@ -1,12 +1,13 @@
 """Distillation of the expert: what several public networks say of a face, learned by one compact network.
 
 Batches that carry ``extra["labels"]`` (and ``extra["attributes"]``), as a folder labelled by
-:func:`facemug_lib.training.distillation.teachers.label_folder` does, are learned from directly; any other batch is shown
-to the teachers first, which come from the npm registry.
+:func:`facemug_lib.training.distillation.teachers.label_folder` does, or photographs with label maps made by hand, are learned
+from directly. Any other face is shown to the teachers first, which come from the npm registry.
 """
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,10 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facemug_lib.experts.student import ATTRIBUTES, ExpertConfig, ExpertStudent
+from facemug_lib.faces.dataset import FaceFolder
 from facemug_lib.modalities.draws import chance
 from facemug_lib.modalities.semantics import NUM_CLASSES, colourise, flip_labels
 from facemug_lib.pictures import picture_grid
 from facemug_lib.training.augmentation import moved, photograph
+from facemug_lib.training.conditions import labels_from
 from facemug_lib.training.stage import FaceBatch, StepContext
 from facemug_lib.training.start import start
 
@@ -27,8 +30,8 @@ if TYPE_CHECKING:
     from facemug_lib.training.profiles import ExpertSettings
 
 IGNORED = -1
-SMALL_SIZE = 160  # side of the images during the first part of a run, where fewer pixels do …
-SMALL_SHARE = 0.5  # … and its share of the run
+SMALL_SIZE = 160  # side of the images during the first part of a run, where fewer pixels do
+CHUNK = 8  # faces of one evaluation pass
 # Offsets and scales of the attributes that are numbers: mean and deviation of 326 teacher-labelled prior samples, rounded.
 ATTRIBUTE_SCALE = {"age": (32.0, 12.0), "mouth_open": (0.115, 0.085), "eyes_open": (0.255, 0.04), "yaw": (0.0, 13.0),
                    "pitch": (0.0, 8.0), "hair_lightness": (0.27, 0.12), "hair_length": (4.1, 5.4)}
@@ -44,9 +47,11 @@ class ExpertStage:
     ema = ("expert",)
     image_source = "faces"
 
-    def __init__(self, settings: ExpertSettings, expert: ExpertStudent, teachers: Teachers | None = None) -> None:
-        """``teachers`` are fetched when a batch first arrives without labels."""
-        self.settings = settings
+    def __init__(self, settings: ExpertSettings, expert: ExpertStudent, teachers: Teachers | FormerExpert | None = None,
+                 photographs: FaceFolder | None = None) -> None:
+        """``teachers`` are fetched when a batch first arrives without labels; ``photographs`` are held-out ones with label
+        maps that are scored too."""
+        self.settings, self.photographs = settings, photographs
         self.modules: dict[str, nn.Module] = {"expert": expert}
         self._teachers = teachers
         self._test: FaceBatch | None = None
@@ -64,7 +69,9 @@ class ExpertStage:
         if init == "scratch":
             expert.trunk.load_imagenet()
         start(expert, "expert", init)
-        return cls(settings, expert.to(device))
+        teachers = FormerExpert(expert.to(device)) if settings.teachers == "start" else None
+        photographs = None if settings.real is None else FaceFolder(settings.real, device, split="test", flip=False)
+        return cls(settings, expert.to(device), teachers, photographs)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         expert = self.modules["expert"]
@@ -78,7 +85,7 @@ class ExpertStage:
     def step(self, batch: FaceBatch, context: StepContext) -> dict[str, float | Tensor]:
         labels, attributes = self._targets(batch)
         images, labels, attributes = augment(batch.images, labels, attributes * 1.0, self._sign, context.generator)
-        is_small = context.images_seen < SMALL_SHARE * self.settings.images
+        is_small = context.images_seen < self.settings.small_share * self.settings.images
         logits, raw = self.modules["expert"].raw(images, SMALL_SIZE if is_small else None)
         with context.full_precision():
             parse = self._parse_loss(logits.float(), labels)
@@ -114,16 +121,15 @@ class ExpertStage:
         return each.sum(0) / known.sum(0).clamp(min=1)
 
     def _targets(self, batch: FaceBatch) -> tuple[Tensor, Tensor]:
-        labels, attributes = batch.extra.get("labels"), batch.extra.get("attributes")
-        if labels is None:
-            labels = self._ask().parse(batch.images).to(batch.images.device)
+        attributes = batch.extra.get("attributes")
+        labels = labels_from(batch, self._ask)
         if attributes is None:
             attributes = self._ask().attributes(batch.images, labels).to(batch.images.device)
         elif "mirrored" in batch.extra:  # the file's rows describe the images before the source flipped them
             attributes = torch.where(batch.extra["mirrored"][:, None], attributes * self._sign.to(attributes), attributes)
         return labels, attributes
 
-    def _ask(self) -> Teachers:
+    def _ask(self) -> Teachers | FormerExpert:
         if self._teachers is None:
             from facemug_lib.training.distillation.teachers import Teachers
 
@@ -143,21 +149,59 @@ class ExpertStage:
         return self._test
 
     def evaluate(self, modules: dict[str, nn.Module], count: int) -> dict[str, float]:
-        """Agreement with the teachers on unseen prior samples: mIoU, pixel accuracy, correlation or accuracy per attribute."""
+        """Agreement with the teachers on unseen prior samples: mIoU, pixel accuracy, correlation or accuracy per attribute; and
+        ``photo_…`` with the label maps of held-out photographs, over all classes that these show."""
         from facemug_lib.training.distillation.agreement import compare
 
         faces = self._test_faces(count)
-        return compare(modules["expert"], faces.images, faces.extra["labels"], faces.extra["attributes"]).summary()
+        scores = compare(modules["expert"], faces.images, faces.extra["labels"], faces.extra["attributes"]).summary()
+        return scores | self._evaluate_photographs(modules["expert"])
+
+    def _evaluate_photographs(self, expert: nn.Module) -> dict[str, float]:
+        if self.photographs is None:
+            return {}
+        confusion = torch.zeros(NUM_CLASSES, NUM_CLASSES)
+        for first in range(0, len(self.photographs), CHUNK):
+            faces = self.photographs.draw(range(first, min(first + CHUNK, len(self.photographs))), 0)
+            truth, guess = faces.extra["labels"], expert.parse(faces.images)
+            known = truth >= 0
+            pairs = truth[known] * NUM_CLASSES + guess[known]
+            confusion += torch.bincount(pairs.cpu(), minlength=NUM_CLASSES**2).view(NUM_CLASSES, NUM_CLASSES)
+        right, shown = confusion.diag(), confusion.sum(1)
+        iou = right / (shown + confusion.sum(0) - right).clamp(min=1)
+        return {"photo_pixel_accuracy": float(right.sum() / shown.sum()), "photo_miou": float(iou[shown > 0].mean())}
 
     def sample_grid(self, modules: dict[str, nn.Module]) -> np.ndarray:
-        """Eight unseen faces, the teacher's parse, the student's."""
+        """Eight unseen faces, and eight held-out photographs where some take part: the teacher's parse, the student's."""
         faces = self._test_faces(8)
-        images = faces.images[:8]
-        return picture_grid([images, colourise(faces.extra["labels"][:8]), colourise(modules["expert"].parse(images))])
+        images, labels = faces.images[:8], faces.extra["labels"][:8]
+        if self.photographs is not None:
+            photographs = self.photographs.draw(range(min(8, len(self.photographs))), 0)
+            images, labels = torch.cat((images, photographs.images)), torch.cat((labels, photographs.extra["labels"]))
+        return picture_grid([images, colourise(labels), colourise(modules["expert"].parse(images))])
 
     def export(self, modules: dict[str, nn.Module]) -> dict[str, tuple[dict[str, Tensor], dict[str, Any]]]:
         expert = modules["expert"]
         return {"expert": (expert.state_dict(), expert.describe())}
+
+
+class FormerExpert:
+    """The weights that a run starts from, frozen, as the teacher of what its faces' own labels do not say."""
+
+    def __init__(self, expert: ExpertStudent) -> None:
+        self._expert = copy.deepcopy(expert).eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def parse(self, images: Tensor) -> Tensor:
+        """Label maps, long [b,h,w], of images [b,3,h,w]."""
+        return self._expert.parse(images)
+
+    @torch.no_grad()
+    def attributes(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Attributes [b,10]: probabilities, or numbers in their own units."""
+        values = self._expert.attributes(images)
+        return torch.stack([values[name].sigmoid() if attribute.logit else values[name]
+                            for name, attribute in ATTRIBUTES.items()], dim=1)
 
 
 def augment(images: Tensor, labels: Tensor, attributes: Tensor, sign: Tensor,

@@ -14,13 +14,14 @@ from facemug_lib.experts.fidelity import psnr
 from facemug_lib.faces.dataset import FaceBatch, derangement, heldout_faces
 from facemug_lib.modalities.conditions import Conditions, exemplar_input
 from facemug_lib.modalities.draws import chance, integers, normal, uniform
+from facemug_lib.modalities.dropout import training_conditions
 from facemug_lib.modalities.masks import free_form
 from facemug_lib.modalities.semantics import colourise
 from facemug_lib.models.discriminator import Discriminator, DiscriminatorConfig
 from facemug_lib.models.generator import GeneratorConfig, RefinementGenerator
 from facemug_lib.pictures import picture_grid
 from facemug_lib.training import losses
-from facemug_lib.training.conditions import labels_from, sample_conditions, whole_conditions
+from facemug_lib.training.conditions import labels_from, whole_conditions
 from facemug_lib.training.profiles import GeneratorSettings
 from facemug_lib.training.stage import StepContext
 from facemug_lib.training.start import frozen, start
@@ -86,7 +87,7 @@ class GeneratorStage:
         is_foreign = bool(chance((), s.foreign_share, draws))
         exemplars = images[derangement(b, draws).to(images.device)] if is_foreign else images
         # A foreign exemplar contradicts guidance taken from the face itself, so it comes without any.
-        conditions = sample_conditions(images, labels, draws, scheme="algorithm3", drop=s.drop, regions_share=s.regions_share,
+        conditions = training_conditions(images, labels, draws, scheme="algorithm3", drop=s.drop, regions_share=s.regions_share,
                                        full_mask_share=s.full_mask_share, coarse_share=s.coarse_share,
                                        sketch_detail=s.sketch_detail, foreign=torch.full((b,), is_foreign))
         codes = self.encoder(exemplar_input(exemplars)).float()

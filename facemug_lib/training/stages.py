@@ -10,6 +10,7 @@ import torch
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.code_space import DEFAULT_CODES
 from facemug_lib.faces.dataset import FaceFolder, FaceSource, MixedFaces, PriorFaces
+from facemug_lib.seeds import check_seed
 from facemug_lib.training.profiles import STAGES, StageSettings
 from facemug_lib.training.stage import Stage
 
@@ -23,7 +24,7 @@ def build_stage(name: str, settings: Any, device: torch.device | str, init: str 
     ``is_resumed`` skips preparations whose result a resume state will replace.
     """
     device = torch.device(device)
-    torch.manual_seed(seed)  # layers draw their first weights from the global generator
+    torch.manual_seed(check_seed(seed))  # layers draw their first weights from the global generator
     match name:
         case "head":
             return _head(settings, device, init, is_resumed)

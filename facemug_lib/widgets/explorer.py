@@ -29,6 +29,7 @@ from facemug_lib.editing.script.filmstrip import strip, write_gif, write_strip
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import AlignedFace
 from facemug_lib.faces.photos import photo_from_bytes
+from facemug_lib.seeds import LARGEST_SEED
 from facemug_lib.widgets.desk import Desk
 from facemug_lib.widgets.explorer_controls import BESIDE, PICTURE, Controls, alert, described, encoded, label, said
 from facemug_lib.widgets.still import is_headless, mimebundle
@@ -347,8 +348,8 @@ class Explorer(ipywidgets.VBox):
     # -- in the worker: more pictures -------------------------------------------------------------------------------------
 
     def _fill_grid(self, turn: Turn) -> None:
-        seeds = range(self._next_seed, self._next_seed + FACES)
-        self._next_seed += FACES
+        seeds = [(self._next_seed + place) % (LARGEST_SEED + 1) for place in range(FACES)]
+        self._next_seed = seeds[-1] + 1
         self.controls.grid.clear()
         for seed, picture in zip(seeds, self._exploration.thumbnails(seeds, self._state.psi), strict=True):
             self.controls.grid.show(encoded(picture, "jpeg"), f"{seed}", f"The face of seed {seed}", seed)

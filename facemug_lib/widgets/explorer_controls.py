@@ -16,8 +16,9 @@ from traitlets import CFloat
 
 from facemug_lib.editing.known_faces import GROUPS
 from facemug_lib.editing.latent.directions import Direction
-from facemug_lib.editing.script.exploring import LARGEST_SEED, OWN, REGIONS, WHOLE, View, component_names, offered
+from facemug_lib.editing.script.exploring import OWN, REGIONS, WHOLE, View, component_names, offered
 from facemug_lib.pictures import pixels_of
+from facemug_lib.seeds import LARGEST_SEED
 from facemug_lib.widgets.thumbnails import RULES, Thumbnails
 
 FULL = {"width": "auto"}

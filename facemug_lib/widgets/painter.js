@@ -288,7 +288,8 @@ class View {
       onchange: (event) => this.store.set(name, read(event.target.value)) });
     this.text = entry("text", "text", "What the face shall look like: an old person, glasses …", String);
     this.textSource = entry("text_source", "text", "What it looks like now, as far as that matters", String);
-    this.seed = entry("seed", "number", "Decides what neither photo nor guidance does", (value) => Math.max(0, Math.trunc(Number(value)) || 0));
+    this.seed = entry("seed", "number", "Decides what neither photo nor guidance does",
+      (value) => Math.min(Math.max(0, Math.trunc(Number(value)) || 0), Number.MAX_SAFE_INTEGER));
     Object.assign(this.seed, { min: 0, step: 1 });
     this.exemplarImage = h("img", { alt: "The exemplar" });
     this.noExemplar = button("Remove", "Use no exemplar", () => this.store.send({ kind: "no_exemplar" }), { className: "fm-no-exemplar" });

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import subprocess
 import sys
 import types
@@ -119,6 +121,25 @@ def test_errors_for_people_are_one_line(raised: BaseException, status: int, word
     stub(monkeypatch, "facemug_lib.commands.bodies.edit", sample_command=fail)
     assert main(["sample", "--out", "o.png"]) == status
     assert words in one_line(capsys)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_names_that_the_terminal_cannot_show_are_no_reason_to_fail(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    streams = [io.TextIOWrapper(io.BytesIO(), encoding, errors="strict") for _ in range(2)]
+    monkeypatch.setattr(sys, "stdout", streams[0])
+    monkeypatch.setattr(sys, "stderr", streams[1])
+    latin1 = os.fsdecode(b"caf\xe9.jpg")
+
+    def say(**_: object) -> None:
+        print(f"edited 🙂.jpg and {latin1}")
+        raise FacemugError(f"{latin1} and 🙂.jpg show no face")
+
+    stub(monkeypatch, "facemug_lib.commands.bodies.edit", sample_command=say)
+    assert main(["sample", "--out", "o.png"]) == 2
+    for stream in streams:
+        stream.flush()
+        shown = stream.buffer.getvalue().decode(encoding)
+        assert r"caf\udce9.jpg" in shown and ("🙂" if encoding == "utf-8" else r"\U0001f642") in shown
 
 
 def test_faults_of_the_program_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,6 +94,23 @@ def test_align_skips_what_has_no_face(inputs, tmp_path, capsys) -> None:
         commands.align_command([mask], tmp_path / "aligned")
 
 
+def test_align_goes_on_after_damaged_files_and_keeps_the_author(inputs, tmp_path, astronaut, capsys) -> None:
+    exif = PIL.Image.Exif()
+    exif[0x0112], exif[0x013B] = 6, "somebody"
+    PIL.Image.fromarray(np.ascontiguousarray(np.rot90(astronaut))).save(tmp_path / "phone.jpg", exif=exif.tobytes())
+    damaged = []
+    for name in ("first.tif", "second.webp"):
+        PIL.Image.fromarray(astronaut).save(tmp_path / name)
+        damaged.append(tmp_path / name)
+        damaged[-1].write_bytes(damaged[-1].read_bytes()[:5000])
+    commands.align_command([damaged[0], tmp_path / "phone.jpg", damaged[1]], tmp_path / "aligned")
+    said = capsys.readouterr()
+    assert [line.split(": ")[0] for line in said.out.splitlines()] == ["skipped", "skipped", "1 of 3 photos aligned to 256 px"]
+    assert all(str(path) in said.out for path in damaged) and not said.err
+    with PIL.Image.open(tmp_path / "aligned" / "phone.png") as crop:
+        assert crop.getexif()[0x013B] == "somebody" and crop.getexif().get(0x0112, 1) == 1
+
+
 def test_align_keeps_equal_names_apart(inputs, tmp_path) -> None:
     photo, _ = inputs
     (tmp_path / "b").mkdir()

@@ -144,6 +144,17 @@ def test_a_face_tensor_has_one_frame(editor, face, mask) -> None:
     assert torch.equal(first.image, editor.edit(face, mask).image)
 
 
+def test_a_photo_with_the_hole_erased_is_its_mask(aligned, astronaut, photo_mask) -> None:
+    erased = np.dstack([astronaut, 255 - photo_mask])
+    drawing = Drawing.on(aligned, "photo")
+    assert torch.equal(drawing.mask(erased), drawing.mask(photo_mask))
+    first, second = (aligned.paste_back(-aligned.image, mask, frame="photo") for mask in (erased, photo_mask))
+    assert np.array_equal(first, second)
+    painted_white = np.where(photo_mask[..., None] > 0, 255, astronaut).astype(np.uint8)
+    with pytest.raises(FacemugError, match="the mask is a picture of many tones"):
+        drawing.mask(painted_white)
+
+
 def test_sketches_dark_bright_and_transparent_mean_the_same(face) -> None:
     drawing = Drawing.on(read_face(face), "aligned")
     strokes = np.zeros((256, 256), np.uint8)

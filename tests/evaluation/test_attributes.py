@@ -47,9 +47,9 @@ def test_effects_are_in_standard_deviations(editor, known, tmp_path: Path) -> No
     assert abs(red.change["green"].value) < 0.1 and abs(green.change["red"].value) < 0.1
     assert red.moved == 1 and green.moved == 0 and red.n == red.own.n == 24
     assert 0.5 < red.identity.value < 1 and red.row()["red"] == red.own.value
-    assert store.made == 6  # two chunks of faces, each as it is and moved twice …
+    assert store.made == 9  # three batches of faces, each as it is and moved twice …
     again = effects(editor.prior, known, read, identity, count=24, keep=store.get)
-    assert store.made == 6 and [one.row() for one in again] == [one.row() for one in found]  # … and found again
+    assert store.made == 9 and [one.row() for one in again] == [one.row() for one in found]  # … and found again
     halves = effects(editor.prior, known, read, identity, count=4, strength=0.5)
     assert halves[0].own.value == pytest.approx(1, abs=0.25)
     wide = effects(editor.prior, known, read, identity, count=4, deviations={"red": 0.1})

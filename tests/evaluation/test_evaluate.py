@@ -14,10 +14,12 @@ from stubs import COUNT, StubJudges
 
 from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation import completion, evaluate
-from facemug_lib.evaluation.completion import Depth, Runner, SavedAgain, regrouped, scores
+from facemug_lib.evaluation.completion import Depth, Runner, regrouped, scores
 from facemug_lib.evaluation.evaluate import Plan, write
 from facemug_lib.evaluation.export import export_cases
-from facemug_lib.evaluation.methods import ExemplarPaste, Facemug, Folder, MeanColour
+from facemug_lib.evaluation.methods.facemug import Facemug
+from facemug_lib.evaluation.methods.folder import Folder
+from facemug_lib.evaluation.methods.simple import ExemplarPaste, MeanColour, SavedAgain
 from facemug_lib.evaluation.protocols import TestSet
 from facemug_lib.evaluation.store import Store
 
@@ -108,7 +110,7 @@ def test_everything_ends_in_tables_and_plain_data(faces: TestSet, tiny, tmp_path
     for path in write(found, tmp_path / "out"):
         assert path.stat().st_size > 0
     results = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert set(evaluate.PARTS) <= set(results) and results["timing"]["completion"]["chunks_measured"] > 0
+    assert set(evaluate.PARTS) <= set(results) and results["timing"]["completion"]["batches_measured"] > 0
     for method, count in (("FACEMUG", 6), ("mean colour", 4)):
         assert {row["n"] for row in results["completion"] if row["method"] == method and row["masks"] == "hair"} == {count}
     text = (tmp_path / "out" / "tables.md").read_text()

@@ -12,7 +12,7 @@ from facemug_lib.modalities.semantics import SEMANTIC_CLASSES
 from facemug_lib.training.distillation.agreement import FREQUENT_CLASSES, compare
 from facemug_lib.training.profiles import settings
 from facemug_lib.training.stage import FaceBatch, StepContext
-from facemug_lib.training.stage_expert import ExpertStage, augment
+from facemug_lib.training.stage_expert import ExpertStage, FormerExpert, augment
 
 LABEL = {name: index for index, name in enumerate(SEMANTIC_CLASSES)}
 SMALL = ExpertConfig(working_size=64, width=16, head_width=16, hidden=16)
@@ -85,6 +85,41 @@ def test_a_few_steps_learn_and_unknown_attributes_teach_nothing(small: ExpertStu
     assert float(losses[-1]["parse"]) < 0.7 * float(losses[0]["parse"])
     assert float(losses[0]["attributes"]) == 0
     assert all(np.isfinite(float(value)) for value in losses[-1].values())
+
+
+class _Photographs:
+    """Two photographs: a light face on a dark ground, with label maps that call the ground hat."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def draw(self, indices, seed: int) -> FaceBatch:
+        labels = torch.full((len(indices), 64, 64), LABEL["hat"])
+        labels[:, 16:, 16:48] = LABEL["skin"]
+        images = torch.where(labels == LABEL["skin"], 0.8, -0.8)[:, None].expand(-1, 3, -1, -1).contiguous()
+        return FaceBatch(images, None, {"labels": labels})
+
+
+def test_photographs_teach_their_maps_and_the_former_weights_all_else(small: ExpertStudent) -> None:
+    small.set_attribute_scale(torch.zeros(10), torch.ones(10))
+    former = FormerExpert(small)
+    stage = ExpertStage(settings("expert", "smoke", {"lr": 2e-3, "small_share": 0.0}), small.train(), former, _Photographs())
+    batch = _Photographs().draw(range(4), 0)
+    batch.extra["labels"][2:] = -1  # two faces without a map, as sampled ones are in a mixed batch
+    labels, attributes = stage._targets(batch)
+    assert torch.equal(labels[:2], batch.extra["labels"][:2]) and torch.equal(labels[2:], former.parse(batch.images[2:]))
+    read = former._expert.attributes(batch.images)
+    assert torch.allclose(attributes[:, list(ATTRIBUTES).index("yaw")], read["yaw"])
+    assert torch.allclose(attributes[:, list(ATTRIBUTES).index("smile")], read["smile"].sigmoid())  # a probability
+    before = stage._evaluate_photographs(small.eval())
+    accelerator, optimizers, generator = Accelerator(cpu=True), stage.optimizers(), torch.Generator().manual_seed(0)
+    small.train()
+    for step in range(40):
+        context = StepContext(accelerator, torch.device("cpu"), optimizers, generator, generator, 4 * step, 4)
+        stage.step(_Photographs().draw(range(4), step), context)
+    after = stage._evaluate_photographs(small.eval())
+    assert after["photo_pixel_accuracy"] > max(0.7, before["photo_pixel_accuracy"]) and after["photo_miou"] > before["photo_miou"]
+    assert torch.equal(former.parse(batch.images[2:]), labels[2:])  # the former weights stay as they were
 
 
 class _Echo(torch.nn.Module):

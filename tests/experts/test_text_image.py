@@ -35,6 +35,8 @@ def test_order_of_words_matters_and_case_does_not(model: SmallTextImage) -> None
 def test_fillers_and_synonyms(model: SmallTextImage) -> None:
     assert model.understood("Please make her look like an angry, bearded man") == ["an", "serious", "beard", "man"]
     assert model.understood("without glasses") == ["no", "glasses"]
+    assert model.understood("“an OLD man” – (glasses & beard)…") == ["an", "old", "man", "glasses", "and", "beard"]
+    assert model.understood("ａｎ ｏｌｄ　ｍａｎ") == ["an", "old", "man"]  # as a Japanese keyboard types it
 
 
 @pytest.mark.parametrize(("text", "same"), [
@@ -67,6 +69,8 @@ def test_every_caption_can_be_read(model: SmallTextImage) -> None:
     ("a womn", "does not know 'womn': did you mean women or woman?"), ("purple", "it has words for gender, age"),
     ("an old black", "what is black: say black background or black clothes or black hair or black skin"),
     ("a big smile", "what is big: say big eyes"), ("her skin", "what skin is meant: say black skin or brown skin"),
+    ("a man with a beard и очки", "does not know 'и' or 'очки'"), ("an old man aged 60", "'60'"), ("smiling 😀", "'😀'"),
+    ("blond härig", "'härig'"), ("a man, 老", "'老'"), ("40% smile", "'40%'"), ("woman's hair", "woman"), ("10", "'10'"),
     ("the face", "says nothing"), ("", "says nothing"), (" ".join(["old"] * 60), "60 words: up to 38"),
 ])
 def test_texts_that_cannot_be_read(model: SmallTextImage, text: str, message: str) -> None:
@@ -107,4 +111,6 @@ def test_a_checkpoint_of_open_clip(tmp_path: Path) -> None:
     assert torch.allclose(embedded, expected, atol=1e-5)
     embedded.sum().backward()
     assert float(images.grad.abs().max()) > 0
-    assert model.embed_texts(["anything at all"]).shape == (1, embedded.shape[1])
+    assert model.embed_texts(["anything at all", "и очки", "word " * 75]).shape == (3, embedded.shape[1])
+    with pytest.raises(FacemugError, match="has 76 tokens: up to 75 are read"):
+        model.embed_texts(["word " * 76])

@@ -17,9 +17,10 @@ from facemug_lib.errors import FacemugError
 from facemug_lib.faces.dataset import FaceBatch, MixedFaces, PriorFaces
 from facemug_lib.modalities.colour import region_mean
 from facemug_lib.modalities.conditions import Conditions
+from facemug_lib.modalities.dropout import training_conditions
 from facemug_lib.modalities.semantics import one_hot
 from facemug_lib.training.checkpoints import newest_checkpoint
-from facemug_lib.training.conditions import labels_from, sample_conditions, whole_conditions
+from facemug_lib.training.conditions import labels_from, whole_conditions
 from facemug_lib.training.loop import train
 from facemug_lib.training.rebuilding import rebuilt_and_target
 from facemug_lib.training.stage import StepContext
@@ -220,7 +221,7 @@ def test_sampled_conditions_obey_their_shares() -> None:
     labels = torch.ones(24, 64, 64, dtype=torch.long)
 
     def draw(**shares: object) -> Conditions:
-        return sample_conditions(images, labels, torch.Generator().manual_seed(0), **{"scheme": "algorithm1"} | shares)
+        return training_conditions(images, labels, torch.Generator().manual_seed(0), **{"scheme": "algorithm1"} | shares)
 
     kept = draw(drop=0.0, regions_share=1.0)
     assert kept.present[:, 2].all()

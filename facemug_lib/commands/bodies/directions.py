@@ -123,9 +123,10 @@ def measure_command(out: Path, file: Path | None = None, count: int = 500, maske
     from facemug_lib.editing.editor import Editor
     from facemug_lib.editing.latent.directions import load_read_traits
     from facemug_lib.evaluation.attributes import MASKED, PSI, SEED, effects, masked_effect
+    from facemug_lib.evaluation.code_keys import code_of
     from facemug_lib.evaluation.judges import Judges
     from facemug_lib.evaluation.protocols import prior_set
-    from facemug_lib.evaluation.store import Store, code_hash
+    from facemug_lib.evaluation.store import Store
     from facemug_lib.experts import student
     from facemug_lib.experts import traits as traits_module
     from facemug_lib.experts.student import ExpertStudent
@@ -134,13 +135,12 @@ def measure_command(out: Path, file: Path | None = None, count: int = 500, maske
     from facemug_lib.files import replacing
     from facemug_lib.weights import weights_hash
 
-
     target = resolve_device(device)
     require_writable_folder(out)
     known = list(load_directions(file).values())
     editor = Editor.load(target, weights, file if bank is not None else None, bank)
     expert, judges, store = ExpertStudent.load(target), Judges(target), Store(out / "cache")
-    version = {"expert": weights_hash(expert), "code": code_hash(student, traits_module)}
+    version = {"expert": weights_hash(expert), "code": code_of(student.__name__, traits_module.__name__)}
 
     def read(images: Tensor) -> dict[str, Tensor]:
         return traits_module.traits(expert, images.to(target))

@@ -125,14 +125,22 @@ def _disk() -> Check:
 
 
 def _assets() -> Check:
-    from facemug_lib.assets import ASSETS, cache_dir
+    from facemug_lib.assets import ASSETS, AssetError, cache_dir, verify
 
     present = {name: asset.cached for name, asset in ASSETS.items()}
     details = {"cache": str(cache_dir()), "present": present}
     folder = _existing(cache_dir())
     if not os.access(folder, os.W_OK) and not all(present.values()):
         return Check("assets", "broken", f"the cache {cache_dir()} cannot be written: set FACEMUG_CACHE to another", details)
-    text = f"{sum(present.values())} of {len(present)} in {cache_dir()}"
+    damaged = []
+    for name in filter(present.get, present):
+        try:
+            verify(ASSETS[name])
+        except AssetError as error:
+            damaged.append(str(error))
+    if damaged:
+        return Check("assets", "broken", "; ".join(damaged), details)
+    text = f"{sum(present.values())} of {len(present)} in {cache_dir()}, each as it was stored"
     missing = [name for name, here in present.items() if not here and not ASSETS[name].optional]
     if missing:
         return Check("assets", "note", f"{text}; {', '.join(missing)} will be fetched when first needed", details)

@@ -22,6 +22,7 @@ from facemug_lib.errors import FacemugError
 from facemug_lib.faces.photos import write_image
 from facemug_lib.files import distinct_names, replacing, require_writable_folder
 from facemug_lib.pictures import grey_pixels, pixels_of, square_grid
+from facemug_lib.seeds import check_seed
 from facemug_lib.weights import weights_hash
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ def sample_command(out: Path, seed: int = 0, count: int = 1, psi: float = 0.7, s
     """Sample faces into one picture (a grid if several), or into a folder as ``seed<N>.png``."""
     from facemug_lib.faces.bank import load_bank
 
+    check_seed(seed, "--seed", count)
     is_file = bool(out.suffix) and not out.is_dir()
     if is_file:
         checked_file(out)
@@ -156,7 +158,7 @@ def align_command(photos: Sequence[Path], out: Path, face: int | None = None, si
             refusals.append(str(error))
             continue
         out.mkdir(parents=True, exist_ok=True)
-        write_image(target, aligned.image)
+        write_image(target, aligned.image, like=aligned.photo)
         done += 1
     if not done:
         several = f"none of {len(photos)} photos could be aligned: " if len(photos) > 1 else ""
@@ -183,6 +185,7 @@ def synthesize_command(count: int, out: Path, seed: int = 0, psi: float = 0.7, s
     from facemug_lib.modalities.semantics import PALETTE
     from facemug_lib.modalities.sketch import pencil_sketch
 
+    check_seed(seed, "--seed", count)
     target = resolve_device(device)
     require_writable_folder(out)
     out.mkdir(parents=True, exist_ok=True)

@@ -11,8 +11,9 @@ import torch
 
 from facemug_lib.devices import resolve_device
 from facemug_lib.errors import FacemugError
-from facemug_lib.evaluation.protocols import FAMILIES, Progress, TestSet
+from facemug_lib.evaluation.protocols import FAMILIES, TestSet
 from facemug_lib.files import files_in, require_writable_folder
+from facemug_lib.progress import Tell
 
 EVERY_PART = "all"
 
@@ -114,7 +115,8 @@ def _report(number: int, line: str) -> None:
 
 
 def _methods(editor, images: Sequence[Path], refine: int) -> list:
-    from facemug_lib.evaluation.methods import Folder, default_methods
+    from facemug_lib.evaluation.methods import default_methods
+    from facemug_lib.evaluation.methods.folder import Folder
 
     return [*default_methods(editor, refine), *(Folder(folder, folder.resolve().name) for folder in images)]
 
@@ -142,7 +144,7 @@ def _check_names(what: str, names: Sequence[str], known: Sequence[str]) -> None:
 
 
 def _test_sets(editor, count: int, photos: Sequence[Path], no_prior: bool, aligned: bool, store,
-               tell: Progress) -> list[TestSet]:
+               tell: Tell) -> list[TestSet]:
     from facemug_lib.evaluation.protocols import folder_set, prior_set
     from facemug_lib.experts.student import ExpertStudent
 

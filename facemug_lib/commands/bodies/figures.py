@@ -25,13 +25,14 @@ from facemug_lib.files import replacing, require_writable_file, require_writable
 def gallery_command(count: int, out: Path, photos: Path | None = None, refine: int = 0, weights: Path | None = None,
                     device: str = "auto") -> None:
     """Write the sheet of ``count`` edits of sampled faces, or of the faces in the folder ``photos``, to ``out``."""
-    _check_figure(out)
+    _check_figure(out, may_make=True)
     target = resolve_device(device)
     editor, expert = Editor.load(target, weights), ExpertStudent.load(target)
     faces = max(2, count + count % 2)  # in pairs, so that the last one's partner does not depend on the count
     test_set = (prior_set(editor.prior, expert, faces, tell=print) if photos is None
                 else folder_set(photos, expert, faces, device=target, tell=print))
     figure = gallery.draw(gallery.data(editor, test_set, count, refine, print))
+    out.parent.mkdir(parents=True, exist_ok=True)
     save_figure(figure, out, 90)
     print(out)
 
@@ -85,15 +86,18 @@ def subsets_command(photo: Path, mask: Path, out: Path, given: Mapping[str, Path
     editor = Editor.load(device, weights)
     grid = subset_grid.data(editor, Judges(editor.device), aligned, mask, given, refine, seed, print, exemplar_face)
     with replacing(table) as temporary:
-        temporary.write_text(subset_grid.table(grid), encoding="utf-8")
+        temporary.write_text(subset_grid.table(grid), encoding="utf-8", errors="backslashreplace")
         save_figure(subset_grid.draw(grid), out, subset_grid.DPI)
     print(f"32 subsets on {photo.name}, {grid.how}: {out}, {table}")
 
 
-def _check_figure(out: Path) -> None:
-    """Refuse a bad name or place before the work."""
+def _check_figure(out: Path, may_make: bool = False) -> None:
+    """Refuse a bad name or place before the work; ``may_make``: the folder need not be there yet."""
     figure_format(out)
-    require_writable_file(out)
+    if may_make and not out.parent.exists():
+        require_writable_folder(out.parent)
+    else:
+        require_writable_file(out)
 
 
 def _check_not_an_input(targets: Sequence[Path], inputs: Sequence[Path]) -> None:
@@ -110,6 +114,6 @@ def influence_command(out: Path, count: int = 4, refine: int = 24, weights: Path
     found = influence.data(editor, Judges(editor.device), test_set, count, refine, print)
     table = out.with_suffix(".csv")
     with replacing(table) as temporary:
-        temporary.write_text(influence.table(found), encoding="utf-8")
+        temporary.write_text(influence.table(found), encoding="utf-8", errors="backslashreplace")
         save_figure(influence.draw(found), out, influence.DPI)
     print(f"{count} faces, sketch against semantic map: {out}, {table}")

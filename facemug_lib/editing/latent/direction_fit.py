@@ -22,6 +22,7 @@ from facemug_lib.errors import FacemugError
 from facemug_lib.experts.text_image import TextImage, text_direction
 from facemug_lib.experts.traits import TRAITS
 from facemug_lib.faces.code_space import DEFAULT_CODES, CodeSpace, code_groups
+from facemug_lib.seeds import check_seed
 
 Read = Callable[[Tensor], Mapping[str, Tensor]]
 """Faces [b,3,h,w] → trait → [b]; NaN where it cannot be read."""
@@ -105,11 +106,12 @@ def _separated(low: Tensor, high: Tensor, seed: int) -> tuple[Tensor, dict[str, 
     x = (x - mean) / deviation
     is_test = np.zeros(len(y), bool)
     for label in (0, 1):
-        members = np.random.default_rng(seed).permutation(np.flatnonzero(y == label))
+        members = np.random.default_rng(check_seed(seed)).permutation(np.flatnonzero(y == label))
         is_test[members[: max(1, int(len(members) * HELD_OUT))]] = True
 
     def fitted(strength: float, where: np.ndarray) -> LinearSVC:
-        machine = LinearSVC(C=strength, dual=len(y) < x.shape[1], max_iter=20_000, random_state=seed, class_weight="balanced")
+        machine = LinearSVC(C=strength, dual=len(y) < x.shape[1], max_iter=20_000, class_weight="balanced",
+                            random_state=seed % 2**32)  # scikit-learn takes no larger ones
         return machine.fit(x[where], y[where])
 
     accuracies = {strength: fitted(strength, ~is_test).score(x[is_test], y[is_test]) for strength in STRENGTHS_OF_SVM}

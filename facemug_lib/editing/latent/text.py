@@ -26,6 +26,7 @@ from facemug_lib.errors import FacemugError
 from facemug_lib.experts.text_image import TextImage, text_direction
 from facemug_lib.faces.code_space import code_groups
 from facemug_lib.modalities.draws import uniform
+from facemug_lib.seeds import check_seed
 
 SOURCE, STEPS = Edit.text_source, Edit.text_steps
 
@@ -57,7 +58,7 @@ def follow(paint: Callable[[Tensor], Tensor], codes: Tensor, model: TextImage, t
         there, wanted = text_direction(model, target, source)
         before = paint(codes)
         whose = identity(before) if identity is not None and s.identity else None
-    draw = torch.Generator().manual_seed(seed)
+    draw = torch.Generator().manual_seed(check_seed(seed))
     offset = torch.zeros_like(codes, requires_grad=True)
     velocity, may_move = torch.zeros_like(codes), torch.zeros_like(codes)
     may_move[:, slice(*code_groups(codes.shape[1])[s.layers or model.layers])] = 1

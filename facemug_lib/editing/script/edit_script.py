@@ -33,6 +33,7 @@ from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import AlignedFace, Frame, crop_photo
 from facemug_lib.faces.photos import Photo, PhotoLike, write_image
 from facemug_lib.files import replacing
+from facemug_lib.seeds import LARGEST_SEED
 
 FORMAT: Literal["facemug edit script"] = "facemug edit script"
 VERSION = 1
@@ -68,7 +69,7 @@ class Step(_Model):
     text_model: Annotated[str, StringConstraints(pattern=r"^[\w.-]+(:[\w-]+)?$")] = Edit.text_model  # never a file
     influence: dict[str, Influence] = {}
     refine: Annotated[int, Field(ge=0, le=10_000)] = Edit.refine
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = Edit.seed
+    seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)] = Edit.seed
     guidance_frame: Literal["photo", "aligned"] = Edit.guidance_frame
     enabled: bool = True
 
@@ -96,9 +97,9 @@ class Step(_Model):
 class SampleRecord(_Model):
     """How a face was sampled: the arguments of :func:`facemug_lib.editing.known_faces.sampled_face`."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)]
     psi: Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)] = 0.7
-    mix_seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    mix_seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)] | None = None
     mix_layers: Annotated[list[Literal["coarse", "middle", "fine"]], Field(max_length=3)] = []
 
 

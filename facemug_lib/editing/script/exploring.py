@@ -41,6 +41,7 @@ from facemug_lib.editing.script.staged import StagedPainter, nothing
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import AlignedFace
 from facemug_lib.modalities.masks import semantic
+from facemug_lib.seeds import check_seed
 
 WHOLE, OWN = "whole picture", "own mask"
 REGIONS: Mapping[str, tuple[str, ...]] = {
@@ -53,7 +54,6 @@ USEFUL = ("smile", "age", "gender", "yaw", "pitch", "glasses", "hair_lightness",
 """The order in which attributes are offered."""
 COMPONENTS = 10
 SAMPLES, SAMPLES_SEED = 4096, 0  # of w, for the principal components
-LARGEST_SEED = 2**31 - 1  # as far as a slider's box counts
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,7 @@ class View:
 
     def __post_init__(self) -> None:
         for name in ("seed", "mix_seed"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LARGEST_SEED:
-                raise FacemugError(f"{name.replace('_', ' ')} {value!r}: use a whole number from 0 to {LARGEST_SEED}")
+            object.__setattr__(self, name, check_seed(getattr(self, name), name.replace("_", " ")))
         if not isinstance(self.psi, int | float) or not math.isfinite(self.psi) or not -2 <= self.psi <= 2:
             raise FacemugError(f"truncation {self.psi!r}: use a number from -2 to 2, 0.7 gives clean faces")
         if unknown := [name for name in self.mix_layers if name not in GROUPS]:

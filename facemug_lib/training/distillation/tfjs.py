@@ -56,6 +56,14 @@ class GraphModel(nn.Module):
     def read(cls, model_json: Path | str) -> GraphModel:
         """Read ``model.json`` and the shards beside it. Raises :class:`FacemugError` on anything but a graph model."""
         path = Path(model_json)
+        try:
+            return cls._read(path)
+        except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
+            raise FacemugError(f"{path} or a file beside it is damaged ({type(error).__name__}): delete {path.parent}, and it "
+                               "is fetched again") from error
+
+    @classmethod
+    def _read(cls, path: Path) -> GraphModel:
         document = json.loads(path.read_text())
         if document.get("format") != "graph-model":
             raise FacemugError(f"{path.name} is a {document.get('format')!r} model: a tfjs graph-model is needed")

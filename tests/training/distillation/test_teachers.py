@@ -78,6 +78,18 @@ def test_depthwise_multiplier_keeps_tensorflows_channel_order(tmp_path: Path) ->
     assert graph(x, ["conv"])[0].flatten().tolist() == [10, 20, 300, 400]
 
 
+def test_a_damaged_graph_is_one_line_that_says_what_to_delete(tmp_path: Path) -> None:
+    for name in ("model.json", "weights.bin"):
+        folder = tmp_path / name
+        folder.mkdir()
+        path = _write_graph(folder, np.zeros((1, 1, 2, 2)), np.zeros(2), "Conv2D")
+        victim = path if name == "model.json" else next(folder.glob("*.bin"))
+        victim.write_bytes(victim.read_bytes()[:-1])
+        with pytest.raises(FacemugError, match=f"damaged.*delete {folder}") as caught:
+            GraphModel.read(path)
+        assert "\n" not in str(caught.value)
+
+
 def test_foreign_graphs_are_refused_in_one_line(tmp_path: Path) -> None:
     path = _write_graph(tmp_path, np.zeros((1, 1, 2, 2)), np.zeros(4), "Softsign")
     with pytest.raises(FacemugError, match="Softsign"):

@@ -13,11 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from facemug_lib.devices import batches
 from facemug_lib.editing.editor import Editor
+from facemug_lib.evaluation.cases import Cases
+from facemug_lib.evaluation.code_keys import code_of
 from facemug_lib.evaluation.guided import edited, maps_of, planned
-from facemug_lib.evaluation.protocols import Cases
 
-CHUNK = 8  # faces edited together
 ABBREVIATIONS = {"Sk": "sketch", "Se": "semantics", "Co": "colour", "Ex": "exemplar", "Ma": "mask"}
 
 PAPER_TABLES: dict[str, tuple[str, ...]] = {
@@ -44,21 +45,21 @@ class Guided:
 
     editor: Editor
     setting: str
-    fingerprint: dict[str, Any]  # of the editor: its weights and code
+    weights: dict[str, str]  # hashes of the editor's networks, by name
 
     @property
     def names(self) -> tuple[str, ...]:
         return (self.setting,)
 
     def describe(self) -> dict[str, Any]:
-        return {"setting": self.setting, **self.fingerprint}
+        return {"setting": self.setting, "weights": self.weights, "code": code_of(__name__)}
 
     def __call__(self, cases: Cases) -> dict[str, Tensor]:
         wanted = [ABBREVIATIONS[part] for part in self.setting.split("+")[1:]]
         masks = cases.masks if "mask" in wanted else torch.ones_like(cases.masks)
         maps = maps_of(cases.images, cases.labels) | {"exemplar": cases.exemplars}
         guidance = {name: maps[name] for name in wanted if name != "mask"}
-        pieces = [slice(start, start + CHUNK) for start in range(0, len(cases), CHUNK)]
+        pieces = [slice(places.start, places.stop) for places in batches(len(cases))]
         return {self.setting: torch.cat([
             edited(self.editor, planned(cases.images[piece], masks[piece], cases.seeds[piece],
                                         {name: map_[piece] for name, map_ in guidance.items()})) for piece in pieces])}

@@ -1,0 +1,93 @@
+"""The code that a result depends on, as a part of the key that the result is stored under.
+
+What a file makes depends on what it imports. So :func:`code_of` follows the import statements from a file down, and no list has
+to be kept by hand: a file that decides a picture cannot be left out, and one that is not imported does not count.
+
+Comments, docstrings and layout do not count. The editor alone reaches some fifty files, and a thousand faces take hours to
+measure: a mended sentence in one of the fifty must not cost that.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def code_of(*modules: str, package: Path = PACKAGE) -> str:
+    """SHA-256 of the code of ``modules`` (full names) and of all modules of this package that they import, directly or not.
+
+    A module of somebody else's counts with its own file alone. ``package``: the folder of the package.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(reached(*modules, package=package)):
+        digest.update(f"{name}\n{_code(_file(name, package))}\n".encode())
+    return digest.hexdigest()
+
+
+def reached(*modules: str, package: Path = PACKAGE) -> set[str]:
+    """``modules`` and all modules of the package that they import, directly or through others."""
+    found: set[str] = set()
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += imported(_file(name, package), package)
+    return found
+
+
+@cache
+def imported(path: Path, package: Path = PACKAGE) -> dict[str, int]:
+    """Modules of the package that a file imports, anywhere in it, each with its line.
+
+    What only type checkers read does not count. Nor do the ``__init__`` of folders above a module, which hold a docstring, and
+    that of the package, which imports nothing until asked.
+    """
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    unread = {id(node) for block in ast.walk(tree) if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.unparse(block.test)
+              for statement in block.body for node in ast.walk(statement)}
+    known = modules_of(package)
+    found: dict[str, int] = {}
+    for node in ast.walk(tree):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            inner = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [name if name in known else node.module for name in inner]
+        for name in names:
+            if name in known and id(node) not in unread:
+                found.setdefault(name, node.lineno)
+    return found
+
+
+@cache
+def modules_of(package: Path = PACKAGE) -> dict[str, Path]:
+    """Full name → file of every module of the package; its own ``__init__`` is none of them."""
+    files = {".".join((package.name, *path.relative_to(package).with_suffix("").parts)): path for path in package.rglob("*.py")}
+    return {name.removesuffix(".__init__"): path for name, path in files.items() if name != f"{package.name}.__init__"}
+
+
+def _file(name: str, package: Path) -> Path:
+    known = modules_of(package)
+    return known[name] if name in known else Path(find_spec(name).origin)
+
+
+@cache
+def _code(path: Path) -> str:
+    """The code of a file without its comments, docstrings and layout."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [line for line in node.body if not _is_text(line)] or [ast.Pass()]
+    return ast.unparse(tree)
+
+
+def _is_text(line: ast.stmt) -> bool:
+    """Whether a statement is a text alone: a docstring, or the sentence under a constant."""
+    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) and isinstance(line.value.value, str)
