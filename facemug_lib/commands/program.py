@@ -19,7 +19,8 @@ from facemug_lib.errors import FacemugError
 app = typer.Typer(
     name="facemug", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    help="FACEMUG: multimodal local facial editing. `facemug COMMAND --help` shows a command's options and an example.",
+    help="FACEMUG: multimodal local facial editing. `facemug COMMAND --help` shows a command's options and an example."
+         "\n\nExit status: 0 done, 1 failed, 2 bad input, 3 done but for inputs that were named and skipped.",
 )
 
 app.command()(machine.doctor)

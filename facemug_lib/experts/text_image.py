@@ -116,11 +116,12 @@ class FaceTower(nn.Module):
 
 
 class SmallTextImage(nn.Module):
-    """open_clip's CLIP at 1.6 M parameters: its causal text transformer and its contrastive head (sigmoid scores, as in SigLIP)
+    """open_clip's CLIP at 1.7 M parameters: its causal text transformer and its contrastive head (sigmoid scores, as in SigLIP)
     over the project's own image trunk."""
 
     name = "small"
-    layers = "upper"  # it is blind to colours: with the fine codes free, faces turn orange or white and it does not mind
+    # It names colours, but does not mind how strong they are: with the fine codes free, faces turned orange or white.
+    layers = "upper"
 
     def __init__(self, config: TextImageConfig | None = None) -> None:
         from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
