@@ -1,7 +1,7 @@
 """The ``facemug`` command: its subcommands in the order of its help, and what becomes of errors.
 
-Each group of subcommands declares its options in a file of this package and calls :mod:`facemug_lib.commands.bodies`. Heavy
-modules are imported inside the subcommands, so that ``facemug --help`` is quick.
+Each group of subcommands is a file of this package: it reads the options, calls the library, and says what came of it. The work
+itself is in the library. Heavy modules are imported inside the subcommands, so that ``facemug --help`` is quick.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 import typer
 
 from facemug_lib.commands import app as page
-from facemug_lib.commands import directions, edit, faces, figures, machine, measuring, notebooks, training
+from facemug_lib.commands import directions, edit, evaluate, faces, figures, machine, notebooks, training
 from facemug_lib.errors import FacemugError
 
 app = typer.Typer(
@@ -26,8 +26,8 @@ app = typer.Typer(
 app.command()(machine.doctor)
 app.command(name="app")(page.serve_app)
 for subcommand in (machine.assets, notebooks.run, training.train, training.average, edit.edit, edit.pose, edit.replay,
-                   faces.sample, faces.align, faces.synthesize, measuring.evaluate, figures.gallery,
-                   figures.prompts, figures.subsets, figures.influence, measuring.bench):
+                   faces.sample, faces.align, faces.synthesize, evaluate.evaluate, figures.gallery,
+                   figures.prompts, figures.subsets, figures.influence, machine.bench):
     app.command()(subcommand)
 app.add_typer(directions.directions, name="directions")
 

@@ -20,9 +20,8 @@ from facemug_lib.devices import resolve_device
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.dataset import FaceBatch, FaceSource
 from facemug_lib.files import require_writable_folder
-from facemug_lib.training.profiles import settings
 from facemug_lib.training.run import install_weights
-from facemug_lib.training.stages import build_source, build_stage
+from facemug_lib.training.stages import build_source, build_stage, settings
 from facemug_lib.training.start import start
 from facemug_lib.weights import save_weights
 

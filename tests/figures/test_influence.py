@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 from stubs import StubJudges
 
-from facemug_lib.commands.bodies import figures as bodies
-from facemug_lib.commands.bodies.figures import influence_command
-from facemug_lib.editing.editor import Edit
+from facemug_lib.commands.figures import influence as influence_command
+from facemug_lib.editing.editor import Edit, Editor
 from facemug_lib.errors import FacemugError
+from facemug_lib.evaluation import judges, protocols
 from facemug_lib.evaluation.protocols import TestSet
 from facemug_lib.experts.student import ExpertStudent
 from facemug_lib.figures import influence
@@ -49,10 +49,10 @@ class Obedient:
 @pytest.fixture
 def obedient(faces: TestSet, monkeypatch: pytest.MonkeyPatch) -> Obedient:
     editor = Obedient(faces)
-    monkeypatch.setattr(bodies.Editor, "load", lambda device, weights: editor)
-    monkeypatch.setattr(bodies, "Judges", lambda device: StubJudges())
+    monkeypatch.setattr(Editor, "load", lambda device, weights: editor)
+    monkeypatch.setattr(judges, "Judges", lambda device: StubJudges())
     monkeypatch.setattr(ExpertStudent, "load", lambda device: None)
-    monkeypatch.setattr(bodies, "prior_set", lambda prior, expert, count, tell: faces)
+    monkeypatch.setattr(protocols, "prior_set", lambda prior, expert, count, tell: faces)
     return editor
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from facemug_lib.commands.notebook_parameters import read_parameters
 from facemug_lib.commands.runner import RunResult, list_notebooks, run_notebook
-from facemug_lib.training.profiles import settings
+from facemug_lib.training.stages import settings
 
 INFINITE = float("inf")
 

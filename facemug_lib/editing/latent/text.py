@@ -26,6 +26,7 @@ from facemug_lib.errors import FacemugError
 from facemug_lib.experts.text_image import TextImage, text_direction
 from facemug_lib.faces.code_space import code_groups
 from facemug_lib.modalities.draws import uniform
+from facemug_lib.pictures import similarity_grid
 from facemug_lib.seeds import check_seed
 
 SOURCE, STEPS = Edit.text_source, Edit.text_steps
@@ -104,10 +105,7 @@ def views(images: Tensor, count: int, tilt: float, generator: torch.Generator) -
         return values.to(device)
 
     angle, zoom, light = draws(-tilt, tilt), draws(-tilt, tilt), draws(-0.1, 0.1)
-    scale = torch.exp2(zoom)
-    turn = torch.stack((torch.stack((angle.cos(), -angle.sin()), -1), torch.stack((angle.sin(), angle.cos()), -1)), 1)
     shift = torch.stack((draws(-tilt, tilt), draws(-tilt, tilt)), -1)
-    theta = torch.cat((turn * scale[:, None, None], shift[..., None]), -1)
-    grid = F.affine_grid(theta, [count, *images.shape[1:]], align_corners=False)
+    grid = similarity_grid(images, angle, torch.exp2(zoom), shift)
     return tuple(F.grid_sample(images[place:place + 1].expand(count, -1, -1, -1), grid, padding_mode="reflection",
                                align_corners=False) + light[:, None, None, None] for place in range(n))

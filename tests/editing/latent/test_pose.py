@@ -9,7 +9,7 @@ import PIL.Image
 import pytest
 import torch
 
-from facemug_lib.commands.bodies import edit as commands
+from facemug_lib.commands import edit as commands
 from facemug_lib.editing.editor import Editor
 from facemug_lib.editing.latent import pose
 from facemug_lib.editing.latent.directions import Direction
@@ -173,7 +173,7 @@ def photo(tmp_path, astronaut, monkeypatch, steered):
 
 
 def test_the_command_writes_the_aligned_face_and_says_how_it_turned(photo, tmp_path, capsys) -> None:
-    commands.pose_command(photo, tmp_path / "out.png", yaw=4.0, device="cpu")
+    commands.pose(photo, tmp_path / "out.png", yaw=4.0, device="cpu")
     assert PIL.Image.open(tmp_path / "out.png").size == (256, 256)
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith("turned photo.png to yaw 4 by direction (yaw ") and len(said) == 7
@@ -185,7 +185,7 @@ def test_the_command_pastes_into_a_mask(photo, tmp_path, astronaut) -> None:
     drawn = np.zeros(astronaut.shape[:2], np.uint8)
     drawn[60:180, 170:280] = 255
     PIL.Image.fromarray(drawn).save(tmp_path / "mask.png")
-    commands.pose_command(photo, tmp_path / "out.png", mirror=True, mask=tmp_path / "mask.png", device="cpu")
+    commands.pose(photo, tmp_path / "out.png", mirror=True, mask=tmp_path / "mask.png", device="cpu")
     written = np.asarray(PIL.Image.open(tmp_path / "out.png"))
     assert np.array_equal(written[drawn == 0], astronaut[drawn == 0]) and not np.array_equal(written, astronaut)
 
@@ -201,5 +201,5 @@ def test_the_command_refuses_before_the_work_and_leaves_nothing(photo, tmp_path)
                                   (tmp_path / "o.png", {"like": blank}, "the face to be like: no face found"),
                                   (tmp_path / "o.png", {"yaw": 3.0, "method": "both"}, "use method direction")):
         with pytest.raises(FacemugError, match=message):
-            commands.pose_command(photo, out, **options, device="cpu")
+            commands.pose(photo, out, **options, device="cpu")
     assert sorted(tmp_path.iterdir()) == before

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from facemug_lib.commands.bodies import bench
+from facemug_lib.commands.machine import bench
 from facemug_lib.errors import FacemugError
 from facemug_lib.widgets import latency, live
 
@@ -37,10 +37,10 @@ def test_without_a_browser_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(live, "NAMES", ())
     monkeypatch.delenv(live.VARIABLE, raising=False)
     with pytest.raises(FacemugError, match="^no Chromium: install one"):
-        bench.bench_command(device="cpu", widgets=True)
+        bench(widgets=True)
     monkeypatch.setenv(live.VARIABLE, "/nowhere/chrome")
     with pytest.raises(FacemugError, match="names /nowhere/chrome, which is no program"):
-        bench.bench_command(device="cpu", widgets=True)
+        bench(widgets=True)
 
 
 def test_percentile() -> None:
