@@ -283,7 +283,7 @@ class OpenClip:
 
 
 def text_direction(model: TextImage, target: str, source: str) -> tuple[Tensor, Tensor]:
-    """(E_T(target) [d], ΔT = E_T(target) − E_T(source) [d]): where a face shall go, and how from where it is (Eq. 4). Raises
+    """(E_T(target) [d], ΔT = E_T(target) − E_T(source) [d]): where a face shall go, and how from where it is (Eq. 5). Raises
     :class:`FacemugError` where the model sees no difference."""
     there, here = model.embed_texts([target, source])
     wanted = there - here

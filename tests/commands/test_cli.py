@@ -121,7 +121,7 @@ def test_the_exit_status_says_that_something_was_skipped(tmp_path: Path, monkeyp
 ])
 def test_errors_for_people_are_one_line(raised: BaseException, status: int, words: str, monkeypatch: pytest.MonkeyPatch,
                                         capsys: pytest.CaptureFixture[str]) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise raised
 
     monkeypatch.setattr(FacePrior, "load", fail)
