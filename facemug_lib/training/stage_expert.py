@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from facemug_lib.devices import BATCH
 from facemug_lib.experts.student import ATTRIBUTES, ExpertConfig, ExpertStudent
 from facemug_lib.faces.dataset import FaceFolder
 from facemug_lib.modalities.draws import chance
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from facemug_lib.training.distillation.teachers import Teachers
 
 IGNORED = -1
-CHUNK = 8  # faces of one evaluation pass
 # Offsets and scales of the attributes that are numbers: mean and deviation of 326 teacher-labelled prior samples, rounded.
 ATTRIBUTE_SCALE = {"age": (32.0, 12.0), "mouth_open": (0.115, 0.085), "eyes_open": (0.255, 0.04), "yaw": (0.0, 13.0),
                    "pitch": (0.0, 8.0), "hair_lightness": (0.27, 0.12), "hair_length": (4.1, 5.4)}
@@ -183,8 +183,8 @@ class ExpertStage:
         if self.photographs is None:
             return {}
         confusion = torch.zeros(NUM_CLASSES, NUM_CLASSES)
-        for first in range(0, len(self.photographs), CHUNK):
-            faces = self.photographs.draw(range(first, min(first + CHUNK, len(self.photographs))), 0)
+        for first in range(0, len(self.photographs), BATCH):
+            faces = self.photographs.draw(range(first, min(first + BATCH, len(self.photographs))), 0)
             truth, guess = faces.extra["labels"], expert.parse(faces.images)
             known = truth >= 0
             pairs = truth[known] * NUM_CLASSES + guess[known]

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from facemug_lib.devices import BATCH
 from facemug_lib.editing.editor import Editor
 from facemug_lib.editing.latent.direction_fit import Samples
 from facemug_lib.editing.latent.directions import Direction, ReadTraits, load_directions, save_directions
@@ -25,7 +26,6 @@ from facemug_lib.modalities.conditions import exemplar_input
 CALIBRATION_SEED = 13_000_000
 CALIBRATION_FACES = 24
 TEXT_SEED, TEXT_PSI = 14_000_000, 0.8  # of the faces that text directions are fitted to
-CHUNK = 8  # faces whose traits are read at a time
 
 
 def calibration_codes(prior: CodeSpace) -> Tensor:
@@ -41,12 +41,12 @@ def samples_of_folder(data: Path, expert: ExpertStudent, device: torch.device, f
         raise FacemugError(f"{data} holds faces without their codes: make some with `facemug synthesize`")
     count = len(source) if faces is None else min(faces, len(source))
     pieces, codes = [], []
-    for start in range(0, count, CHUNK):
-        files = source.files[start : min(start + CHUNK, count)]  # in their own order: that of their seeds
+    for start in range(0, count, BATCH):
+        files = source.files[start : min(start + BATCH, count)]  # in their own order: that of their seeds
         pieces.append(traits(expert, torch.stack([read_square(path, 256) for path in files]).to(device) / 127.5 - 1))
         codes.append(source.codes[start : start + len(files)].mean(1))
-        if start // CHUNK % 40 == 39:
-            tell(f"{start + CHUNK} of {count} faces read")
+        if start // BATCH % 40 == 39:
+            tell(f"{start + BATCH} of {count} faces read")
     return Samples(torch.cat(codes).cpu(), {name: torch.cat([one[name] for one in pieces]).cpu() for name in pieces[0]})
 
 
