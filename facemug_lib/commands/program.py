@@ -25,8 +25,8 @@ app = typer.Typer(
 
 app.command()(machine.doctor)
 app.command(name="app")(page.serve_app)
-for subcommand in (machine.assets, notebooks.run, training.train, training.average, edit.edit, edit.pose, edit.replay,
-                   faces.sample, faces.align, faces.synthesize, evaluate.evaluate, figures.gallery,
+for subcommand in (machine.assets, notebooks.run, notebooks.site, training.train, training.average, edit.edit, edit.pose,
+                   edit.replay, faces.sample, faces.align, faces.synthesize, evaluate.evaluate, figures.gallery,
                    figures.prompts, figures.subsets, figures.influence, machine.bench):
     app.command()(subcommand)
 app.add_typer(directions.directions, name="directions")

@@ -109,14 +109,14 @@ class ExpertStage:
         is_small = context.images_seen < s.small_share * s.images
         logits, raw = self.modules["expert"].raw(images, s.small_size if is_small else None)
         with context.full_precision():
-            parse = self._parse_loss(logits.float(), labels)
+            parse = self.parse_loss(logits.float(), labels)
             values = self._attribute_losses(raw.float(), attributes)
             read = values.mean()
         context.update("expert", parse + s.attributes_weight * read)
         logged = {name: value.detach() for name, value in zip(ATTRIBUTES, values, strict=True)}
         return {"parse": parse.detach(), "attributes": read.detach(), **logged}
 
-    def _parse_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def parse_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Weighted cross-entropy plus soft Dice, at half the label map's resolution."""
         size = (labels.shape[1] // 2, labels.shape[2] // 2)
         logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)

@@ -184,3 +184,21 @@ def test_training_notebooks_repeat_the_numbers_the_paper_lost(name: str, stage: 
     assert f'lost_numbers("{stage}", profile)' in code
     assert f'start_run("{stage}", profile' in code
     assert "run.train()" in code
+
+
+@every_notebook
+def test_it_asks_something_and_can_say_that_the_answer_is_wrong(path: Path):
+    exercises = [cell.source for cell in read(path).cells if cell.cell_type == "code" and "# your answer" in cell.source]
+    assert exercises
+    for source in exercises:
+        checks = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Assert)]
+        assert any(check.msg is not None for check in checks), source
+
+
+@pytest.mark.parametrize(("path", "following"), zip(NOTEBOOKS, [*NOTEBOOKS[1:], CLONE / "README.md"], strict=True),
+                         ids=[path.stem for path in NOTEBOOKS])
+def test_it_leads_to_the_next_one(path: Path, following: Path):
+    closing = read(path).cells[-1]
+    assert closing.cell_type == "markdown"
+    *_, target = re.findall(r"\]\(([^)#]+)\)", closing.source)
+    assert (path.parent / target).resolve() == following
