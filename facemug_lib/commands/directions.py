@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from facemug_lib.commands.options import INPUT, Device, tell_skipped
+from facemug_lib.commands.options import INPUT, Bank, Device, tell_skipped
 from facemug_lib.commands.output import say
+from facemug_lib.editing.edit import Edit
 from facemug_lib.errors import FacemugError
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def directions_fit(
     data: Annotated[Path, typer.Option(help="Faces with codes, from `facemug synthesize`.", exists=True, file_okay=False)],
     out: Annotated[Path, typer.Option(help="The .safetensors file to write.")],
     faces: Annotated[int | None, typer.Option(min=100, help="Only so many of the faces.")] = None,
+    bank: Bank = None,
     device: Device = "auto",
 ) -> None:
     """Fit and calibrate a direction for everything that the expert reads from faces.
@@ -49,12 +51,12 @@ def directions_fit(
     from facemug_lib.editing.latent.directions import save_directions
     from facemug_lib.experts.student import ExpertStudent
     from facemug_lib.experts.traits import traits
-    from facemug_lib.faces.prior import FacePrior
+    from facemug_lib.faces.bank import load_bank
 
     _check_target(out)
     target = resolve_device(device)
-    prior, expert = FacePrior.load(target), ExpertStudent.load(target)
-    samples = samples_of_folder(data, expert, target, faces, say)
+    prior, expert = load_bank(bank, target), ExpertStudent.load(target)
+    samples = samples_of_folder(data, expert, target, faces, say, prior.num_codes)
     found = supervised(prior, samples, calibration_codes(prior), lambda images: traits(expert, images), say)
     count = len(samples.w)
     save_directions(out, found, {"faces": count}, traits_read(data, samples))
@@ -69,6 +71,8 @@ def directions_new(
     negative: Annotated[Path | None, typer.Option(help="Photographs that lack it.", exists=True, file_okay=False)] = None,
     labels: Annotated[Path | None, typer.Option(help="Or a CSV file with the columns file and label.", **INPUT)] = None,
     aligned: Annotated[bool, typer.Option("--aligned", help="The photographs are aligned faces already.")] = False,
+    weights: Annotated[Path | None, typer.Option(help="Folder of other weights.", exists=True, file_okay=False)] = None,
+    bank: Bank = None,
     device: Device = "auto",
 ) -> None:
     """Fit a new direction to two folders of photographs, or to a table of labels.
@@ -88,7 +92,7 @@ def directions_new(
     if (labels is None) == (positive is None and negative is None) or (positive is None) != (negative is None):
         raise FacemugError("name two folders with --positive and --negative, or one table with --labels")
     files, scores = sources.labelled(labels) if labels is not None else sources.two_folders(positive, negative)
-    editor = Editor.load(resolve_device(device))
+    editor = Editor.load(resolve_device(device), weights, bank=bank)
     codes, kept = sources.codes_of_photos(editor, files, aligned, print)
     direction = from_codes(name, codes, torch.tensor([scores[place] for place in kept]))
     sources.add_direction(out, direction, {"photographs": len(kept)})
@@ -101,11 +105,13 @@ def directions_new(
 def directions_text(
     target: Annotated[str, typer.Argument(metavar="TEXT", help="How faces shall look.")],
     out: Annotated[Path, typer.Option(help="The .safetensors file to write, or to add the direction to.")],
-    source: Annotated[str, typer.Option("--text-from", help="What they are otherwise.")] = "a person",
+    source: Annotated[str, typer.Option("--text-from", help="What they are otherwise.")] = Edit.text_source,
     name: Annotated[str | None, typer.Option(help="What the attribute is to be called; the text.")] = None,
     faces: Annotated[int, typer.Option(min=100, help="Sampled faces that are compared with the text.")] = 600,
     leave: Annotated[list[str] | None, typer.Option(help="A shipped attribute that it must not touch; repeatable.")] = None,
-    text_model: Annotated[str, typer.Option(metavar="small|ARCHITECTURE:WEIGHTS", help="As for `facemug edit`.")] = "small",
+    text_model: Annotated[str, typer.Option(
+        metavar="small|ARCHITECTURE:WEIGHTS", help="As for `facemug edit`.")] = Edit.text_model,
+    bank: Bank = None,
     device: Device = "auto",
 ) -> None:
     """Find the direction in which faces come to look like a text.
@@ -117,7 +123,7 @@ def directions_text(
     from facemug_lib.editing.latent.direction_fit import from_text
     from facemug_lib.editing.latent.directions import load_directions
     from facemug_lib.experts.text_image import load_text_image
-    from facemug_lib.faces.prior import FacePrior
+    from facemug_lib.faces.bank import load_bank
 
     _check_target(out)
     shipped = load_directions()
@@ -127,7 +133,7 @@ def directions_text(
     where = resolve_device(device)
     words = load_text_image(text_model, where)
     words.embed_texts([target, source])  # says at once what it does not know
-    prior = FacePrior.load(where)
+    prior = load_bank(bank, where)
     fitted = prior.w_of_seeds(range(sources.TEXT_SEED, sources.TEXT_SEED + faces), sources.TEXT_PSI)
     direction = from_text(prior, words, target, source, fitted, sources.calibration_codes(prior), name,
                           [shipped[one] for one in leave or ()])
@@ -141,6 +147,8 @@ def directions_measure(
     file: Annotated[Path | None, typer.Option(help="A file of directions instead of the shipped one.", **INPUT)] = None,
     count: Annotated[int, typer.Option(min=2, help="Unseen faces.")] = 500,
     masked: Annotated[int, typer.Option(min=0, help="Faces edited under a mask by smile, age and gender; 0 for none.")] = 0,
+    weights: Annotated[Path | None, typer.Option(help="Folder of other weights.", exists=True, file_okay=False)] = None,
+    bank: Bank = None,
     device: Device = "auto",
 ) -> None:
     """Measure what one unit of each direction does to every attribute, and to who the person is.
@@ -170,7 +178,7 @@ def directions_measure(
     target = resolve_device(device)
     require_writable_folder(out)
     known = list(load_directions(file).values())
-    editor = Editor.load(target)
+    editor = Editor.load(target, weights, file if bank is not None else None, bank)
     expert, judges, store = ExpertStudent.load(target), Judges(target), Store(out / "cache")
     version = {"expert": weights_hash(expert), "code": code_of(student.__name__, traits_module.__name__)}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 
 from facemug_lib.commands.options import (
     INPUT,
+    Bank,
     Device,
     ExemplarFace,
     Face,
@@ -19,6 +21,7 @@ from facemug_lib.commands.options import (
     numbers,
     tell_skipped,
 )
+from facemug_lib.editing.edit import PICTURES, Edit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,12 +55,13 @@ def edit(
     directions: Annotated[Path | None, typer.Option(help="A file of further attributes, from `facemug directions new` or `text`.",
                                                     **INPUT)] = None,
     text: Annotated[str | None, typer.Option(help="How the face shall look: \"an old man\", \"blond hair\".")] = None,
-    text_source: Annotated[str, typer.Option("--text-from", help="What it is now, as far as the text changes it.")] = "a person",
-    text_steps: Annotated[int, typer.Option(min=1, help="Most steps in which the text is followed.")] = 16,
+    text_source: Annotated[str, typer.Option(
+        "--text-from", help="What it is now, as far as the text changes it.")] = Edit.text_source,
+    text_steps: Annotated[int, typer.Option(min=1, help="Most steps in which the text is followed.")] = Edit.text_steps,
     text_model: Annotated[str, typer.Option(metavar="small|ARCHITECTURE:WEIGHTS", help="The shipped text–image model, or one of "
-                                            "open_clip's with a published name or a file of weights.")] = "small",
-    refine: Annotated[int, typer.Option(min=0, help="Steps of latent optimisation; 0 is feed-forward only.")] = 0,
-    seed: Seed = 0,
+                                            "open_clip's with a published name or a file of weights.")] = Edit.text_model,
+    refine: Annotated[int, typer.Option(min=0, help="Steps of latent optimisation; 0 is feed-forward only.")] = Edit.refine,
+    seed: Seed = Edit.seed,
     face: Face = None,
     exemplar_face: ExemplarFace = None,
     guidance_frame: Annotated[Frame, typer.Option(help="Coordinates of mask and guidance images.")] = Frame.photo,
@@ -65,6 +69,7 @@ def edit(
     script_out: Annotated[Path | None, typer.Option(help="Record the edit in this .json file; the steps that are in it already "
                                                     "are made first.")] = None,
     weights: Annotated[Path | None, typer.Option(help="Folder of other weights.", exists=True, file_okay=False)] = None,
+    bank: Bank = None,
     device: Device = "auto",
 ) -> None:
     """Edit the face of a photograph inside a mask.
@@ -75,20 +80,16 @@ def edit(
     Example: facemug edit photo.jpg --mask mask.png --attribute smile=2 --attribute age=-1 --refine 40 --out edited.png
     Example: facemug edit photo.jpg --mask hair.png --text "blond hair" --text-from "black hair" --refine 40 --out edited.png
     """
-    guidance = {"mask": mask, "sketch": sketch, "semantics": semantics, "colour": colour, "exemplar": exemplar}
-    values = dict(attributes=numbers(attribute or [], "--attribute", "smile=1.5"),
-                  influence=numbers(influence or [], "--influence", "sketch=0.5"), refine=refine, seed=seed,
-                  guidance_frame=str(guidance_frame), text=text, text_source=text_source, text_steps=text_steps,
-                  text_model=text_model, exemplar_face=exemplar_face)
-    _edit(photo, face, out, guidance, values, script_out, dict(device=device, weights=weights, directions=directions))
+    wanted = Edit(photo, mask, sketch, semantics, colour, exemplar, numbers(attribute or [], "--attribute", "smile=1.5"),
+                  numbers(influence or [], "--influence", "sketch=0.5"), refine, seed, str(guidance_frame), text, text_source,
+                  text_steps, text_model, exemplar_face)
+    _edit(wanted, face, out, script_out, dict(device=device, weights=weights, directions=directions, bank=bank))
 
 
-def _edit(photo: Path, face: int | None, out: Path, guidance: Mapping[str, Path | None], values: Mapping[str, Any],
-          script_out: Path | None, networks: Mapping[str, Any]) -> None:
-    """Edit one photo and write it at its full size.
+def _edit(edit: Edit, face: int | None, out: Path, script_out: Path | None, networks: Mapping[str, Any]) -> None:
+    """Make ``edit``, whose pictures are files, on face ``face`` of its photo, and write the photo at its full size.
 
-    ``guidance`` and ``values`` are arguments of :meth:`Editor.edit`, ``networks`` those of :meth:`Editor.load`. ``script_out``
-    records the edit, after the steps that are there already.
+    ``networks`` are arguments of :meth:`Editor.load`. ``script_out`` records the edit, after the steps that are there already.
     """
     from facemug_lib.commands.targets import check_transparency, picture_target
     from facemug_lib.editing.editor import Editor
@@ -96,35 +97,34 @@ def _edit(photo: Path, face: int | None, out: Path, guidance: Mapping[str, Path 
     from facemug_lib.faces.alignment import open_face
     from facemug_lib.faces.photos import write_image
 
-    out = picture_target(out, photo, guidance.values())
-    aligned = open_face(photo, face=face)
+    out = picture_target(out, edit.face, [getattr(edit, name) for name in PICTURES])
+    aligned = open_face(edit.face, face=face)
     check_transparency(out, aligned.photo)
     editor = Editor.load(**networks)
     script = ScriptFile.start(script_out, editor, aligned) if script_out is not None else None
     aligned = aligned if script is None else script.replayed.face
-    result = editor.edit(aligned, **guidance, **values)
+    result = editor.edit_many([replace(edit, face=aligned)])[0]
     edited = result.paste_back()
     write_image(out, edited, like=aligned.photo)
     if script is not None:
-        script.keep(guidance, **{name: value for name, value in values.items() if value is not None})
-    drawn = [name for name, path in guidance.items() if path is not None and name != "mask"]
-    _tell_edit(photo, result, edited, drawn, values, out, editor.device)
+        script.keep(edit)
+    _tell_edit(edit, result, edited, out, editor.device)
     if script is not None:
         print(f"step {len(script.script.steps)} of the script: {script_out}")
 
 
-def _tell_edit(photo: Path, result: EditResult, edited: np.ndarray, drawn: list[str], values: Mapping[str, Any], out: Path,
-               device: torch.device) -> None:
+def _tell_edit(edit: Edit, result: EditResult, edited: np.ndarray, out: Path, device: torch.device) -> None:
     """Say what was asked for, what it cost, and how many pixels it changed."""
     from facemug_lib.commands.targets import is_compressed
 
     changed = edited != result.face.original
     changed = int((changed if changed.ndim == 2 else changed.any(axis=2)).sum())
-    guidance = [*drawn, *(f"{name} {strength:+g}" for name, strength in (values["attributes"] or {}).items())]
-    guidance += [repr(values["text"])] if values["text"] else []
-    steps = f", {values['refine']} refinement steps" if values["refine"] else ""
+    guidance = [name for name in PICTURES if name != "mask" and getattr(edit, name) is not None]
+    guidance += [f"{name} {strength:+g}" for name, strength in (edit.attributes or {}).items()]
+    guidance += [repr(edit.text)] if edit.text else []
+    steps = f", {edit.refine} refinement steps" if edit.refine else ""
     parts = ", ".join(f"{part} {seconds:.2f}" for part, seconds in result.timings.items())
-    print(f"edited {photo.name} with {' and '.join(guidance) if guidance else 'no guidance'}{steps}, seed {values['seed']}")
+    print(f"edited {edit.face.name} with {' and '.join(guidance) if guidance else 'no guidance'}{steps}, seed {edit.seed}")
     if result.followed is not None:
         print(f"text followed for {len(result.followed.losses) - 1} steps, agreement {result.followed.agreement:.2f} (1 is all)")
     print(f"{result.seconds:.1f} s on {device} ({parts})")
@@ -156,6 +156,7 @@ def pose(
     refine: Annotated[int, typer.Option(min=0, help="Steps that fit the codes to the photograph before they are turned.")] = 0,
     face: Face = None,
     weights: Annotated[Path | None, typer.Option(help="Folder of other weights.", exists=True, file_okay=False)] = None,
+    bank: Bank = None,
     device: Device = "auto",
 ) -> None:
     """Turn a face, and print how it looks before and after.
@@ -178,7 +179,7 @@ def pose(
     aligned = open_face(photo, face=face)
     if mask is not None:
         check_transparency(out, aligned.photo)
-    editor = Editor.load(device, weights)
+    editor = Editor.load(device, weights, bank=bank)
     result = turn(editor, aligned, aim, method=method, refine=refine, mask=mask)
     if mask is None:
         write_image(out, result.image, like=aligned.photo)
@@ -213,6 +214,7 @@ def replay(
     aligned: Annotated[bool, typer.Option("--aligned", help="The photographs are aligned faces already.")] = False,
     directions: Annotated[Path | None, typer.Option(help="A file of further attributes that the script names.", **INPUT)] = None,
     weights: Annotated[Path | None, typer.Option(help="Folder of other weights.", exists=True, file_okay=False)] = None,
+    bank: Bank = None,
     device: Device = "auto",
 ) -> None:
     """Make the edits of a script again.
@@ -238,7 +240,7 @@ def replay(
     steps = with_changes(steps, without or (), numbers(attribute or [], "--attribute", "smile=1.5") or {})
     sources: list[Path | None] = [*photos] or [None]
     targets = picture_targets(out, [source or script for source in sources], [script])
-    editor = Editor.load(resolve_device(device), weights, directions)
+    editor = Editor.load(resolve_device(device), weights, directions, bank)
     refusals: list[str] = []
     for source, target in zip(sources, targets, strict=True):
         where = "the sampled face" if source is None else source.name

@@ -9,6 +9,7 @@ import typer
 
 from facemug_lib.commands.options import (
     INPUT,
+    Bank,
     Device,
     Face,
     Psi,
@@ -26,6 +27,7 @@ def sample(
     count: Annotated[int, typer.Option(min=1, help="How many faces.")] = 1,
     psi: Psi = 0.7,
     size: Size = 256,
+    bank: Bank = None,
     device: Device = "auto",
 ) -> None:
     """Sample faces of nobody from the prior.
@@ -36,8 +38,8 @@ def sample(
 
     from facemug_lib.commands.targets import checked_file
     from facemug_lib.devices import resolve_device
+    from facemug_lib.faces.bank import load_bank
     from facemug_lib.faces.photos import write_image
-    from facemug_lib.faces.prior import FacePrior
     from facemug_lib.faces.sampling import CHUNK, faces_of_seeds
     from facemug_lib.files import require_writable_folder
     from facemug_lib.pictures import square_grid
@@ -49,7 +51,7 @@ def sample(
         checked_file(out)
     else:
         require_writable_folder(out)
-    prior = FacePrior.load(resolve_device(device))
+    prior = load_bank(bank, resolve_device(device))
     faces = []
     for first in range(seed, seed + count, CHUNK):
         seeds = range(first, min(first + CHUNK, seed + count))

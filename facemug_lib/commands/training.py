@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from facemug_lib.commands.options import (
+    Bank,
     Device,
     Profile,
     Seed,
@@ -29,6 +30,7 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Run folder instead of one under data/runs.")] = None,
     data: Annotated[str, typer.Option(metavar="prior|FOLDER", help="Faces sampled on the fly, or a folder.")] = "prior",
     settings: Settings = None,
+    bank: Bank = None,
     seed: Seed = 0,
     device: Device = "auto",
     batch: Annotated[int | None, typer.Option(min=1, help="Batch size instead of the profile's.")] = None,
@@ -44,7 +46,7 @@ def train(
 
     from facemug_lib.training.run import plan_run, start_run
 
-    given = {"images": images, "batch": batch}
+    given = {"images": images, "batch": batch, "bank": None if bank is None else str(bank.resolve())}
     overrides = pairs(settings or [], "--set") | {name: value for name, value in given.items() if value is not None}
     wanted = dict(data=data, seed=seed, init=init, device=device, out=out)
     if dry_run:

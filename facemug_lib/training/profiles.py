@@ -58,6 +58,7 @@ class StageSettings(BaseModel):
     evaluate_count: int = knob(64, "unseen faces of one evaluation", ge=1)
     precision: Literal["auto", "bf16", "fp32"] = knob("auto", "auto = bf16 autocast on CUDA, fp32 on the CPU")
     compile_modules: bool = knob(False, "torch.compile the trained networks")
+    bank: str | None = knob(None, "a StyleGAN2 checkpoint that takes the place of the default prior")
 
     def deciding(self) -> dict[str, Any]:
         """The settings that name a run. Later ones at their default are left out, so that older runs keep their name."""
@@ -163,5 +164,5 @@ def resolve(kind: type[Settings], stage: str, profile: str, overrides: Mapping[s
 def config_hash(config: Mapping[str, Any]) -> str:
     """Eight hex digits of a configuration, without what may change between calls of one run: its length and its reporting."""
     free = {"images", "stats_every", "checkpoint_every", "grid_every", "evaluate_every", "evaluate_count"}
-    kept = {name: value for name, value in config.items() if name not in free}
+    kept = {name: value for name, value in config.items() if name not in free and (name, value) != ("bank", None)}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:8]

@@ -98,10 +98,10 @@ class EncoderStage:
         from facemug_lib.experts.identity import ArcFace
         from facemug_lib.experts.perceptual import Lpips
         from facemug_lib.experts.student import ExpertStudent
-        from facemug_lib.faces.prior import FacePrior
+        from facemug_lib.faces.bank import load_bank
         from facemug_lib.weights import read_weights, weights_path
 
-        prior = FacePrior.load(device)
+        prior = load_bank(settings.bank, device)
         config = getattr(StyleEncoderConfig, settings.network)(prior.num_codes)
         if settings.input_size is not None:
             config = replace(config, input_size=settings.input_size)

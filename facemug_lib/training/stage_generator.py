@@ -81,11 +81,11 @@ class GeneratorStage:
         from facemug_lib.experts.identity import ArcFace
         from facemug_lib.experts.perceptual import Lpips
         from facemug_lib.experts.student import ExpertStudent
-        from facemug_lib.faces.prior import FacePrior
+        from facemug_lib.faces.bank import load_bank
         from facemug_lib.models.style_encoder import StyleEncoder
         from facemug_lib.weights import weights_path
 
-        prior = FacePrior.load(device)
+        prior = load_bank(settings.bank, device)
         encoder = frozen("style_encoder", settings.encoder, StyleEncoder.from_config, device)
         config = getattr(GeneratorConfig, settings.network)(
             feature_channels=prior.feature_channels, code_layers=prior.code_layers, num_codes=prior.num_codes)

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
+from facemug_lib.errors import FacemugError
 from facemug_lib.experts.fidelity import psnr
 from facemug_lib.faces.prior import HEAD_SIZES, FacePrior, PictureHeads
 from facemug_lib.pictures import picture_grid
@@ -114,6 +115,8 @@ class HeadStage:
 
         heads = PictureHeads().to(device)
         start(heads, "prior_heads", init)
+        if settings.bank is not None:
+            raise FacemugError("stage head paints the default prior's pictures: a StyleGAN2 paints its own, leave --bank away")
         return cls(settings, FacePrior.load(device, heads=False), heads, Lpips("vgg").to(device))
 
     def fit(self) -> None:

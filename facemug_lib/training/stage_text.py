@@ -66,13 +66,13 @@ class TextStage:
     @classmethod
     def build(cls, settings: TextSettings, device: torch.device, init: str = "scratch") -> TextStage:
         """With the project's own expert and prior."""
-        from facemug_lib.faces.prior import FacePrior
+        from facemug_lib.faces.bank import load_bank
 
         model, expert = SmallTextImage(), ExpertStudent.load(device)
         if init == "scratch":
             model.clip.visual.init_from_expert(expert)
         start(model, "text_image", init)
-        return cls(settings, model.to(device), expert, FacePrior.load(device))
+        return cls(settings, model.to(device), expert, load_bank(settings.bank, device))
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         model, rate = self.modules["text_image"], self.settings.lr

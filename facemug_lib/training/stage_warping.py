@@ -70,13 +70,14 @@ class WarpingStage:
         """With the project's own experts, prior and style encoder."""
         from facemug_lib.experts.identity import ArcFace
         from facemug_lib.experts.perceptual import Lpips
-        from facemug_lib.faces.prior import FacePrior
+        from facemug_lib.faces.bank import load_bank
         from facemug_lib.models.style_encoder import StyleEncoder
 
         encoder = frozen("style_encoder", settings.encoder, StyleEncoder.from_config, device)
         warping = LatentWarping(getattr(LatentWarpingConfig, settings.network)(encoder.config.num_codes))
         start(warping, "latent_warping", init)
-        return cls(settings, warping, encoder, FacePrior.load(device), ArcFace().to(device), Lpips(settings.lpips_net).to(device))
+        prior = load_bank(settings.bank, device)
+        return cls(settings, warping, encoder, prior, ArcFace().to(device), Lpips(settings.lpips_net).to(device))
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         return {"warping": torch.optim.Adam(self.modules["latent_warping"].parameters(), lr=self.settings.lr)}

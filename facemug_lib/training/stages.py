@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from facemug_lib.errors import FacemugError
+from facemug_lib.faces.code_space import DEFAULT_CODES
 from facemug_lib.faces.dataset import FaceFolder, FaceSource, MixedFaces, PriorFaces
 from facemug_lib.seeds import check_seed
 from facemug_lib.training.profiles import PROFILES, STAGES, StageSettings, resolve
@@ -68,12 +69,13 @@ def build_stage(name: str, settings: Any, device: torch.device | str, init: str 
 
 def build_source(data: str, stage: Stage, settings: StageSettings, device: torch.device | str) -> FaceSource:
     """``data`` is ``"prior"`` or a folder of images, optionally with codes; ``settings.real`` mixes photographs in."""
-    from facemug_lib.faces.prior import FacePrior
+    from facemug_lib.faces.bank import load_bank
 
+    prior = getattr(stage, "prior", None)
     if data != "prior":
-        source: FaceSource = FaceFolder(Path(data), device, num_codes=FacePrior.num_codes)
+        source: FaceSource = FaceFolder(Path(data), device, num_codes=prior.num_codes if prior else DEFAULT_CODES)
     else:
-        prior = getattr(stage, "prior", None) or FacePrior.load(device)
+        prior = prior or load_bank(settings.bank, device)
         source = PriorFaces(prior, (settings.psi_low, settings.psi_high), settings.mixing, render=stage.image_source != "codes",
                             half=getattr(settings, "half_prior", False)
                             or settings.precision != "fp32" and torch.device(device).type == "cuda")

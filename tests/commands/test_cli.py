@@ -121,7 +121,7 @@ def test_the_exit_status_says_that_something_was_skipped(tmp_path: Path, monkeyp
 ])
 def test_errors_for_people_are_one_line(raised: BaseException, status: int, words: str, monkeypatch: pytest.MonkeyPatch,
                                         capsys: pytest.CaptureFixture[str]) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise raised
 
     monkeypatch.setattr(FacePrior, "load", fail)
@@ -136,7 +136,7 @@ def test_names_that_the_terminal_cannot_show_are_no_reason_to_fail(encoding: str
     monkeypatch.setattr(sys, "stderr", streams[1])
     latin1 = os.fsdecode(b"caf\xe9.jpg")
 
-    def say(*_: object) -> None:
+    def say(*_: object, **__: object) -> None:
         print(f"edited 🙂.jpg and {latin1}")
         raise FacemugError(f"{latin1} and 🙂.jpg show no face")
 
@@ -149,7 +149,7 @@ def test_names_that_the_terminal_cannot_show_are_no_reason_to_fail(encoding: str
 
 
 def test_faults_of_the_program_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(FacePrior, "load", lambda *_: 1 / 0)
+    monkeypatch.setattr(FacePrior, "load", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main(["sample", "--out", "o.png"])
 
@@ -163,14 +163,15 @@ def test_options_reach_the_implementations(monkeypatch: pytest.MonkeyPatch) -> N
     photo = str(Path(__file__))
     assert main(["edit", photo, "--mask", photo, "--color", photo, "--out", "o.png", "--refine", "5", "--influence", "sketch=0.5",
                  "--guidance-frame", "aligned", "--attribute", "smile=1.5", "--attribute", "age=-1",
-                 "--script-out", "s.json", "--exemplar-face", "1",
+                 "--script-out", "s.json", "--exemplar-face", "1", "--bank", photo,
                  "--text", "an old man", "--text-from", "a man", "--text-steps", "9"]) == 0
     guidance = {"mask": Path(photo), "sketch": None, "semantics": None, "colour": Path(photo), "exemplar": None}
     values = {"attributes": {"smile": 1.5, "age": -1.0}, "influence": {"sketch": 0.5}, "refine": 5, "seed": 0,
               "guidance_frame": "aligned", "text": "an old man", "text_source": "a man", "text_steps": 9, "text_model": "small",
               "exemplar_face": 1}
-    networks = {"device": "auto", "weights": None, "directions": None}
-    assert seen["given"] == (Path(photo), None, Path("o.png"), guidance, values, Path("s.json"), networks)
+    networks = {"device": "auto", "weights": None, "directions": None, "bank": Path(photo)}
+    assert (vars(seen["given"][0]), *seen["given"][1:]) == (
+        {"face": Path(photo)} | guidance | values, None, Path("o.png"), Path("s.json"), networks)
     seen.clear()
     assert main(["train", "encoder", "--data", "faces", "--batch", "6", "--set", "lr=1e-3", "--dry-run"]) == 0
     assert seen == {"given": ("encoder", "smoke", {"lr": "1e-3", "batch": 6}), "out": None, "data": "faces", "seed": 0,

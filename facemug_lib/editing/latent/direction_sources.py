@@ -18,9 +18,9 @@ from facemug_lib.errors import FacemugError
 from facemug_lib.experts.student import ExpertStudent
 from facemug_lib.experts.traits import traits
 from facemug_lib.faces.alignment import open_face
+from facemug_lib.faces.code_space import DEFAULT_CODES, CodeSpace
 from facemug_lib.faces.dataset import FaceFolder, read_square
 from facemug_lib.faces.photos import pictures_in
-from facemug_lib.faces.prior import FacePrior
 from facemug_lib.modalities.conditions import exemplar_input
 
 CALIBRATION_SEED = 13_000_000
@@ -28,15 +28,15 @@ CALIBRATION_FACES = 24
 TEXT_SEED, TEXT_PSI = 14_000_000, 0.8  # of the faces that text directions are fitted to
 
 
-def calibration_codes(prior: FacePrior) -> Tensor:
+def calibration_codes(prior: CodeSpace) -> Tensor:
     """Codes [n,t,512] of the sampled faces on which one unit of a direction is measured."""
     return prior.broadcast(prior.w_of_seeds(range(CALIBRATION_SEED, CALIBRATION_SEED + CALIBRATION_FACES)))
 
 
 def samples_of_folder(data: Path, expert: ExpertStudent, device: torch.device, faces: int | None = None,
-                      tell: Callable[[str], None] = lambda line: None) -> Samples:
+                      tell: Callable[[str], None] = lambda line: None, num_codes: int = DEFAULT_CODES) -> Samples:
     """Codes and traits of the faces (or the first ``faces``) in a folder of `facemug synthesize`, in the order of their seeds."""
-    source = FaceFolder(data, device, num_codes=FacePrior.num_codes, split="all")
+    source = FaceFolder(data, device, num_codes=num_codes, split="all")
     if not source.has_codes:
         raise FacemugError(f"{data} holds faces without their codes: make some with `facemug synthesize`")
     count = len(source) if faces is None else min(faces, len(source))

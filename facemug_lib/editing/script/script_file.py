@@ -6,8 +6,8 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from facemug_lib.editing.edit import PICTURES, Edit
 from facemug_lib.editing.editor import Editor
 from facemug_lib.editing.script.edit_script import EditScript, Replayed, Replayer, Step, pixels_hash
 from facemug_lib.errors import FacemugError
@@ -37,17 +37,18 @@ class ScriptFile:
             raise FacemugError(f"{path} belongs to another photo: give the photo that it was begun with, or another --script-out")
         return cls(path, script, Replayer.of(editor, face, path.parent).replay(script))
 
-    def keep(self, pictures: Mapping[str, Path | None], **values: Any) -> Path:
-        """Add a step with these pictures, copied beside the script, and write it."""
+    def keep(self, edit: Edit) -> Path:
+        """Add the step of an edit, its pictures (files) copied beside the script, and write it."""
         number = len(self.script.steps) + 1
         names = {}
-        for name, source in pictures.items():
+        for name in PICTURES:
+            source = getattr(edit, name)
             if source is None:
                 continue
             names[name] = f"{self.path.stem}_step{number}_{name}{source.suffix.lower()}"
             with replacing(self.path.parent / names[name]) as temporary:
                 shutil.copyfile(source, temporary)
-        self.script = self.script.added(Step(**names, **values))
+        self.script = self.script.added(Step.of_edit(edit, names))
         return self.script.write(self.path)
 
 
