@@ -16,6 +16,7 @@ from facemug_lib.commands.options import (
     Seed,
 )
 from facemug_lib.commands.output import say
+from facemug_lib.editing.edit import Edit
 from facemug_lib.errors import FacemugError
 
 
@@ -57,8 +58,9 @@ def prompts(
     out: Annotated[Path, typer.Option(help="Folder of the table and the pictures.")],
     count: Annotated[int, typer.Option(min=1, help="Unseen faces that every prompt edits.")] = 2,
     refine: Annotated[int, typer.Option(min=0, help="Steps of latent optimisation before the text is followed.")] = 0,
-    text_steps: Annotated[int, typer.Option(min=1, help="Most steps in which a text is followed.")] = 16,
-    text_model: Annotated[str, typer.Option(metavar="small|ARCHITECTURE:WEIGHTS", help="As for `facemug edit`.")] = "small",
+    text_steps: Annotated[int, typer.Option(min=1, help="Most steps in which a text is followed.")] = Edit.text_steps,
+    text_model: Annotated[str, typer.Option(
+        metavar="small|ARCHITECTURE:WEIGHTS", help="As for `facemug edit`.")] = Edit.text_model,
     device: Device = "auto",
 ) -> None:
     """Try 20 prompts on unseen faces and let the expert judge them.

@@ -78,7 +78,7 @@ class PromptEffect:
 
 def prompt_effect(editor: Editor, test_set: TestSet, prompt: Prompt, read: Read, identity: Callable[[Tensor], Tensor],
                   deviation: float, indices: Sequence[int], *, is_masked: bool = True, refine: int = 0, steps: int = STEPS,
-                  model: str = "small", settings: TextEditSettings | None = None) -> tuple[PromptEffect, Tensor]:
+                  model: str = Edit.text_model, settings: TextEditSettings | None = None) -> tuple[PromptEffect, Tensor]:
     """Edit those faces by a prompt and read its trait before and after: (the effect, pictures [n,3,256,256])."""
     cases = test_set.cases(prompt.family, list(indices))
     masks = cases.masks if is_masked else torch.ones_like(cases.masks)
