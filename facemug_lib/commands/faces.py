@@ -115,6 +115,7 @@ def synthesize(
     seed: Seed = 0,
     psi: Psi = 0.7,
     size: Size = 256,
+    bank: Bank = None,
     device: Device = "auto",
 ) -> None:
     """Make a training set of faces from the prior.
@@ -125,6 +126,6 @@ def synthesize(
     """
     from facemug_lib.training.synthesis import synthesize as make
 
-    made = make(count, out, seed, psi, size, device, say)
+    made = make(count, out, seed, psi, size, device, say, bank)
     print(f"{count} faces of {size} px with codes, sketches, label maps, colours and masks, {made} of them new: {out}")
-    print(f"train on them with: facemug train encoder --data {out}")
+    print(f"train on them with: facemug train encoder --data {out}{f' --bank {bank}' if bank else ''}")

@@ -101,7 +101,7 @@ class Editor:
         that are at hand already, by name."""
         self.prior, self.encoder, self.warping, self.generator = prior, encoder, warping, generator
         self.device = torch.device(device)
-        self.bank: Path | None = None  # where the prior was read from, if it is not the default one
+        self.loaded_from: dict[str, str] = {}  # what :meth:`load` was given of weights, directions and bank, as absolute paths
         self._experts = experts
         self._directions = directions
         self._text_models = dict(text_models or {})
@@ -129,7 +129,8 @@ class Editor:
         if directions is not None:
             known = (load_directions() if bank is None else {}) | load_directions(directions)
         editor = cls(prior, encoder, warping, generator, device=device, experts=Judges(files, device), directions=known)
-        editor.bank = None if bank is None else Path(bank)
+        given = {"weights": weights, "directions": directions, "bank": bank}
+        editor.loaded_from = {name: str(Path(path).absolute()) for name, path in given.items() if path is not None}
         return editor
 
     @property

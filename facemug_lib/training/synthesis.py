@@ -19,9 +19,9 @@ from torch import Tensor
 from facemug_lib.devices import resolve_device
 from facemug_lib.errors import FacemugError
 from facemug_lib.experts.student import ExpertStudent
-from facemug_lib.faces.prior import FacePrior
+from facemug_lib.faces.bank import load_bank
 from facemug_lib.faces.sampling import CHUNK, faces_of_seeds
-from facemug_lib.files import replacing, require_writable_folder
+from facemug_lib.files import file_hash, replacing, require_writable_folder
 from facemug_lib.modalities.colour import region_mean
 from facemug_lib.modalities.masks import free_form
 from facemug_lib.modalities.semantics import PALETTE
@@ -33,20 +33,22 @@ FOLDERS = ("img_path", "edge_root", "semantic_root", "color_root", "masks")
 
 
 def synthesize(count: int, out: Path, seed: int = 0, psi: float = 0.7, size: int = 256, device: str = "auto",
-               tell: Callable[[str], None] = lambda line: None) -> int:
+               tell: Callable[[str], None] = lambda line: None, bank: Path | None = None) -> int:
     """Write a data set: faces, their codes, and the modalities of each. Returns how many of the faces are new.
 
     ``<out>/img_path/<number>.png`` with ``edge_root``, ``semantic_root`` (class indices) and ``color_root`` beside it, as the
     options of the published e4e trainer name them, ``masks`` (a free-form hole for each), and ``img_path/codes.safetensors``
     (tensor ``codes`` [n,t,512] in the order of the files). Files appear whole or not at all. The same call continues where it was
-    stopped. Raises :class:`FacemugError` for a folder that holds faces of another seed, truncation or size.
+    stopped. ``bank`` is a StyleGAN2 checkpoint in place of the default prior. Raises :class:`FacemugError` for a folder that
+    holds faces of another seed, truncation, size or bank.
     """
     check_seed(seed, "--seed", count)
     target = resolve_device(device)
     require_writable_folder(out)
+    prior, expert = load_bank(bank, target), ExpertStudent.load(target)
     out.mkdir(parents=True, exist_ok=True)
-    _same_configuration(out / "dataset.json", {"seed": seed, "psi": psi, "size": size})
-    prior, expert = FacePrior.load(target), ExpertStudent.load(target)
+    named = {} if bank is None else {"bank": file_hash(bank)}  # by its content: a file of the same name may be another bank
+    _same_configuration(out / "dataset.json", {"seed": seed, "psi": psi, "size": size} | named)
     palette = [value for colour in PALETTE for value in colour]
     folders = {name: out / name for name in FOLDERS}
     for folder in folders.values():
@@ -97,7 +99,7 @@ def _write_codes(path: Path, codes: Tensor) -> None:
         save_file({"codes": codes}, temporary)
 
 
-def _same_configuration(path: Path, configuration: Mapping[str, float]) -> None:
+def _same_configuration(path: Path, configuration: Mapping[str, float | str]) -> None:
     if path.is_file():
         before = json.loads(path.read_text())
         if before != configuration:

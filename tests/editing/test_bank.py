@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
+import PIL.Image
 import pytest
 import torch
+from safetensors.torch import load_file
 from stylegan2_state import rosinality_state
 
+from facemug_lib.commands.faces import synthesize
 from facemug_lib.editing.editor import Editor
 from facemug_lib.editing.latent import direction_fit
 from facemug_lib.editing.latent.directions import save_directions
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.bank import load_bank
 from facemug_lib.faces.stylegan2 import StyleGAN2Prior
+from facemug_lib.files import file_hash
 from facemug_lib.models.aggregation import AggregationConfig
 from facemug_lib.models.generator import GeneratorConfig, RefinementGenerator
 from facemug_lib.models.latent_warping import LatentWarping, LatentWarpingConfig
 from facemug_lib.models.style_encoder import StyleEncoder, StyleEncoderConfig
+from facemug_lib.pictures import pixels_of
 from facemug_lib.training.profiles import config_hash
 from facemug_lib.weights import save_weights
 
@@ -76,6 +83,27 @@ def test_an_edit_goes_through_the_bank(checkpoint, run, bank, face, mask, tmp_pa
         assert torch.allclose(result.raw, bank.synthesize(result.codes), atol=1e-3 * float(result.raw.abs().max()))
     with pytest.raises(FacemugError, match="no directions are known for this bank's codes"):
         Editor.load("cpu", run, bank=checkpoint).edit(face, mask, attributes={"smile": 1.0})
+
+
+def test_an_editor_knows_what_it_was_loaded_from(checkpoint, run) -> None:
+    assert Editor.load("cpu", run, bank=checkpoint).loaded_from == {"weights": str(run), "bank": str(checkpoint)}
+
+
+def test_a_set_is_synthesized_from_the_bank(checkpoint, bank, tmp_path) -> None:
+    out = tmp_path / "faces"
+    synthesize(1, out, seed=5, size=64, bank=checkpoint, device="cpu")
+    codes = load_file(out / "img_path" / "codes.safetensors")["codes"]
+    assert torch.equal(codes, bank.broadcast(bank.w_of_seeds([5], 0.7)))
+    with torch.no_grad():
+        painted = bank.synthesize(codes, 64)[0]
+    assert np.array_equal(np.asarray(PIL.Image.open(out / "img_path" / "000000.png")), pixels_of(painted.clamp(-1, 1)))
+    assert json.loads((out / "dataset.json").read_text())["bank"] == file_hash(checkpoint)
+    with pytest.raises(FacemugError, match="holds faces made with"):
+        synthesize(1, out, seed=5, size=64, device="cpu")
+    (tmp_path / "torn.pt").write_bytes(b"none")
+    with pytest.raises(FacemugError):
+        synthesize(1, tmp_path / "other", size=64, bank=tmp_path / "torn.pt", device="cpu")
+    assert not (tmp_path / "other").exists()
 
 
 def test_weights_of_another_bank_say_so(checkpoint, run, tmp_path) -> None:

@@ -258,7 +258,8 @@ class Exploration:
         """Python code that makes the very same picture, and writes it to face.png."""
         wanted, device = self.strengths(view), self.editor.device.type
         has_components = self.editor_for(view) is not self.editor
-        imports, lines = ["import facemug_lib as fm"], [f'editor = fm.Editor.load("{device}")']
+        named = "".join(f", {name}={path!r}" for name, path in self.editor.loaded_from.items())
+        imports, lines = ["import facemug_lib as fm"], [f'editor = fm.Editor.load("{device}"{named})']
         if has_components:
             imports.append("from facemug_lib.editing.script.exploring import with_components")
             lines.append("editor = with_components(editor)  # attributes \"component 1\" …")

@@ -105,6 +105,13 @@ def test_code_makes_the_very_same_picture(exploration: Exploration, photo: Align
     assert torch.equal(made, exploration.picture(view)) and (tmp_path / "face.png").is_file()
 
 
+def test_code_loads_the_editors_own_files(exploration: Exploration) -> None:
+    assert 'fm.Editor.load("cpu")' in exploration.code(View(seed=3))
+    exploration.editor.loaded_from = {"weights": "/data/run", "bank": "/data/it's g_ema.pt"}
+    line = next(line for line in exploration.code(View(seed=3)).splitlines() if line.startswith("editor = "))
+    assert line == """editor = fm.Editor.load("cpu", weights='/data/run', bank="/data/it's g_ema.pt")"""
+
+
 def test_an_edit_of_a_known_face_asks_neither_encoder_nor_generator(exploration: Exploration, monkeypatch) -> None:
     face = exploration.face(View(seed=3))
     for name in ("encoder", "generator"):
