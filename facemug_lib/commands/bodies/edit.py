@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from facemug_lib.commands.bodies.targets import check_transparency, checked_file, is_compressed, picture_target
@@ -20,6 +19,7 @@ from facemug_lib.faces.photos import write_image
 from facemug_lib.files import distinct_names, replacing, require_writable_folder
 from facemug_lib.pictures import grey_pixels, pixels_of, square_grid
 from facemug_lib.seeds import check_seed
+from facemug_lib.weights import write_tensors
 
 CHUNK = 8  # faces made at a time
 
@@ -240,8 +240,7 @@ def _write_png(path: Path, pixels: np.ndarray, palette: list[int] | None = None)
 
 
 def _write_codes(path: Path, codes: Tensor) -> None:
-    with replacing(path) as temporary:
-        save_file({"codes": codes}, temporary)
+    write_tensors(path, {"codes": codes})
 
 
 def _same_configuration(path: Path, configuration: Mapping[str, float]) -> None:
