@@ -3,7 +3,7 @@
 #   make setup    packages into .venv              make lab      JupyterLab on the notebooks
 #   make demo     the quickstart, with pictures    make app      the widgets as a page, without JupyterLab
 #   make test     ruff and all tests               make bench    speed of every part on this machine
-#                                                  make clean    .venv and build litter away
+#   make site     the notebooks, run, as pages     make clean    .venv and build litter away
 #
 # PYTHON=python3.12   the interpreter to build .venv with (3.11 or newer)
 # LOCK=               newest package versions instead of the pinned ones
@@ -23,7 +23,7 @@ STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip
 SHELL := /bin/sh
 
-.PHONY: setup demo test browser lab app bench clean
+.PHONY: setup demo test browser lab app site bench clean
 .DEFAULT_GOAL := setup
 
 setup: $(STAMP)
@@ -67,6 +67,10 @@ lab: setup
 
 app: setup
 	$(BIN)/facemug app $(APP_ARGS)
+
+# Every notebook at `smoke`, about 15 minutes on two cores; site/index.html leads to the pages.
+site: setup
+	@$(BIN)/facemug site --out site
 
 bench: setup
 	@$(BIN)/facemug bench

@@ -11,10 +11,22 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from facemug_lib.errors import FacemugError
 
 TINT = (1.0, 0.1, 0.3)  # of :func:`overlay`; R, G, B in 0…1
+
+
+def similarity_grid(images: Tensor, angle: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """The sampling grid [b,h,w,2] of b turned, scaled and shifted copies of pictures [.,.,h,w], for ``grid_sample``.
+
+    ``angle`` [b] in radians, ``scale`` [b], ``shift`` [b,2] in half sides: where a pixel of the copy looks in the picture. A
+    scale above 1 looks further out, so the copy's face is smaller.
+    """
+    turn = torch.stack((torch.stack((angle.cos(), -angle.sin()), -1), torch.stack((angle.sin(), angle.cos()), -1)), 1)
+    theta = torch.cat((turn * scale.view(-1, 1, 1), shift[..., None]), -1)
+    return F.affine_grid(theta, [len(angle), 1, *images.shape[2:]], align_corners=False)
 
 
 def to_pixels(images: Tensor) -> Tensor:

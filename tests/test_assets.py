@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from facemug_lib import asset_formats, assets
 from facemug_lib.assets import Asset, AssetError
 from facemug_lib.cli import main
-from facemug_lib.commands.bodies import doctor
+from facemug_lib.machine import doctor
 
 
 @pytest.fixture

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from facemug_lib.commands.options import (
     INPUT,
+    Bank,
     Device,
     ExemplarFace,
     Face,
@@ -18,6 +21,14 @@ from facemug_lib.commands.options import (
     numbers,
     tell_skipped,
 )
+from facemug_lib.editing.edit import PICTURES, Edit
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from facemug_lib.editing.editor import Editor, EditResult
+    from facemug_lib.editing.script.edit_script import EditScript, Replayed
 
 
 def edit(
@@ -44,12 +55,13 @@ def edit(
     directions: Annotated[Path | None, typer.Option(help="A file of further attributes, from `facemug directions new` or `text`.",
                                                     **INPUT)] = None,
     text: Annotated[str | None, typer.Option(help="How the face shall look: \"an old man\", \"blond hair\".")] = None,
-    text_source: Annotated[str, typer.Option("--text-from", help="What it is now, as far as the text changes it.")] = "a person",
-    text_steps: Annotated[int, typer.Option(min=1, help="Most steps in which the text is followed.")] = 16,
+    text_source: Annotated[str, typer.Option(
+        "--text-from", help="What it is now, as far as the text changes it.")] = Edit.text_source,
+    text_steps: Annotated[int, typer.Option(min=1, help="Most steps in which the text is followed.")] = Edit.text_steps,
     text_model: Annotated[str, typer.Option(metavar="small|ARCHITECTURE:WEIGHTS", help="The shipped text–image model, or one of "
-                                            "open_clip's with a published name or a file of weights.")] = "small",
-    refine: Annotated[int, typer.Option(min=0, help="Steps of latent optimisation; 0 is feed-forward only.")] = 0,
-    seed: Seed = 0,
+                                            "open_clip's with a published name or a file of weights.")] = Edit.text_model,
+    refine: Annotated[int, typer.Option(min=0, help="Steps of latent optimisation; 0 is feed-forward only.")] = Edit.refine,
+    seed: Seed = Edit.seed,
     face: Face = None,
     exemplar_face: ExemplarFace = None,
     guidance_frame: Annotated[Frame, typer.Option(help="Coordinates of mask and guidance images.")] = Frame.photo,
@@ -57,6 +69,7 @@ def edit(
     script_out: Annotated[Path | None, typer.Option(help="Record the edit in this .json file; the steps that are in it already "
                                                     "are made first.")] = None,
     weights: Annotated[Path | None, typer.Option(help="Folder of other weights.", exists=True, file_okay=False)] = None,
+    bank: Bank = None,
     device: Device = "auto",
 ) -> None:
     """Edit the face of a photograph inside a mask.
@@ -67,14 +80,61 @@ def edit(
     Example: facemug edit photo.jpg --mask mask.png --attribute smile=2 --attribute age=-1 --refine 40 --out edited.png
     Example: facemug edit photo.jpg --mask hair.png --text "blond hair" --text-from "black hair" --refine 40 --out edited.png
     """
-    from facemug_lib.commands.bodies.edit import edit_command
+    wanted = Edit(photo, mask, sketch, semantics, colour, exemplar, numbers(attribute or [], "--attribute", "smile=1.5"),
+                  numbers(influence or [], "--influence", "sketch=0.5"), refine, seed, str(guidance_frame), text, text_source,
+                  text_steps, text_model, exemplar_face)
+    _edit(wanted, face, out, script_out, dict(device=device, weights=weights, directions=directions, bank=bank))
 
-    edit_command(photo=photo, mask=mask, out=out, sketch=sketch, semantics=semantics, colour=colour, exemplar=exemplar,
-                 refine=refine, seed=seed, face=face, guidance_frame=guidance_frame.value,
-                 attributes=numbers(attribute or [], "--attribute", "smile=1.5"),
-                 influence=numbers(influence or [], "--influence", "sketch=0.5"), weights=weights, device=device,
-                 script_out=script_out, text=text, text_source=text_source, text_steps=text_steps, text_model=text_model,
-                 directions=directions, exemplar_face=exemplar_face)
+
+def _edit(edit: Edit, face: int | None, out: Path, script_out: Path | None, networks: Mapping[str, Any]) -> None:
+    """Make ``edit``, whose pictures are files, on face ``face`` of its photo, and write the photo at its full size.
+
+    ``networks`` are arguments of :meth:`Editor.load`. ``script_out`` records the edit, after the steps that are there already.
+    """
+    from facemug_lib.commands.targets import check_transparency, picture_target
+    from facemug_lib.editing.editor import Editor
+    from facemug_lib.editing.script.script_file import ScriptFile
+    from facemug_lib.faces.alignment import open_face
+    from facemug_lib.faces.photos import write_image
+
+    out = picture_target(out, edit.face, [getattr(edit, name) for name in PICTURES])
+    aligned = open_face(edit.face, face=face)
+    check_transparency(out, aligned.photo)
+    editor = Editor.load(**networks)
+    script = ScriptFile.start(script_out, editor, aligned) if script_out is not None else None
+    aligned = aligned if script is None else script.replayed.face
+    result = editor.edit_many([replace(edit, face=aligned)])[0]
+    edited = result.paste_back()
+    write_image(out, edited, like=aligned.photo)
+    if script is not None:
+        script.keep(edit)
+    _tell_edit(edit, result, edited, out, editor.device)
+    if script is not None:
+        print(f"step {len(script.script.steps)} of the script: {script_out}")
+
+
+def _tell_edit(edit: Edit, result: EditResult, edited: np.ndarray, out: Path, device: torch.device) -> None:
+    """Say what was asked for, what it cost, and how many pixels it changed."""
+    from facemug_lib.commands.targets import is_compressed
+
+    changed = edited != result.face.original
+    changed = int((changed if changed.ndim == 2 else changed.any(axis=2)).sum())
+    guidance = [name for name in PICTURES if name != "mask" and getattr(edit, name) is not None]
+    guidance += [f"{name} {strength:+g}" for name, strength in (edit.attributes or {}).items()]
+    guidance += [repr(edit.text)] if edit.text else []
+    steps = f", {edit.refine} refinement steps" if edit.refine else ""
+    parts = ", ".join(f"{part} {seconds:.2f}" for part, seconds in result.timings.items())
+    print(f"edited {edit.face.name} with {' and '.join(guidance) if guidance else 'no guidance'}{steps}, seed {edit.seed}")
+    if result.followed is not None:
+        print(f"text followed for {len(result.followed.losses) - 1} steps, agreement {result.followed.agreement:.2f} (1 is all)")
+    print(f"{result.seconds:.1f} s on {device} ({parts})")
+    pixels = f"{changed:,} of {result.face.photo.width * result.face.photo.height:,} pixels changed"
+    if is_compressed(out):
+        print(f"{pixels} by the edit, all inside the mask; JPEG then changes all of them a little, .png would not: {out}")
+    else:
+        print(f"{pixels}, all inside the mask: {out}")
+    for remark in result.remarks:
+        print(f"note: {remark}")
 
 
 def pose(
@@ -96,6 +156,7 @@ def pose(
     refine: Annotated[int, typer.Option(min=0, help="Steps that fit the codes to the photograph before they are turned.")] = 0,
     face: Face = None,
     weights: Annotated[Path | None, typer.Option(help="Folder of other weights.", exists=True, file_okay=False)] = None,
+    bank: Bank = None,
     device: Device = "auto",
 ) -> None:
     """Turn a face, and print how it looks before and after.
@@ -105,10 +166,37 @@ def pose(
     Example: facemug pose photo.jpg --like other.jpg --refine 40 --out turned.png
     Example: facemug pose photo.jpg --yaw -20 --refine 40 --out turned.png
     """
-    from facemug_lib.commands.bodies.edit import pose_command
+    from facemug_lib.commands.targets import check_transparency, is_compressed, picture_target
+    from facemug_lib.editing.editor import Editor
+    from facemug_lib.editing.latent.pose import Aim, check_method, turn
+    from facemug_lib.faces.alignment import open_face
+    from facemug_lib.faces.photos import write_image
 
-    pose_command(photo=photo, out=out, like=like, frontal=frontal, mirror=mirror, yaw=yaw, pitch=pitch, method=method.value,
-                 mask=mask, refine=refine, face=face, weights=weights, device=device, like_face=like_face)
+    method = str(method)
+    aim = Aim(like, frontal, mirror, yaw, pitch, like_face)
+    check_method(method, aim)
+    out = picture_target(out, photo, (like, mask))
+    aligned = open_face(photo, face=face)
+    if mask is not None:
+        check_transparency(out, aligned.photo)
+    editor = Editor.load(device, weights, bank=bank)
+    result = turn(editor, aligned, aim, method=method, refine=refine, mask=mask)
+    if mask is None:
+        write_image(out, result.image, like=aligned.photo)
+    else:
+        write_image(out, result.paste_back(), like=aligned.photo)
+    for remark in result.remarks:
+        print(f"note: {remark}")
+    units = ", ".join(f"{name} {strength:+.1f}" for name, strength in result.strengths.items())
+    print(f"turned {photo.name} {aim} by {method}{f' ({units} units)' if units else ''}, {refine} refinement steps")
+    print(f"{'degrees':>14s}  {'yaw':>5s}  {'pitch':>5s}")
+    for name, pose in (("photo", result.before), ("asked for", result.wanted), ("turned", result.after)):
+        angles = "no face is seen" if pose is None else f"{pose.yaw:+5.1f}  {pose.pitch:+5.1f}"
+        print(f"{name:>14s}  {angles}")
+    print(f"identity {result.identity:.2f} to the photo, {result.likeness_identity:.2f} before the turn; "
+          f"{result.seconds:.1f} s on {editor.device}")
+    changed = "changed inside the mask, and by JPEG a little everywhere" if is_compressed(out) else "changed inside the mask only"
+    print(f"{'the aligned face, 256 px' if mask is None else f'the photo, {changed}'}: {out}")
 
 
 def replay(
@@ -126,6 +214,7 @@ def replay(
     aligned: Annotated[bool, typer.Option("--aligned", help="The photographs are aligned faces already.")] = False,
     directions: Annotated[Path | None, typer.Option(help="A file of further attributes that the script names.", **INPUT)] = None,
     weights: Annotated[Path | None, typer.Option(help="Folder of other weights.", exists=True, file_okay=False)] = None,
+    bank: Bank = None,
     device: Device = "auto",
 ) -> None:
     """Make the edits of a script again.
@@ -136,7 +225,54 @@ def replay(
 
     Example: facemug replay edit.json --photo photo.jpg --out again.png
     """
-    from facemug_lib.commands.bodies.scripts import photos_in, replay_command
+    from facemug_lib.commands.targets import picture_targets
+    from facemug_lib.devices import resolve_device
+    from facemug_lib.editing.editor import Editor
+    from facemug_lib.editing.script.edit_script import EditScript
+    from facemug_lib.editing.script.script_file import with_changes
+    from facemug_lib.errors import FacemugError
+    from facemug_lib.faces.photos import pictures_in, write_image
 
-    tell_skipped(replay_command(script, photos_in(photo or []), out, upto, without or (),
-                                numbers(attribute or [], "--attribute", "smile=1.5"), face, aligned, weights, device, directions))
+    steps = EditScript.read(script)
+    photos = [found for path in photo or [] for found in (pictures_in(path) if path.is_dir() else [path])]
+    if not photos and steps.photo.sample is None:
+        raise FacemugError(f"{script} was made on a photograph: name one with --photo, its own or another")
+    steps = with_changes(steps, without or (), numbers(attribute or [], "--attribute", "smile=1.5") or {})
+    sources: list[Path | None] = [*photos] or [None]
+    targets = picture_targets(out, [source or script for source in sources], [script])
+    editor = Editor.load(resolve_device(device), weights, directions, bank)
+    refusals: list[str] = []
+    for source, target in zip(sources, targets, strict=True):
+        where = "the sampled face" if source is None else source.name
+        try:
+            found = _replayed(editor, steps, source, target, script.parent, upto, face, aligned)
+        except FacemugError as error:
+            if len(sources) == 1:
+                raise
+            refusals.append(str(error))
+            print(f"skipped: {where}: {error}", flush=True)
+            continue
+        for note in found.notes:
+            print(f"note: {note}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_image(target, found.photo, like=found.face.photo)
+        print(f"{len(found.results)} of {len(steps.steps)} steps replayed on {where}: {target}", flush=True)
+    if len(refusals) == len(sources):
+        raise FacemugError(f"none of {len(sources)} photos could be edited, the first: {refusals[0]}")
+    tell_skipped(len(refusals))
+
+
+def _replayed(editor: Editor, script: EditScript, photo: Path | None, target: Path, folder: Path, upto: int | None,
+              face: int | None, aligned: bool) -> Replayed:
+    """The script on one photo, or on the face that it says how to sample."""
+    from facemug_lib.commands.targets import check_transparency
+    from facemug_lib.editing.script.edit_script import Replayer
+    from facemug_lib.editing.script.script_file import is_sampled
+    from facemug_lib.faces.alignment import open_face
+
+    opened = None
+    if photo is not None:
+        # A sampled face in its own PNG is aligned and recognised by its pixels.
+        opened = open_face(photo, face=face, aligned=aligned or is_sampled(photo, script))
+        check_transparency(target, opened.photo)
+    return Replayer.of(editor, opened, folder).replay(script, upto)

@@ -9,6 +9,7 @@ import typer
 
 from facemug_lib.commands.options import (
     INPUT,
+    Bank,
     Device,
     Face,
     Psi,
@@ -16,6 +17,8 @@ from facemug_lib.commands.options import (
     Size,
     tell_skipped,
 )
+from facemug_lib.commands.output import say
+from facemug_lib.errors import FacemugError
 
 
 def sample(
@@ -24,15 +27,45 @@ def sample(
     count: Annotated[int, typer.Option(min=1, help="How many faces.")] = 1,
     psi: Psi = 0.7,
     size: Size = 256,
+    bank: Bank = None,
     device: Device = "auto",
 ) -> None:
     """Sample faces of nobody from the prior.
 
     Example: facemug sample --seed 7 --count 16 --out faces.png
     """
-    from facemug_lib.commands.bodies.edit import sample_command
+    import torch
 
-    sample_command(out=out, seed=seed, count=count, psi=psi, size=size, device=device)
+    from facemug_lib.commands.targets import checked_file
+    from facemug_lib.devices import resolve_device
+    from facemug_lib.faces.bank import load_bank
+    from facemug_lib.faces.photos import write_image
+    from facemug_lib.faces.sampling import CHUNK, faces_of_seeds
+    from facemug_lib.files import require_writable_folder
+    from facemug_lib.pictures import square_grid
+    from facemug_lib.seeds import check_seed
+
+    check_seed(seed, "--seed", count)
+    is_file = bool(out.suffix) and not out.is_dir()
+    if is_file:
+        checked_file(out)
+    else:
+        require_writable_folder(out)
+    prior = load_bank(bank, resolve_device(device))
+    faces = []
+    for first in range(seed, seed + count, CHUNK):
+        seeds = range(first, min(first + CHUNK, seed + count))
+        made = faces_of_seeds(prior, seeds, psi, size)[1]
+        if is_file:
+            faces.append(made)
+        else:
+            out.mkdir(parents=True, exist_ok=True)
+            for number, image in zip(seeds, made, strict=True):
+                write_image(out / f"seed{number:06d}.png", image[None])
+    if is_file:
+        write_image(out, square_grid(torch.cat(faces)))
+    seeds = f"seed {seed}" if count == 1 else f"seeds {seed} to {seed + count - 1}"
+    print(f"{count} face{'s' if count > 1 else ''} of {size} px, {seeds}, psi {psi:g}: {out}")
 
 
 def align(
@@ -47,9 +80,33 @@ def align(
 
     Example: facemug align holiday/*.jpg --out aligned
     """
-    from facemug_lib.commands.bodies.edit import align_command
+    from facemug_lib.faces.alignment import open_face
+    from facemug_lib.faces.photos import write_image
+    from facemug_lib.files import distinct_names, require_writable_folder
 
-    tell_skipped(align_command(photos=photos, out=out, face=face, size=size))
+    require_writable_folder(out)
+    targets = [out / name for name in distinct_names(photos, ".png")]
+    inputs = {photo.resolve() for photo in photos}
+    for target in targets:
+        if target.resolve() in inputs:
+            raise FacemugError(f"aligning would overwrite {target}: give another output folder")
+    done, refusals = 0, []
+    for photo, target in zip(photos, targets, strict=True):
+        try:
+            aligned = open_face(photo, face=face, size=size)
+        except FacemugError as error:
+            refusals.append(str(error))
+            continue
+        out.mkdir(parents=True, exist_ok=True)
+        write_image(target, aligned.image, like=aligned.photo)
+        done += 1
+    if not done:
+        several = f"none of {len(photos)} photos could be aligned: " if len(photos) > 1 else ""
+        raise FacemugError(f"{several}{refusals[0]}")
+    for refusal in refusals:
+        print(f"skipped: {refusal}")
+    print(f"{done} of {len(photos)} photos aligned to {size} px: {out}")
+    tell_skipped(len(refusals))
 
 
 def synthesize(
@@ -66,6 +123,8 @@ def synthesize(
 
     Example: facemug synthesize --count 1000 --out data/runs/faces
     """
-    from facemug_lib.commands.bodies.edit import synthesize_command
+    from facemug_lib.training.synthesis import synthesize as make
 
-    synthesize_command(count=count, out=out, seed=seed, psi=psi, size=size, device=device)
+    made = make(count, out, seed, psi, size, device, say)
+    print(f"{count} faces of {size} px with codes, sketches, label maps, colours and masks, {made} of them new: {out}")
+    print(f"train on them with: facemug train encoder --data {out}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,8 @@ from facemug_lib.commands.options import (
     Face,
     Seed,
 )
+from facemug_lib.commands.output import say
+from facemug_lib.errors import FacemugError
 
 
 def gallery(
@@ -31,9 +34,23 @@ def gallery(
 
     Example: facemug gallery --out figures/gallery/uncurated.png --refine 40
     """
-    from facemug_lib.commands.bodies.figures import gallery_command
+    from facemug_lib.devices import resolve_device
+    from facemug_lib.editing.editor import Editor
+    from facemug_lib.evaluation.protocols import folder_set, prior_set
+    from facemug_lib.experts.student import ExpertStudent
+    from facemug_lib.figures import gallery as sheet
+    from facemug_lib.figures.plotting import save_figure
 
-    gallery_command(count=count, out=out, photos=photos, refine=refine, weights=weights, device=device)
+    _check_figure(out, may_make=True)
+    target = resolve_device(device)
+    editor, expert = Editor.load(target, weights), ExpertStudent.load(target)
+    faces = max(2, count + count % 2)  # in pairs, so that the last one's partner does not depend on the count
+    test_set = (prior_set(editor.prior, expert, faces, tell=print) if photos is None
+                else folder_set(photos, expert, faces, device=target, tell=print))
+    figure = sheet.draw(sheet.data(editor, test_set, count, refine, print))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save_figure(figure, out, 90)
+    print(out)
 
 
 def prompts(
@@ -50,9 +67,34 @@ def prompts(
 
     Example: facemug prompts --count 4 --out data/runs/prompts
     """
-    from facemug_lib.commands.bodies.figures import prompts_command
+    from facemug_lib.devices import resolve_device
+    from facemug_lib.editing.editor import Editor
+    from facemug_lib.evaluation.judges import Judges
+    from facemug_lib.evaluation.protocols import prior_set
+    from facemug_lib.experts.student import ExpertStudent
+    from facemug_lib.figures import prompts as sheet
+    from facemug_lib.figures.plotting import save_figure
+    from facemug_lib.files import replacing, require_writable_folder
 
-    prompts_command(out, count, refine, text_steps, text_model, device=device)
+    require_writable_folder(out)
+    target = resolve_device(device)
+    editor, expert, judges = Editor.load(target), ExpertStudent.load(target), Judges(target)
+    faces = prior_set(editor.prior, expert, count + count % 2, tell=say)
+    out.mkdir(parents=True, exist_ok=True)
+    written = [out / "prompts.csv", out / "prompts.png"]
+
+    def keep(table: str) -> None:
+        with replacing(written[0]) as temporary:
+            temporary.write_text(table, encoding="utf-8")
+
+    made = sheet.data(editor, expert, judges, faces, count, refine, text_steps, text_model, tell=say, keep=keep)
+    save_figure(sheet.draw(made), written[1], sheet.DPI)
+    rows = sheet.rows(made)
+    print(rows.round(2).to_string(index=False))
+    print(f"moved the right way: {(rows['change'] > 0).mean():.0%}; by half a standard deviation or more: "
+          f"{(rows['change'] >= 0.5).mean():.0%}")
+    for path in written:
+        print(path)
 
 
 def subsets(
@@ -77,11 +119,25 @@ def subsets(
 
     Example: facemug subsets photo.jpg --mask mask.png --out subsets.png
     """
-    from facemug_lib.commands.bodies.figures import subsets_command
+    from facemug_lib.editing.editor import Editor
+    from facemug_lib.evaluation.judges import Judges
+    from facemug_lib.faces.alignment import open_face
+    from facemug_lib.figures import subset_grid
+    from facemug_lib.figures.plotting import save_figure
+    from facemug_lib.files import replacing
 
-    given = {"sketch": sketch, "semantics": semantics, "colour": colour, "exemplar": exemplar}
-    subsets_command(photo=photo, mask=mask, out=out, given=given, refine=refine, seed=seed, face=face, weights=weights,
-                    device=device, exemplar_face=exemplar_face)
+    guidance = {"sketch": sketch, "semantics": semantics, "colour": colour, "exemplar": exemplar}
+    given = {name: path for name, path in guidance.items() if path is not None}
+    table = out.with_suffix(".csv")
+    _check_figure(out)
+    _check_not_an_input((out, table), (photo, mask, *given.values()))
+    aligned = open_face(photo, face=face)
+    editor = Editor.load(device, weights)
+    grid = subset_grid.data(editor, Judges(editor.device), aligned, mask, given, refine, seed, print, exemplar_face)
+    with replacing(table) as temporary:
+        temporary.write_text(subset_grid.table(grid), encoding="utf-8", errors="backslashreplace")
+        save_figure(subset_grid.draw(grid), out, subset_grid.DPI)
+    print(f"32 subsets on {photo.name}, {grid.how}: {out}, {table}")
 
 
 def influence(
@@ -98,6 +154,38 @@ def influence(
 
     Example: facemug influence --out figures/gallery/influence.png
     """
-    from facemug_lib.commands.bodies.figures import influence_command
+    from facemug_lib.editing.editor import Editor
+    from facemug_lib.evaluation.judges import Judges
+    from facemug_lib.evaluation.protocols import prior_set
+    from facemug_lib.experts.student import ExpertStudent
+    from facemug_lib.figures import influence as contradiction
+    from facemug_lib.figures.plotting import save_figure
+    from facemug_lib.files import replacing
 
-    influence_command(out=out, count=count, refine=refine, weights=weights, device=device)
+    _check_figure(out)
+    editor = Editor.load(device, weights)
+    test_set = prior_set(editor.prior, ExpertStudent.load(editor.device), 4 * -(-count // 4), tell=print)
+    found = contradiction.data(editor, Judges(editor.device), test_set, count, refine, print)
+    table = out.with_suffix(".csv")
+    with replacing(table) as temporary:
+        temporary.write_text(contradiction.table(found), encoding="utf-8", errors="backslashreplace")
+        save_figure(contradiction.draw(found), out, contradiction.DPI)
+    print(f"{count} faces, sketch against semantic map: {out}, {table}")
+
+
+def _check_figure(out: Path, may_make: bool = False) -> None:
+    """Refuse a bad name or place before the work; ``may_make``: the folder need not be there yet."""
+    from facemug_lib.figures.plotting import figure_format
+    from facemug_lib.files import require_writable_file, require_writable_folder
+
+    figure_format(out)
+    if may_make and not out.parent.exists():
+        require_writable_folder(out.parent)
+    else:
+        require_writable_file(out)
+
+
+def _check_not_an_input(targets: Sequence[Path], inputs: Sequence[Path]) -> None:
+    for target in targets:
+        if target.resolve() in {path.resolve() for path in inputs}:
+            raise FacemugError(f"{target} would be overwritten and is an input: give another --out")

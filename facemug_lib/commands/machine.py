@@ -1,11 +1,13 @@
-"""What is on this machine, and third-party weights: see :mod:`facemug_lib.commands.program`."""
+"""What is on this machine, third-party weights, and how fast it is: see :mod:`facemug_lib.commands.program`."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from facemug_lib.commands.output import say
 from facemug_lib.errors import FacemugError
 
 
@@ -16,10 +18,10 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Machine-readabl
 
     Example: facemug doctor --json
     """
-    from facemug_lib.commands.bodies import doctor as implementation
+    from facemug_lib.machine.doctor import diagnose, report_json, report_text
 
-    checks = implementation.diagnose()
-    print(implementation.report_json(checks) if as_json else implementation.report_text(checks))
+    checks = diagnose()
+    print(report_json(checks) if as_json else report_text(checks))
     if any(check.status == "broken" for check in checks):
         raise typer.Exit(1)
 
@@ -48,3 +50,36 @@ def assets(
         return
     for name in names or [name for name, asset in ASSETS.items() if everything or not asset.optional]:
         print(asset_path(name))
+
+
+def bench(
+    out: Annotated[Path | None, typer.Option(help="Also write the numbers to this JSON file.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer repetitions.")] = False,
+    widgets: Annotated[bool, typer.Option("--widgets", help="Measure instead how soon the Explorer's pictures appear in a "
+                                                            "browser (playwright and a Chromium).")] = False,
+) -> None:
+    """Measure speed and peak memory on this machine.
+
+    Example: facemug bench --quick --out bench.json
+    """
+    import json
+
+    from facemug_lib.devices import resolve_device
+    from facemug_lib.files import replacing, require_writable_file
+    from facemug_lib.machine.bench import SECTIONS, bench_widgets, measure, table
+
+    if out is not None:
+        require_writable_file(out)
+    if widgets:
+        from facemug_lib.widgets.live import find_browser
+
+        find_browser()  # without one there is nothing to measure: one line, no table
+    report = measure(resolve_device("auto"), {"widgets": bench_widgets} if widgets else SECTIONS, quick, say)
+    print(table(report))
+    if out is not None:
+        with replacing(out) as temporary:
+            temporary.write_text(json.dumps(report, indent=2) + "\n")
+    # One section that fails does not keep the others from being measured and written; the command fails in the end.
+    if report["failures"]:
+        failed = "; ".join(f"{name}: {reason}" for name, reason in report["failures"].items())
+        raise FacemugError(f"{len(report['failures'])} of {len(report['peak_memory_mib'])} sections failed ({failed})")

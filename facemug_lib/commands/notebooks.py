@@ -46,3 +46,24 @@ def run(
     if not result.ok:
         print(f"facemug: error: {result.notebook} failed: {result.error}", file=sys.stderr)
         raise typer.Exit(1)
+
+
+def site(
+    notebooks: Annotated[list[str] | None, typer.Argument(metavar="[NOTEBOOK]...", help="Those to show, named as for "
+                                                          "`facemug run`; all.")] = None,
+    profile: Annotated[Profile, typer.Option(help="How much the runs may cost.")] = Profile.smoke,
+    out: Annotated[Path, typer.Option(help="Folder of the pages.")] = Path("site"),
+) -> None:
+    """Run the notebooks and write them, executed, as pages to read.
+
+    Pictures and formulas are inside the pages: they open without a server and without a network. Begin with index.html.
+
+    Example: facemug site --out site
+    """
+    from facemug_lib.commands.site import site_command
+
+    results = site_command(out, profile.value, notebooks or (), report=lambda line: print(line, flush=True))
+    print(f"{len(results)} notebooks: {_shown(out / 'index.html')}")
+    if failed := [result.notebook for result in results if not result.ok]:
+        print(f"facemug: error: {', '.join(failed)} failed: see the page", file=sys.stderr)
+        raise typer.Exit(1)

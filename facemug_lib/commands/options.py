@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -36,6 +37,8 @@ class Frame(StrEnum):
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N; an explicit one never falls back.")]
 INPUT = {"exists": True, "dir_okay": False, "readable": True}
+Bank = Annotated[Path | None, typer.Option(
+    help="A StyleGAN2 checkpoint (g_ema.pt) in place of the default face prior; its own weights must be given too.", **INPUT)]
 Seed = Annotated[int, typer.Option(callback=lambda seed: check_seed(seed, "--seed"),
                                    help="Seed of all randomness, from 0 to 2^63 - 1.")]
 Psi = Annotated[float, typer.Option(min=0.0, max=2.0, help="Truncation: 0 is the mean face, 1 the full variety.")]

@@ -1,7 +1,7 @@
 """The ``facemug`` command: its subcommands in the order of its help, and what becomes of errors.
 
-Each group of subcommands declares its options in a file of this package and calls :mod:`facemug_lib.commands.bodies`. Heavy
-modules are imported inside the subcommands, so that ``facemug --help`` is quick.
+Each group of subcommands is a file of this package: it reads the options, calls the library, and says what came of it. The work
+itself is in the library. Heavy modules are imported inside the subcommands, so that ``facemug --help`` is quick.
 """
 
 from __future__ import annotations
@@ -13,20 +13,21 @@ import sys
 import typer
 
 from facemug_lib.commands import app as page
-from facemug_lib.commands import directions, edit, faces, figures, machine, measuring, notebooks, training
+from facemug_lib.commands import directions, edit, evaluate, faces, figures, machine, notebooks, training
 from facemug_lib.errors import FacemugError
 
 app = typer.Typer(
     name="facemug", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    help="FACEMUG: multimodal local facial editing. `facemug COMMAND --help` shows a command's options and an example.",
+    help="FACEMUG: multimodal local facial editing. `facemug COMMAND --help` shows a command's options and an example."
+         "\n\nExit status: 0 done, 1 failed, 2 bad input, 3 done but for inputs that were named and skipped.",
 )
 
 app.command()(machine.doctor)
 app.command(name="app")(page.serve_app)
-for subcommand in (machine.assets, notebooks.run, training.train, training.average, edit.edit, edit.pose, edit.replay,
-                   faces.sample, faces.align, faces.synthesize, measuring.evaluate, figures.gallery,
-                   figures.prompts, figures.subsets, figures.influence, measuring.bench):
+for subcommand in (machine.assets, notebooks.run, notebooks.site, training.train, training.average, edit.edit, edit.pose,
+                   edit.replay, faces.sample, faces.align, faces.synthesize, evaluate.evaluate, figures.gallery,
+                   figures.prompts, figures.subsets, figures.influence, machine.bench):
     app.command()(subcommand)
 app.add_typer(directions.directions, name="directions")
 

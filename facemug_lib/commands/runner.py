@@ -138,7 +138,7 @@ def _execute(notebook: Any, path: Path, output: Path, values: Mapping[str, Any],
     import papermill
 
     total = sum(cell.cell_type == "code" for cell in notebook.cells)
-    progress = _Progress(report, total + (1 if values else 0))
+    progress = _CellBar(report, total + (1 if values else 0))
     last = nbformat.v4.new_code_cell(_DONE_CELL)
     last.metadata["tags"] = ["facemug-runner"]
     notebook.cells.append(last)
@@ -182,7 +182,7 @@ def _environment_variables(variables: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-class _Progress:
+class _CellBar:
     """Lines of progress: when a code cell starts, the heading it stands under; and what cells print."""
 
     def __init__(self, report: Callable[[str], None], total: int) -> None:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from facemug_lib.commands.options import (
+    Bank,
     Device,
     Profile,
     Seed,
     Settings,
     pairs,
 )
+from facemug_lib.commands.output import say
+
+if TYPE_CHECKING:
+    from facemug_lib.training.loop import TrainResult
 
 
 def train(
@@ -24,6 +30,7 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Run folder instead of one under data/runs.")] = None,
     data: Annotated[str, typer.Option(metavar="prior|FOLDER", help="Faces sampled on the fly, or a folder.")] = "prior",
     settings: Settings = None,
+    bank: Bank = None,
     seed: Seed = 0,
     device: Device = "auto",
     batch: Annotated[int | None, typer.Option(min=1, help="Batch size instead of the profile's.")] = None,
@@ -35,11 +42,33 @@ def train(
 
     Example: facemug train encoder --profile smoke --images 400 --out data/runs/try
     """
-    from facemug_lib.commands.bodies.train import train_command
+    import json
 
-    train_command(stage=stage, profile=profile.value, images=images, minutes=minutes, out=out, data=data, dry_run=dry_run,
-                  set_overrides=pairs(settings or [], "--set"), seed=seed, device=device, batch=batch, init=init,
-                  install=install)
+    from facemug_lib.training.run import plan_run, start_run
+
+    given = {"images": images, "batch": batch, "bank": None if bank is None else str(bank.resolve())}
+    overrides = pairs(settings or [], "--set") | {name: value for name, value in given.items() if value is not None}
+    wanted = dict(data=data, seed=seed, init=init, device=device, out=out)
+    if dry_run:
+        plan = plan_run(stage, profile.value, overrides, **wanted)
+        print(json.dumps(plan.config | {"device": str(plan.device), "out": str(plan.folder)}, indent=2))
+        return
+    started = start_run(stage, profile.value, overrides, **wanted)
+    result = started.train(minutes, report=say)
+    if os.environ.get("RANK", "0") == "0":  # set by torchrun: one of several processes speaks for all
+        _tell(result, minutes, started.settings.images, install)
+
+
+def _tell(result: TrainResult, minutes: float | None, images: int, install: bool) -> None:
+    """Say what a run of ``images`` images has left, and install its weights where that was asked for."""
+    from facemug_lib.training.run import install_weights
+
+    for name, path in result.weights.items():
+        print(f"{name}: {path} ({path.stat().st_size / 2**20:.1f} MiB)")
+        if install:
+            print(f"installed as {install_weights(path)}")
+    if not result.is_finished:
+        print(f"stopped after {minutes:g} minutes at {result.images_seen:,} of {images:,} images: the same command resumes")
 
 
 def average(

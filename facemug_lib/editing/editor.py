@@ -1,6 +1,6 @@
-"""The editor: one pure function from a face, a mask and guidance to a picture (FACEMUG's forward pass).
+"""The editor: one pure function from a face, a mask and guidance to a picture (FACEMUG §II-A).
 
-Taught in `notebooks/00_quickstart.ipynb`.
+Its steps are numbered in :mod:`facemug_lib.editing.forward`. Taught in `notebooks/00_quickstart.ipynb`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,38 +18,29 @@ import torch
 from torch import Tensor, nn
 
 from facemug_lib.devices import resolve_device
+from facemug_lib.editing import forward
 from facemug_lib.editing.drawing import FaceLike, Picture, read_face
+from facemug_lib.editing.edit import Edit, takes_an_edit
 from facemug_lib.editing.fill.blending import altered, blend
-from facemug_lib.editing.fill.recolouring import recoloured
+from facemug_lib.editing.fill.recolouring import recoloured_like
 from facemug_lib.editing.fill.refine import Experts, Progress, Refined, RefineSettings, refine
-from facemug_lib.editing.fill.toning import toned
-from facemug_lib.editing.inputs import (
-    Edit,
-    Exemplars,
-    Inputs,
-    checked_influence,
-    one_of,
-    read_edit,
-    stack,
-    stack_exemplars,
-    unmasked,
-)
-from facemug_lib.editing.known_faces import seamless, shown_as
-from facemug_lib.editing.latent.directions import Direction, checked_strengths, load_directions, moved
-from facemug_lib.editing.latent.text import SOURCE, STEPS, Followed, TextEditSettings, follow
-from facemug_lib.editing.networks import Judges, require, weights_files
+from facemug_lib.editing.fill.toning import toned_like
+from facemug_lib.editing.inputs import Batch, Exemplars, Inputs, batches, read_edit
+from facemug_lib.editing.known_faces import is_the_priors_own
+from facemug_lib.editing.latent.directions import Direction, load_directions, moved
+from facemug_lib.editing.latent.text import Followed, TextEditSettings, follow
+from facemug_lib.editing.networks import Judges, check_fits, require, weights_files
 from facemug_lib.editing.remarks import remarks
 from facemug_lib.errors import FacemugError
 from facemug_lib.experts.text_image import TextImage, load_text_image
-from facemug_lib.faces.alignment import AlignedFace, Frame
-from facemug_lib.faces.prior import FacePrior, PictureHeads
+from facemug_lib.faces.alignment import AlignedFace
+from facemug_lib.faces.bank import load_bank
+from facemug_lib.faces.prior import PictureHeads
 from facemug_lib.modalities.conditions import MODALITIES, Conditions, exemplar_input
 from facemug_lib.models.generator import RefinementGenerator
 from facemug_lib.models.latent_warping import LatentWarping
 from facemug_lib.models.style_encoder import StyleEncoder
 from facemug_lib.weights import load_module, weights_hash
-
-PSI = 0.7  # truncation of the random code
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +87,9 @@ class EditResult:
 class Editor:
     """The networks of a whole pipeline, ready to edit. Make one with :meth:`load`.
 
-    Editing is a pure function: the same inputs give the same pixels on the same device.
+    Editing is a pure function. The same inputs give equal bits on one machine, with the same number of threads and the same edits
+    in the batch. Elsewhere (another processor, another number of threads, :meth:`edit_many` in place of :meth:`edit`) sums are
+    rounded in another order, and pixels agree within about 1/255.
     """
 
     def __init__(self, prior: nn.Module, encoder: nn.Module, warping: nn.Module, generator: nn.Module, *,
@@ -109,9 +101,36 @@ class Editor:
         that are at hand already, by name."""
         self.prior, self.encoder, self.warping, self.generator = prior, encoder, warping, generator
         self.device = torch.device(device)
+        self.bank: Path | None = None  # where the prior was read from, if it is not the default one
         self._experts = experts
         self._directions = directions
         self._text_models = dict(text_models or {})
+
+    @classmethod
+    def load(cls, device: str | torch.device = "auto", weights: Path | str | None = None,
+             directions: Path | str | None = None, bank: Path | str | None = None) -> Editor:
+        """The shipped networks. ``weights`` is a folder (a run's, say) whose files are taken instead where it has them;
+        ``directions`` is a file of further attributes, such as `facemug directions new` and `text` write; ``bank`` is a StyleGAN2
+        checkpoint in place of the default prior, for weights that were trained with it. Raises :class:`FacemugError` where the
+        weights belong to another bank."""
+        device = resolve_device(device)
+        files = weights_files(weights)
+        for name in ("prior_heads", "style_encoder", "latent_warping", "generator")[0 if bank is None else 1:]:
+            require(files, name)
+        prior = load_bank(bank, device, heads=False)
+        if bank is None:
+            prior.heads = load_module(files["prior_heads"], PictureHeads.from_config, device)
+            prior.to(memory_format=torch.channels_last)  # its depthwise convolutions take less than half the time there
+        encoder, warping, generator = (load_module(files[name], build, device) for name, build in (
+            ("style_encoder", StyleEncoder.from_config), ("latent_warping", LatentWarping.from_config),
+            ("generator", RefinementGenerator.from_config)))
+        check_fits(prior, encoder, warping, generator, files)
+        known = None if bank is None else {}  # the shipped directions move the codes of the default prior
+        if directions is not None:
+            known = (load_directions() if bank is None else {}) | load_directions(directions)
+        editor = cls(prior, encoder, warping, generator, device=device, experts=Judges(files, device), directions=known)
+        editor.bank = None if bank is None else Path(bank)
+        return editor
 
     @property
     def directions(self) -> Mapping[str, Direction]:
@@ -126,6 +145,12 @@ class Editor:
         other._directions = {**self.directions, **more}
         return other
 
+    def with_warping(self, warping: nn.Module) -> Editor:
+        """An editor that differs in the latent warping network T alone."""
+        other = copy.copy(self)
+        other.warping = warping
+        return other
+
     def hashes(self) -> dict[str, str]:
         """SHA-256 of each network that an edit goes through, as it is in memory."""
         networks = {name: getattr(self, name) for name in ("prior", "encoder", "warping", "generator")}
@@ -133,130 +158,145 @@ class Editor:
             networks["parser"] = self._parser
         return {name: weights_hash(network) for name, network in networks.items()}
 
-    @classmethod
-    def load(cls, device: str | torch.device = "auto", weights: Path | str | None = None,
-             directions: Path | str | None = None) -> Editor:
-        """The shipped networks. ``weights`` is a folder (a run's, say) whose files are taken instead where it has them;
-        ``directions`` is a file of further attributes, such as `facemug directions new` and `text` write."""
-        device = resolve_device(device)
-        files = weights_files(weights)
-        for name in ("prior_heads", "style_encoder", "latent_warping", "generator"):
-            require(files, name)
-        prior = FacePrior.load(device, heads=False)
-        prior.heads = load_module(files["prior_heads"], PictureHeads.from_config, device)
-        modules = [load_module(files[name], build, device) for name, build in (
-            ("style_encoder", StyleEncoder.from_config), ("latent_warping", LatentWarping.from_config),
-            ("generator", RefinementGenerator.from_config))]
-        named = None if directions is None else load_directions() | load_directions(directions)
-        return cls(prior.to(memory_format=torch.channels_last), *modules, device=device, experts=Judges(files, device),
-                   directions=named)
+    # -- editing ----------------------------------------------------------------------------------------------------------
 
-    @torch.no_grad()
-    def edit(self, face: FaceLike, mask: Picture, sketch: Picture | None = None, semantics: Picture | None = None,
-             colour: Picture | None = None, exemplar: FaceLike | None = None, attributes: Mapping[str, float] | None = None,
-             influence: Mapping[str, float] | None = None, refine: int = 0, seed: int = 0, guidance_frame: Frame = "photo",
-             text: str | None = None, text_source: str = SOURCE, text_steps: int = STEPS, text_model: str = "small",
-             exemplar_face: int | None = None, progress: Progress | None = None) -> EditResult:
-        """Edit ``face`` (a photo, an :class:`AlignedFace`, or a tensor [1,3,256,256] of an aligned one) where ``mask`` is white.
+    @takes_an_edit
+    def edit(self, edit: Edit, *, progress: Progress | None = None) -> EditResult:
+        """Edit ``face`` where ``mask`` is white. The arguments are those of :class:`Edit`, which says what each means.
 
-        ``influence``: modality (image, sketch, semantics, colour, exemplar) → weight from 0 (ignored) over 1 to 2. ``refine``:
-        steps of latent optimisation on top of the feed-forward pass. ``text_steps``: most steps in which a text is followed, as
-        the text–image model called ``text_model`` understands it (``"small"``, or open_clip's ``ARCHITECTURE:WEIGHTS``).
-        ``progress`` is called with (step, steps). The other arguments are those of :class:`Edit`. Raises :class:`FacemugError`
-        for anything that does not fit.
+        ``progress`` is called with (step, steps) of long work; raise from it to stop. Raises :class:`FacemugError` for anything
+        that does not fit.
         """
-        only = Edit(face, mask, sketch, semantics, colour, exemplar, seed, guidance_frame, attributes, text, text_source,
-                    exemplar_face)
-        return self.edit_many([only], influence=influence, refine=refine, text_steps=text_steps, text_model=text_model,
-                              progress=progress)[0]
+        return self.edit_many([edit], progress=progress)[0]
 
     @torch.no_grad()
-    def edit_many(self, edits: Sequence[Edit], *, influence: Mapping[str, float] | None = None, refine: int = 0,
-                  settings: RefineSettings | None = None, text_steps: int = STEPS, text_model: str = "small",
-                  text_settings: TextEditSettings | None = None, progress: Progress | None = None) -> list[EditResult]:
-        """Make several edits in one batch, of one face or of many: much cheaper than one by one when refining. Texts are
-        followed one after the other. Where attributes or a text are all that is asked of a face whose codes are known, nothing
-        is left to refine: such edits are painted one by one, each by a pass of the prior."""
+    def edit_many(self, edits: Sequence[Edit], *, settings: RefineSettings | None = None,
+                  text_settings: TextEditSettings | None = None, progress: Progress | None = None,
+                  **common: Any) -> list[EditResult]:
+        """Make several edits of one face or of many; what fits together goes through the networks as one batch.
+
+        ``common`` are fields of :class:`Edit` that all of them shall have: ``edit_many(edits, refine=40)``. Edits of the same
+        influence and refinement are one batch, which is much cheaper than one by one when refining. Texts are followed one after
+        the other, and a face whose codes are known is altered by itself.
+        """
         if not edits:
             raise FacemugError("no edit was given: pass at least one")
-        if refine < 0:
-            raise FacemugError(f"{refine} refinement steps: use 0 or more")
-        influence = checked_influence(influence)
-        words = self._checked_texts(edits, text_model)
+        edits = [replace(edit, **common) for edit in edits] if common else list(edits)
+        self._check_texts(edits)
         clock = _Clock(self.device)
         with clock("read"):
-            inputs = [read_edit(edit, influence) for edit in edits]
-            strengths = [checked_strengths(edit.attributes, self.directions) if edit.attributes else {} for edit in edits]
-        is_known = [one.face.codes is not None and one.is_unguided and bool(wanted or edit.text)
-                    for wanted, one, edit in zip(strengths, inputs, edits, strict=True)]
-        if any(is_known):
-            rest = [replace(edit, face=one.face) for edit, one, known in zip(edits, inputs, is_known, strict=True) if not known]
-            others = iter(self.edit_many(rest, influence=influence, refine=refine, settings=settings, text_steps=text_steps,
-                                         text_model=text_model, text_settings=text_settings, progress=progress) if rest else ())
-            return [self._edit_known(one, edit, wanted, words, text_steps, text_settings, progress) if known else next(others)
-                    for known, one, edit, wanted in zip(is_known, inputs, edits, strengths, strict=True)]
+            inputs = [read_edit(edit, self.directions, self.prior.num_codes) for edit in edits]
+        results: dict[int, EditResult] = {}
+        for places in batches(inputs):
+            made = self._edited([inputs[place] for place in places], clock.copy(), settings, text_settings, progress)
+            results |= zip(places, made, strict=True)
+        return [results[place] for place in range(len(edits))]
+
+    def _edited(self, inputs: Sequence[Inputs], clock: _Clock, settings: RefineSettings | None,
+                text_settings: TextEditSettings | None, progress: Progress | None) -> list[EditResult]:
+        """One batch, in the steps of :mod:`facemug_lib.editing.forward`."""
         with clock("read"):
-            photo = torch.cat([one.face.image for one in inputs]).to(self.device)
-            conditions = stack([one.conditions for one in inputs]).to(self.device)
-            exemplars = stack_exemplars([one.exemplar for one in inputs], self.device)
-            # Where attributes are all that is asked for, the face under the mask is known, and stays whose it is.
-            is_altered = torch.tensor([one.is_unguided and bool(wanted or edit.text)
-                                       for wanted, one, edit in zip(strengths, inputs, edits, strict=True)], device=self.device)
-            shown = unmasked(conditions, photo, is_altered)
-        with clock("encode"):
-            draws = [torch.Generator().manual_seed(edit.seed) for edit in edits]
-            w_z = torch.cat([self.prior.sample_w(1, draw, PSI) for draw in draws]).float()
-            codes, source, certainty = self._codes(shown, exemplars, w_z, influence)
-        refined: Refined | None = None
-        if refine:
-            with clock("refine"):
-                refined = self._refine(shown, photo, codes, source, w_z, certainty, exemplars, influence, refine, settings,
-                                       progress)
-                codes = refined.codes
-        followed: list[Followed | None] = [None] * len(edits)
+            batch = Batch.of(inputs, self.device)
+        start = self._start(batch, clock, settings, progress)  # steps 1 to 4
+        codes = torch.cat([moved(one, wanted.strengths, self.directions)  # step 5, Eq. 3
+                           for one, wanted in zip(start.codes.split(1), inputs, strict=True)])
+        followed: list[Followed | None] = [None] * len(batch)
+        if any(one.edit.text for one in inputs):
+            with clock("text"):  # step 5, Eq. 4 and 5
+                followed = [self._follow(batch[i], start[i], one, text_settings, progress) if inputs[i].edit.text else None
+                            for i, one in enumerate(codes.split(1))]
+            codes = torch.cat([one if how is None else how.codes for one, how in zip(codes.split(1), followed, strict=True)])
         with clock("paint"):
-            unmoved, codes = codes, torch.cat([moved(one, wanted, self.directions) if wanted else one
-                                               for one, wanted in zip(codes.split(1), strengths, strict=True)])
-            before = None
-            if bool(is_altered.any()):
-                before = self._paint(conditions, unmoved, influence)[0] if refined is None else refined.image
-
-            def shown_as(raw: Tensor, first: int = 0) -> Tensor:
-                """What is painted under the mask of edits ``first`` …: the raw picture, or the face altered by it."""
-                which = slice(first, first + len(raw))
-                if before is None:
-                    return raw
-                return torch.where(is_altered[which, None, None, None], altered(photo[which], before[which], raw), raw)
-
-            def painted(place: int, codes: Tensor) -> Tensor:
-                """Edit ``place`` as it would look with these codes, but for the seam."""
-                one = one_of(conditions, place)
-                raw = self.prior.synthesize(codes, 256).float() if refined else self._paint(one, codes, influence)[0]
-                return one.composite(shown_as(raw, place).clamp(-1, 1), photo[place : place + 1])
-
-        if words is not None:
-            with clock("text"):
-                followed = [self._follow(partial(painted, place), codes[place : place + 1], edit, words, text_steps,
-                                         text_settings, progress) if edit.text else None for place, edit in enumerate(edits)]
-                codes = torch.cat([one if how is None else how.codes for one, how in zip(codes.split(1), followed, strict=True)])
-        with clock("paint"):
-            raw, contributions, prior_image = self._paint(conditions, codes, influence)
-            # Refined codes were fitted to the prior's own picture.
-            raw = shown_as(raw if refined is None else prior_image)
+            raw, shares = self._painted(batch, start, codes)  # steps 6 to 8
         with clock("blend"):
-            own = torch.tensor([_own_tones(edit, wanted, influence) for wanted, edit in zip(strengths, edits, strict=True)],
-                               device=self.device)
-            image = blend(self._toned(raw.clamp(-1, 1), photo, conditions, own), photo, conditions.mask)
-            image = conditions.composite(image, photo)
-        if bool(conditions.present[:, MODALITIES.index("colour")].any()) and self._experts is not None:
+            image = self._in_the_photo(batch, raw)  # step 9
+        if self._experts is not None and bool(batch.conditions.present[:, MODALITIES.index("colour")].any()):
             with clock("recolour"):
-                image = self._recoloured(image, conditions, photo, influence)
-        return [
-            EditResult(image[i : i + 1], raw[i : i + 1], codes[i : i + 1], one_of(conditions, i), contributions[i : i + 1],
-                       one.face, one.photo_mask, None if refined is None else refined.known_loss[:, i], followed[i],
-                       dict(clock.seconds))
-            for i, one in enumerate(inputs)
-        ]
+                weight = batch.influence.get("colour", 1.0)
+                image = recoloured_like(self._parser, image, batch.photo, batch.conditions, weight)
+        losses = [None] * len(batch) if start.known_loss is None else start.known_loss.unbind(1)
+        return [EditResult(image[i : i + 1], raw[i : i + 1], codes[i : i + 1], batch.conditions_of(i), shares[i : i + 1],
+                           one.face, one.photo_mask, losses[i], followed[i], dict(clock.seconds)) for i, one in enumerate(inputs)]
+
+    def _start(self, batch: Batch, clock: _Clock, settings: RefineSettings | None, progress: Progress | None) -> _Start:
+        """Steps 1 to 4, and the refinement of their codes. A face whose codes are known has been through them."""
+        if (face := batch.known_face) is not None:
+            likeness = None if is_the_priors_own(face) else face.likeness.to(self.device)
+            return _Start(face.codes.to(self.device), likeness, by_prior=True)
+        seen = batch.seen()
+        with clock("encode"):
+            codes = forward.read_codes(self.prior, self.encoder, self.warping, seen, batch.seeds, batch.exemplars,
+                                       batch.influence)
+        if not batch.refine:
+            start = _Start(codes.w_warp)
+            with clock("paint"):
+                return replace(start, likeness=self._painted(batch, start, start.codes)[0]) if batch.has_altered else start
+        with clock("refine"):
+            refined = self._refine(seen, batch.photo, codes, batch.refine, batch.exemplars, batch.influence, settings, progress)
+        return _Start(refined.codes, refined.image if batch.has_altered else None, by_prior=True, known_loss=refined.known_loss)
+
+    def _painted(self, batch: Batch, start: _Start, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """Steps 6 to 8: (what is painted under the mask [b,3,256,256], each modality's share of it [b,4,256,256])."""
+        if batch.known_face is not None:
+            shares = torch.zeros(1, len(MODALITIES), *batch.photo.shape[2:], device=self.device)
+            shares[:, 0] = 1
+            return start.shown(batch, self.prior.synthesize(codes, 256).float()), shares
+        prior_image, features = forward.bank(self.prior, codes)
+        image, shares = forward.refined_picture(self.generator, batch.conditions, codes, features, prior_image, batch.influence)
+        return start.shown(batch, prior_image if start.by_prior else image), shares
+
+    def _in_the_photo(self, batch: Batch, raw: Tensor) -> Tensor:
+        """Step 9: the painted hole in the photo, in its tones and without a seam; known pixels are copied.
+
+        An editor without a parser cannot tell hair from skin, and leaves the tones as they are.
+        """
+        raw, mask = raw.clamp(-1, 1), batch.conditions.mask
+        tones = torch.tensor([one.own_tones for one in batch.inputs], device=self.device)
+        if self._experts is not None and bool((tones > 0).any()):
+            raw = toned_like(self._parser, raw, batch.photo, mask, tones)
+        return batch.conditions.composite(blend(raw, batch.photo, mask), batch.photo)
+
+    def _follow(self, batch: Batch, start: _Start, codes: Tensor, settings: TextEditSettings | None,
+                progress: Progress | None) -> Followed:
+        """Step 5 for a text (Eq. 4 and 5); ``batch`` is one edit."""
+        edit, settings = batch.inputs[0].edit, settings or TextEditSettings()
+
+        def look(codes: Tensor) -> Tensor:
+            """The edit as it would look, but for the seam."""
+            if start.by_prior:
+                raw = start.shown(batch, self.prior.synthesize(codes, 256).float())
+            else:
+                raw = self._painted(batch, start, codes)[0]
+            return batch.conditions.composite(raw.clamp(-1, 1), batch.photo)
+
+        identity = self.experts(parser=False, identity=True, perceptual=False).identity if settings.identity else None
+        return follow(look, codes, self._text_models[edit.text_model], edit.text, edit.text_source, steps=edit.text_steps,
+                      seed=edit.seed, identity=identity, settings=settings, progress=progress)
+
+    def _refine(self, conditions: Conditions, photo: Tensor, codes: forward.Codes, steps: int, exemplars: Exemplars | None,
+                influence: Mapping[str, float], settings: RefineSettings | None, progress: Progress | None) -> Refined:
+        """The codes after ``steps`` steps towards the known pixels and the guidance."""
+        # What is unknown is the seed's to decide here too: the codes are pulled to the mean face, or to the random one.
+        anchor = torch.lerp(codes.w_z, self.prior.mean_w.expand_as(codes.w_z), codes.certainty[:, None])
+        starts = [codes.w_warp, self.prior.broadcast(anchor)]
+        if exemplars is not None:
+            starts.append(codes.w_bar)
+        has_labels = bool(conditions.present[:, MODALITIES.index("semantics")].any())
+        with torch.enable_grad():
+            return refine(self.prior, conditions, photo, starts, steps, self.experts(has_labels, exemplars is not None),
+                          anchor=anchor, exemplar=None if exemplars is None else exemplars.images,
+                          has_exemplar=None if exemplars is None else exemplars.given, influence=influence,
+                          settings=settings, progress=progress, show=progress is None)
+
+    def _check_texts(self, edits: Sequence[Edit]) -> None:
+        """Load the text–image models that are needed, and try all texts on them before anything else is done."""
+        for edit in edits:
+            if edit.text:
+                if edit.text_model not in self._text_models:
+                    self._text_models[edit.text_model] = load_text_image(edit.text_model, self.device)
+                self._text_models[edit.text_model].embed_texts([edit.text, edit.text_source])
+
+    # -- reading faces ----------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def fit(self, face: FaceLike, refine: int, progress: Progress | None = None) -> AlignedFace:
@@ -270,134 +310,14 @@ class Editor:
         photo = face.image.to(self.device)
         conditions = Conditions.build(torch.zeros_like(photo[:, :1]), photo)
         # All of the face is seen: the seed, which decides what is not, decides nothing.
-        w_z = self.prior.sample_w(1, torch.Generator().manual_seed(0), PSI).float()
-        codes, source, certainty = self._codes(conditions, None, w_z, {})
-        refined = self._refine(conditions, photo, codes, source, w_z, certainty, None, {}, refine, None, progress)
+        codes = forward.read_codes(self.prior, self.encoder, self.warping, conditions, seeds=[0])
+        refined = self._refine(conditions, photo, codes, refine, None, {}, None, progress)
         return replace(face, codes=refined.codes.cpu(), likeness=refined.image.cpu())
 
-    def _edit_known(self, one: Inputs, edit: Edit, wanted: Mapping[str, float], words: TextImage | None, text_steps: int,
-                    text_settings: TextEditSettings | None, progress: Progress | None) -> EditResult:
-        """Alter a face whose codes are known: the prior's own picture of the moved codes, and what its likeness had missed."""
-        clock, conditions = _Clock(self.device), one.conditions.to(self.device)
-        photo, followed = one.face.image.to(self.device), None
-        codes = moved(one.face.codes.to(self.device), wanted, self.directions)
-
-        def look(codes: Tensor) -> Tensor:
-            return shown_as(one.face, self.prior.synthesize(codes, 256).float())
-
-        def painted(codes: Tensor) -> Tensor:
-            return conditions.composite(look(codes).clamp(-1, 1), photo)
-
-        if edit.text:
-            with clock("text"):
-                followed = self._follow(painted, codes, edit, words, text_steps, text_settings, progress)
-                codes = followed.codes
-        with clock("paint"):
-            raw = look(codes)
-        with clock("blend"):
-            image = seamless(raw, photo, conditions.mask)
-        shares = torch.zeros(1, len(MODALITIES), *photo.shape[2:], device=self.device)
-        shares[:, 0] = 1
-        return EditResult(image, raw, codes, conditions, shares, one.face, one.photo_mask, None, followed, dict(clock.seconds))
-
-    # -- the forward pass, numbered as in the notebooks -------------------------------------------------------------------
-
-    def _codes(self, conditions: Conditions, exemplars: Exemplars | None, w_z: Tensor,
-               influence: Mapping[str, float]) -> tuple[Tensor, Tensor, Tensor]:
-        """(ŵ, w̄, certainty [b]) from steps 1 to 4: w_z, w_e, w̄ = lerp(w_z, w_e), w_x = E_s(C), ŵ = w̄ + T(w̄, w_x) (Eq. 2).
-
-        Without an exemplar the projected codes stand in for w_e, and the seed decides what nothing else can: w_z gets the
-        sixth power of the share of the picture that is hole, or of half of it where guidance says something about the hole.
-        These codes have the pose already, so only exemplars' codes are warped: on 16 faces with the face as the hole, LPIPS was
-        0.082 without and 0.094 with it.
-        """
-        w_x = self._read_codes(conditions, influence)
-        unknown = conditions.mask.mean((1, 2, 3))
-        unknown = torch.where(conditions.present[:, 1:].any(dim=1), unknown / 2, unknown)
-        certainty = 1 - unknown**6
-        random = self.prior.broadcast(w_z)
-        source = torch.lerp(random, w_x, certainty[:, None, None])
-        if exemplars is None:
-            return source, source, certainty
-        w_e = self.encoder(exemplar_input(exemplars.images)).float()
-        given = exemplars.given[:, None, None]
-        source = torch.where(given, torch.lerp(random, w_e, min(1.0, influence.get("exemplar", 1.0))), source)
-        return torch.where(given, source + self.warping(source, w_x).float(), source), source, certainty
-
-    def _read_codes(self, conditions: Conditions, influence: Mapping[str, float]) -> Tensor:
-        """w_x = E_s(C). A guidance of influence v counts for E_s(C) − E_s(C without it) v times, as the weight of
-        classifier-free guidance (Ho and Salimans, 2022) does: 0 leaves it out, 2 goes as far beyond."""
-        w_x = codes = self.encoder(conditions.encoder_input()).float()
-        for place, name in enumerate(MODALITIES[1:], start=1):
-            weight = influence.get(name, 1.0)
-            if weight != 1 and bool(conditions.present[:, place].any()):
-                without = conditions.select(other for other in MODALITIES if other != name)
-                codes = codes + (weight - 1) * (w_x - self.encoder(without.encoder_input()).float())
-        return codes
-
-    def _paint(self, conditions: Conditions, codes: Tensor, influence: Mapping[str, float]) -> tuple[Tensor, Tensor, Tensor]:
-        """(I_out before compositing, contributions, the prior's picture) from steps 6 to 8: bank, aggregation, refinement."""
-        prior_image, features = self.prior(codes)
-        output = self.generator(conditions, codes, features, prior_image.float(),
-                                {name: weight for name, weight in influence.items() if name in MODALITIES} or None)
-        return output.image.float(), output.contributions, prior_image.float()
-
-    def _toned(self, raw: Tensor, photo: Tensor, conditions: Conditions, shares: Tensor) -> Tensor:
-        """``raw``, moved by ``shares`` [b] of the way into the photo's tones. An editor without a parser cannot tell hair from
-        skin, and leaves everything as it is."""
-        some = shares > 0
-        if self._experts is None or not bool(some.any()):
-            return raw
-        pictures, photos, masks = raw[some], photo[some], conditions.mask[some]
-        filled = torch.where(masks > 0.5, pictures, photos)
-        painted, shown = (self._parser(one).semantics.softmax(dim=1) for one in (pictures, filled))
-        made = raw.clone()
-        made[some] = torch.lerp(pictures, toned(pictures, photos, masks, painted, shown), shares[some, None, None, None])
-        return made
-
-    def _recoloured(self, image: Tensor, conditions: Conditions, photo: Tensor, influence: Mapping[str, float]) -> Tensor:
-        """The finished pictures in the colours that were asked for. What a stroke was painted on is what the labels under it say,
-        and else what the photo shows there; an editor without a parser would not know, and leaves the pictures as they are."""
-        wanted = conditions.present[:, MODALITIES.index("colour")]
-        pictures, drawn = image[wanted], conditions.semantics[wanted]
-        meant = torch.where(drawn.any(dim=1), drawn.argmax(dim=1), self._parser(photo[wanted]).semantics.argmax(dim=1))
-        made = recoloured(pictures, conditions.colour[wanted], conditions.mask[wanted],
-                          self._parser(pictures).semantics.softmax(dim=1), meant)
-        image = image.clone()
-        image[wanted] = torch.lerp(pictures, made, min(1.0, influence.get("colour", 1.0)))
-        return image
-
-    def _refine(self, conditions: Conditions, photo: Tensor, codes: Tensor, source: Tensor, w_z: Tensor, certainty: Tensor,
-                exemplars: Exemplars | None, influence: Mapping[str, float], steps: int, settings: RefineSettings | None,
-                progress: Progress | None) -> Refined:
-        # What is unknown is the seed's to decide here too: the codes are pulled to the mean face, or to the random one.
-        anchor = torch.lerp(w_z, self.prior.mean_w.expand_as(w_z), certainty[:, None])
-        starts = [codes, self.prior.broadcast(anchor)]
-        if exemplars is not None:
-            starts.append(source)
-        with torch.enable_grad():
-            has_labels = bool(conditions.present[:, MODALITIES.index("semantics")].any())
-            return refine(self.prior, conditions, photo, starts, steps, self.experts(has_labels, exemplars is not None),
-                          anchor=anchor, exemplar=None if exemplars is None else exemplars.images,
-                          has_exemplar=None if exemplars is None else exemplars.given, influence=influence,
-                          settings=settings, progress=progress, show=progress is None)
-
-    def _checked_texts(self, edits: Sequence[Edit], name: str) -> TextImage | None:
-        """The text–image model if any edit has a text; all texts are tried on it before anything else is done."""
-        texts = [text for edit in edits if edit.text for text in (edit.text, edit.text_source)]
-        if not texts:
-            return None
-        if name not in self._text_models:
-            self._text_models[name] = load_text_image(name, self.device)
-        self._text_models[name].embed_texts(texts)
-        return self._text_models[name]
-
-    def _follow(self, paint: Callable[[Tensor], Tensor], codes: Tensor, edit: Edit, words: TextImage, steps: int,
-                settings: TextEditSettings | None, progress: Progress | None) -> Followed:
-        settings = settings or TextEditSettings()
-        identity = self.experts(parser=False, identity=True, perceptual=False).identity if settings.identity else None
-        return follow(paint, codes, words, edit.text, edit.text_source, steps=steps, seed=edit.seed, identity=identity,
-                      settings=settings, progress=progress)
+    @torch.no_grad()
+    def read(self, image: Tensor) -> Tensor:
+        """Codes [b,t,512] of aligned faces [b,3,256,256] of which nothing is hidden, as the encoder reads them."""
+        return self.encoder(exemplar_input(image.to(self.device))).float()
 
     @torch.no_grad()
     def parse(self, image: Tensor) -> Tensor:
@@ -415,18 +335,40 @@ class Editor:
         return self._experts(parser, identity, perceptual)
 
 
-def _own_tones(edit: Edit, strengths: Mapping[str, float], influence: Mapping[str, float]) -> float:
-    """How far, 0 … 1, the photo's tones are wanted in the hole: not by who asks for another face, another age or another skin."""
-    if strengths or edit.text:
-        return 0.0
-    return 1.0 if edit.exemplar is None else 1 - min(1.0, influence.get("exemplar", 1.0))
+@dataclass(frozen=True, eq=False)
+class _Start:
+    """Where a batch's codes stand before attributes and texts move them.
+
+    codes [b,t,512]. likeness [b,3,256,256]: their picture, where a face is altered that it does not show exactly. by_prior:
+    whether the edit shows the prior's own picture, which the codes were fitted to, and not the generator's. known_loss
+    [steps+1,b]: of the refinement.
+    """
+
+    codes: Tensor
+    likeness: Tensor | None = None
+    by_prior: bool = False
+    known_loss: Tensor | None = None
+
+    def __getitem__(self, place: int) -> _Start:
+        which = slice(place, place + 1)
+        return replace(self, codes=self.codes[which], likeness=None if self.likeness is None else self.likeness[which])
+
+    def shown(self, batch: Batch, raw: Tensor) -> Tensor:
+        """What is shown under the mask: the painted picture, or the known face altered by it."""
+        if self.likeness is None:
+            return raw
+        return torch.where(batch.is_altered[:, None, None, None], altered(batch.photo, self.likeness, raw), raw)
 
 
 class _Clock:
     """Wall time by part, the device's work included."""
 
-    def __init__(self, device: torch.device) -> None:
-        self.device, self.seconds = device, {}
+    def __init__(self, device: torch.device, seconds: Mapping[str, float] | None = None) -> None:
+        self.device, self.seconds = device, dict(seconds or {})
+
+    def copy(self) -> _Clock:
+        """A clock that goes on from here by itself."""
+        return _Clock(self.device, self.seconds)
 
     @contextmanager
     def __call__(self, part: str) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""What an edit is made from, checked and turned into tensors."""
+"""An edit, checked and turned into tensors; and several of them as one batch."""
 
 from __future__ import annotations
 
@@ -9,45 +9,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from facemug_lib.editing.drawing import Drawing, FaceLike, Picture, read_exemplar, read_face
-from facemug_lib.editing.latent.text import SOURCE
+from facemug_lib.editing.drawing import Drawing, Picture, read_exemplar, read_face
+from facemug_lib.editing.edit import Edit
+from facemug_lib.editing.latent.directions import Direction, checked_strengths
 from facemug_lib.errors import FacemugError
-from facemug_lib.faces.alignment import AlignedFace, Frame
+from facemug_lib.faces.alignment import AlignedFace
 from facemug_lib.modalities.conditions import MODALITIES, Conditions
-from facemug_lib.seeds import check_seed
 
 INFLUENCES = (*MODALITIES, "exemplar")
-
-
-@dataclass(frozen=True, eq=False)
-class Edit:
-    """What one edit is made from; every guidance is optional.
-
-    Pictures are paths, PIL images, arrays or tensors (:mod:`facemug_lib.editing.drawing` says what each means), in the
-    coordinates of ``guidance_frame``. ``seed``, from 0 to 2^63 - 1, decides what neither the photo nor the guidance does.
-    ``attributes``: name → strength, 1 = one standard deviation of it over faces (:mod:`facemug_lib.editing.latent.directions`).
-    ``text`` says how the face shall look and ``text_source`` what it is now, as far as that matters
-    (:mod:`facemug_lib.editing.latent.text`). Given alone or together, these two leave the person who they are: what lies under
-    the mask is altered instead of made anew. A stroke of ``colour`` is meant for the whole region that it lies on
-    (:mod:`facemug_lib.editing.fill.recolouring`).
-    ``exemplar_face`` picks one of several faces in the exemplar, 0 is the leftmost.
-    """
-
-    face: FaceLike
-    mask: Picture
-    sketch: Picture | None = None
-    semantics: Picture | None = None
-    colour: Picture | None = None
-    exemplar: FaceLike | None = None
-    seed: int = 0
-    guidance_frame: Frame = "photo"
-    attributes: Mapping[str, float] | None = None
-    text: str | None = None
-    text_source: str = SOURCE
-    exemplar_face: int | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "seed", check_seed(self.seed))
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,11 +29,18 @@ class Exemplars:
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """One edit, read: exemplar [1,3,256,256] or None; ``photo_mask`` is the mask as given, where it was drawn on the photo."""
+    """One edit, read.
 
+    exemplar: [1,3,256,256], or None. strengths: attribute → α of Eq. 3. influence: modality → weight. photo_mask: the mask as
+    given, where it was drawn on the photo.
+    """
+
+    edit: Edit
     face: AlignedFace
     conditions: Conditions
     exemplar: Tensor | None
+    strengths: Mapping[str, float]
+    influence: Mapping[str, float]
     photo_mask: Picture | None
 
     @property
@@ -72,9 +48,32 @@ class Inputs:
         """Whether nothing but the photo, and perhaps attributes or a text, says what the hole shall show."""
         return self.exemplar is None and not bool(self.conditions.present[0, 1:].any())
 
+    @property
+    def is_alteration(self) -> bool:
+        """Whether attributes or a text are all that is asked for: the face under the mask is known, and stays whose it is."""
+        return self.is_unguided and bool(self.strengths or self.edit.text)
 
-def read_edit(edit: Edit, influence: Mapping[str, float]) -> Inputs:
-    """Read an edit's pictures; guidance of influence 0 is not looked at. Raises :class:`FacemugError` for what does not fit."""
+    @property
+    def has_known_codes(self) -> bool:
+        """Whether it alters a face whose codes are known: nothing has to be read from the picture then, and nothing refined."""
+        return self.is_alteration and self.face.codes is not None
+
+    @property
+    def own_tones(self) -> float:
+        """How far, 0 … 1, the photo's tones are wanted in the hole: not by who asks for another face, another age or another
+        skin."""
+        if self.strengths or self.edit.text:
+            return 0.0
+        return 1.0 if self.edit.exemplar is None else 1 - min(1.0, self.influence.get("exemplar", 1.0))
+
+
+def read_edit(edit: Edit, directions: Mapping[str, Direction], num_codes: int) -> Inputs:
+    """Read an edit's pictures; guidance of influence 0 is not looked at. ``directions`` of ``num_codes`` codes are the attributes
+    that it may name. Raises :class:`FacemugError` for what does not fit."""
+    if edit.refine < 0:
+        raise FacemugError(f"{edit.refine} refinement steps: use 0 or more")
+    influence = checked_influence(edit.influence)
+    strengths = checked_strengths(edit.attributes, directions, num_codes) if edit.attributes else {}
     face = read_face(edit.face)
     drawing = Drawing.on(face, edit.guidance_frame)
     mask = drawing.mask(edit.mask)
@@ -93,7 +92,7 @@ def read_edit(edit: Edit, influence: Mapping[str, float]) -> Inputs:
     is_wanted = edit.exemplar is not None and influence.get("exemplar", 1.0) > 0
     exemplar = read_exemplar(edit.exemplar, edit.exemplar_face) if is_wanted else None
     is_on_photo = edit.guidance_frame == "photo" and not isinstance(edit.mask, Tensor)
-    return Inputs(face, conditions, exemplar, edit.mask if is_on_photo else None)
+    return Inputs(edit, face, conditions, exemplar, strengths, influence, edit.mask if is_on_photo else None)
 
 
 def checked_influence(influence: Mapping[str, float] | None) -> dict[str, float]:
@@ -108,25 +107,88 @@ def checked_influence(influence: Mapping[str, float] | None) -> dict[str, float]
     return checked
 
 
-def stack(conditions: Sequence[Conditions]) -> Conditions:
-    """Several batches of conditions as one."""
+# -- several edits as one batch -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Edits that go through the networks together: all have the same influence and refinement, and known codes or unknown ones.
+
+    photo [b,3,256,256]; is_altered [b]: whose face under the mask is known (:attr:`Inputs.is_alteration`).
+    """
+
+    inputs: Sequence[Inputs]
+    photo: Tensor
+    conditions: Conditions
+    exemplars: Exemplars | None
+    is_altered: Tensor
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    @classmethod
+    def of(cls, inputs: Sequence[Inputs], device: torch.device) -> Batch:
+        """The edits as tensors on ``device``."""
+        return cls(inputs, torch.cat([one.face.image for one in inputs]).to(device),
+                   _stack([one.conditions for one in inputs]).to(device),
+                   _stack_exemplars([one.exemplar for one in inputs], device),
+                   torch.tensor([one.is_alteration for one in inputs], device=device))
+
+    def __getitem__(self, place: int) -> Batch:
+        """Edit ``place`` as a batch of one."""
+        which = slice(place, place + 1)
+        exemplars = None if self.exemplars is None else Exemplars(self.exemplars.images[which], self.exemplars.given[which])
+        return Batch(self.inputs[which], self.photo[which], self.conditions_of(place), exemplars, self.is_altered[which])
+
+    def conditions_of(self, place: int) -> Conditions:
+        """The conditions of edit ``place``, as a batch of one."""
+        return Conditions(**{name: value[place : place + 1] for name, value in vars(self.conditions).items()})
+
+    @property
+    def influence(self) -> Mapping[str, float]:
+        return self.inputs[0].influence
+
+    @property
+    def refine(self) -> int:
+        return self.inputs[0].edit.refine
+
+    @property
+    def seeds(self) -> list[int]:
+        return [one.edit.seed for one in self.inputs]
+
+    @property
+    def known_face(self) -> AlignedFace | None:
+        """The face whose codes are known already; such a face is a batch of its own."""
+        return self.inputs[0].face if self.inputs[0].has_known_codes else None
+
+    @property
+    def has_altered(self) -> bool:
+        """Whether any edit alters a face that is known."""
+        return any(one.is_alteration for one in self.inputs)
+
+    def seen(self) -> Conditions:
+        """The conditions as the encoder is shown them: nothing is hidden of a face that is only altered."""
+        if not self.has_altered:
+            return self.conditions
+        where = self.is_altered[:, None, None, None]
+        return replace(self.conditions, mask=torch.where(where, 0.0, self.conditions.mask),
+                       image=torch.where(where, self.photo, self.conditions.image))
+
+
+def batches(inputs: Sequence[Inputs]) -> list[list[int]]:
+    """Which edits are made together: places in ``inputs``, each once."""
+    groups: dict[object, list[int]] = {}
+    for place, one in enumerate(inputs):
+        key = place if one.has_known_codes else (one.edit.refine, tuple(sorted(one.influence.items())))
+        groups.setdefault(key, []).append(place)
+    return list(groups.values())
+
+
+def _stack(conditions: Sequence[Conditions]) -> Conditions:
     return Conditions(**{name: torch.cat([getattr(one, name) for one in conditions]) for name in vars(conditions[0])})
 
 
-def unmasked(conditions: Conditions, photo: Tensor, which: Tensor) -> Conditions:
-    """The conditions with nothing hidden from those samples that ``which`` [b] names."""
-    if not bool(which.any()):
-        return conditions
-    where = which[:, None, None, None]
-    return replace(conditions, mask=torch.where(where, 0.0, conditions.mask), image=torch.where(where, photo, conditions.image))
-
-
-def one_of(conditions: Conditions, index: int) -> Conditions:
-    """Sample ``index`` of a batch, as a batch of one."""
-    return Conditions(**{name: value[index : index + 1] for name, value in vars(conditions).items()})
-
-
-def stack_exemplars(exemplars: Sequence[Tensor | None], device: torch.device) -> Exemplars | None:
+def _stack_exemplars(exemplars: Sequence[Tensor | None], device: torch.device) -> Exemplars | None:
     """Exemplars [1,3,256,256], some of them missing, as one batch on ``device``; None if all are."""
     shown = next((one for one in exemplars if one is not None), None)
     if shown is None:

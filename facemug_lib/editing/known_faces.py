@@ -11,14 +11,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from facemug_lib.editing.fill.blending import altered, blend
-from facemug_lib.editing.latent.directions import LAYERS
+from facemug_lib.editing.fill.blending import altered
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import AlignedFace, open_face
-from facemug_lib.faces.code_space import CodeSpace
+from facemug_lib.faces.code_space import CodeSpace, code_groups
 
 GROUPS = ("coarse", "middle", "fine")
-"""Groups of :data:`facemug_lib.editing.latent.directions.LAYERS` that can be taken from a second face."""
+"""Groups of codes (:func:`facemug_lib.faces.code_space.code_groups`) that can be taken from a second face."""
 ROUNDING = 0.51 / 127.5  # what saving in 8 bits changes a value by, at most
 
 
@@ -33,7 +32,7 @@ def sampled_codes(prior: CodeSpace, seed: int, psi: float = 0.7, mix_seed: int |
         return codes
     is_other = torch.zeros(1, codes.shape[1], 1, dtype=torch.bool, device=codes.device)
     for name in mix_layers:
-        is_other[:, slice(*LAYERS[name])] = True
+        is_other[:, slice(*code_groups(codes.shape[1])[name])] = True
     return torch.where(is_other, prior.broadcast(prior.w_of_seeds([mix_seed], psi)).float(), codes)
 
 
@@ -61,10 +60,3 @@ def shown_as(face: AlignedFace, raw: Tensor) -> Tensor:
     if is_the_priors_own(face):
         return raw
     return altered(face.image.to(raw), face.likeness.to(raw), raw)
-
-
-def seamless(raw: Tensor, photo: Tensor, mask: Tensor) -> Tensor:
-    """``raw`` inside the mask [1,1,256,256] of the photo [1,3,256,256], without a seam."""
-    if bool((mask > 0.5).all()):
-        return raw.clamp(-1, 1)
-    return torch.where(mask > 0.5, blend(raw.clamp(-1, 1), photo, mask), photo)

@@ -11,6 +11,10 @@ from torch import nn
 
 from facemug_lib.editing.fill.refine import Experts
 from facemug_lib.errors import FacemugError
+from facemug_lib.faces.code_space import CodeSpace
+from facemug_lib.models.generator import RefinementGenerator
+from facemug_lib.models.latent_warping import LatentWarping
+from facemug_lib.models.style_encoder import StyleEncoder
 from facemug_lib.weights import load_module, weights_path
 
 STAGES = {"prior_heads": "head", "style_encoder": "encoder", "latent_warping": "warping", "generator": "generator",
@@ -39,6 +43,29 @@ def require(files: Mapping[str, Path], name: str) -> Path:
         raise FacemugError(f"no weights {files[name]}: restore data/weights from git, or train them with "
                            f"`facemug train {STAGES[name]} --install`")
     return files[name]
+
+
+OTHER_BANK = 0.05  # distance of two mean codes, in units of the norm of std(w), from which on two banks differ
+
+
+def check_fits(prior: CodeSpace, encoder: StyleEncoder, warping: LatentWarping, generator: RefinementGenerator,
+               files: Mapping[str, Path]) -> None:
+    """Raise :class:`FacemugError` where weights were trained with another bank than ``prior``.
+
+    Besides the shapes, the mean code tells one bank from another: the encoder's weights carry that of the bank they were trained
+    with.
+    """
+    remedy = "give the bank's own weights (--weights RUN), or train some with `facemug train --bank`"
+    for name, network in (("style_encoder", encoder), ("latent_warping", warping), ("generator", generator)):
+        if network.config.num_codes != prior.num_codes:
+            raise FacemugError(f"{files[name]} was trained with a bank of {network.config.num_codes} codes, and this one has "
+                               f"{prior.num_codes}: {remedy}")
+    for resolution, channels in zip(generator.config.resolutions, generator.config.bank_channels, strict=True):
+        if generator.config.use_bank and channels != prior.feature_channels.get(resolution, 0):
+            raise FacemugError(f"{files['generator']} was trained with a bank of {channels} channels at {resolution} px, and "
+                               f"this one has {prior.feature_channels.get(resolution, 0)}: {remedy}")
+    if float((encoder.mean_w - prior.mean_w).norm() / prior.std_w.norm()) > OTHER_BANK:
+        raise FacemugError(f"{files['style_encoder']} was trained with another bank, whose mean face is another one: {remedy}")
 
 
 class Judges:

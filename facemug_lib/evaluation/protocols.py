@@ -1,7 +1,12 @@
 """What is scored: fixed test sets, fixed masks, fixed seeds.
 
 Everything here depends on a face's place in its set and on nothing else: the first fifty faces of a run with ``count=200`` are
-those of a run with ``count=50``, with the same holes, exemplars and edit seeds.
+those of a run with ``count=50``, with the same holes, exemplars and edit seeds. Faces and their labels are made one by one, so
+that this holds bit for bit on one machine. (Of an odd count the last face has its exemplar from the other side.)
+
+What is made of them is equal bit for bit on one machine, with the same number of threads and of faces. Another count, number of
+workers or processor changes batches or the order of sums: a picture of one pass by up to one grey level, and what follows many
+steps of optimisation by more. A store therefore belongs to one machine.
 
 Taught in `notebooks/09_evaluation.ipynb`.
 """
@@ -70,7 +75,8 @@ class TestSet:
         return to_floats(self.pixels[list(indices)])
 
     def exemplar_of(self, index: int) -> int:
-        """Whose face face ``index`` gets as its foreign exemplar: its neighbour's, in pairs, so that no count changes it."""
+        """Whose face face ``index`` gets as its foreign exemplar: its neighbour's, in pairs, so that no count changes it but an
+        odd one that of the last face."""
         other = index ^ 1
         return other if other < len(self) else index - 1
 

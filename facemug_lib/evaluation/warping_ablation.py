@@ -33,8 +33,8 @@ class NoWarping(nn.Module):
 
 
 def without_warping(editor: Editor) -> Editor:
-    """An editor of the same networks but for the warping."""
-    return Editor(editor.prior, editor.encoder, NoWarping(), editor.generator, device=editor.device, experts=editor.experts)
+    """The same editor but for the warping; it keeps its directions and text models."""
+    return editor.with_warping(NoWarping())
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from facemug_lib.assets import load_asset
 from facemug_lib.errors import FacemugError
@@ -56,11 +57,17 @@ class Lpips(nn.Module):
                 levels.append(x / (norm + _EPS))
         return levels
 
-    def distance(self, first: list[Tensor], second: list[Tensor]) -> Tensor:
-        """Distance [b] between features from :meth:`embed`."""
+    def distance(self, first: list[Tensor], second: list[Tensor], weight: Tensor | None = None) -> Tensor:
+        """Distance [b] between features from :meth:`embed`; with ``weight`` [b,1,h,w], a weighted mean over the picture."""
         total = 0
         for a, b, head in zip(first, second, self.heads, strict=True):
-            total = total + ((a - b).square() * head).sum(1).mean((1, 2))
+            apart = ((a - b).square() * head).sum(1)
+            if weight is None:
+                total = total + apart.mean((1, 2))
+                continue
+            here = F.adaptive_avg_pool2d(weight, a.shape[2:])
+            here = here / here.sum((2, 3), keepdim=True).clamp_min(1e-12)
+            total = total + (apart[:, None] * here).sum((1, 2, 3))
         return total
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:

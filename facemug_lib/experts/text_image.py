@@ -53,7 +53,7 @@ SAME = 1e-3  # distance of unit vectors below which two texts mean the same
 class TextImage(Protocol):
     """Embeds texts and faces so that they can be compared; gradients flow through the pictures.
 
-    ``layers``: the codes that its words are about, a group of :data:`facemug_lib.editing.latent.directions.LAYERS`.
+    ``layers``: the codes that its words are about, a group of :func:`facemug_lib.faces.code_space.code_groups`.
     """
 
     name: str
@@ -116,11 +116,12 @@ class FaceTower(nn.Module):
 
 
 class SmallTextImage(nn.Module):
-    """open_clip's CLIP at 1.6 M parameters: its causal text transformer and its contrastive head (sigmoid scores, as in SigLIP)
+    """open_clip's CLIP at 1.7 M parameters: its causal text transformer and its contrastive head (sigmoid scores, as in SigLIP)
     over the project's own image trunk."""
 
     name = "small"
-    layers = "upper"  # it is blind to colours: with the fine codes free, faces turn orange or white and it does not mind
+    # It names colours, but does not mind how strong they are: with the fine codes free, faces turned orange or white.
+    layers = "upper"
 
     def __init__(self, config: TextImageConfig | None = None) -> None:
         from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
@@ -282,7 +283,7 @@ class OpenClip:
 
 
 def text_direction(model: TextImage, target: str, source: str) -> tuple[Tensor, Tensor]:
-    """(E_T(target) [d], ΔT = E_T(target) − E_T(source) [d]): where a face shall go, and how from where it is (Eq. 4). Raises
+    """(E_T(target) [d], ΔT = E_T(target) − E_T(source) [d]): where a face shall go, and how from where it is (Eq. 5). Raises
     :class:`FacemugError` where the model sees no difference."""
     there, here = model.embed_texts([target, source])
     wanted = there - here

@@ -21,7 +21,7 @@ class Stage(NamedTuple):
 
 
 STEM = 32
-STAGES = (
+EFFICIENTNET_LITE0 = (
     Stage(1, 3, 1, 1, 16), Stage(2, 3, 2, 6, 24), Stage(2, 5, 2, 6, 40), Stage(3, 3, 2, 6, 80), Stage(3, 5, 1, 6, 112),
     Stage(4, 5, 2, 6, 192), Stage(1, 3, 1, 6, 320),
 )
@@ -79,7 +79,7 @@ class CompactTrunk(nn.Module):
         self.stem = _unit(in_channels, STEM, 3, 2)
         self.stages = nn.ModuleList()
         width = STEM
-        for stage in STAGES[:stages]:
+        for stage in EFFICIENTNET_LITE0[:stages]:
             blocks = []
             for index in range(stage.blocks):
                 stride = stage.stride if index == 0 else 1
@@ -87,8 +87,8 @@ class CompactTrunk(nn.Module):
                 width = stage.channels
             self.stages.append(nn.Sequential(*blocks))
         # A level ends where the next stage halves the map, or where the trunk ends.
-        self.taps = tuple(i for i in range(stages) if i + 1 == stages or STAGES[i + 1].stride == 2)
-        self.channels = tuple(STAGES[i].channels for i in self.taps)
+        self.taps = tuple(i for i in range(stages) if i + 1 == stages or EFFICIENTNET_LITE0[i + 1].stride == 2)
+        self.channels = tuple(EFFICIENTNET_LITE0[i].channels for i in self.taps)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         x = self.stem(x)
@@ -121,6 +121,6 @@ def _published_name(name: str) -> str:
         _, layer, leaf = name.split(".")
         return f"{'_conv_stem' if layer == '0' else '_bn0'}.{leaf}"
     _, stage, block, part, layer, leaf = name.split(".")
-    index = sum(s.blocks for s in STAGES[: int(stage)]) + int(block)
+    index = sum(s.blocks for s in EFFICIENTNET_LITE0[: int(stage)]) + int(block)
     layers = {"expand": ("_expand_conv", "_bn0"), "depthwise": ("_depthwise_conv", "_bn1"), "project": ("_project_conv", "_bn2")}
     return f"_blocks.{index}.{layers[part][int(layer)]}.{leaf}"

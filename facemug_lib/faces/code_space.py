@@ -11,8 +11,20 @@ from facemug_lib.errors import FacemugError
 from facemug_lib.seeds import check_seed
 
 CODE_DIM = 512
+DEFAULT_CODES = 17  # of the default prior at 256 px
 MEAN_W_SAMPLES = 4096
 MEAN_W_SEED = 0
+
+
+def code_groups(num_codes: int = DEFAULT_CODES) -> dict[str, tuple[int, int]]:
+    """Groups of a bank's codes by resolution, as (first, one past the last).
+
+    Coarse codes (up to 8²) decide pose, head shape and hair style, middle ones (16² and 32²) the features, fine ones colours,
+    light and skin. The default prior has three codes per resolution after the first, StyleGAN2 two.
+    """
+    coarse, middle = (4, 10) if num_codes == DEFAULT_CODES else (3, 7)
+    return {"all": (0, num_codes), "coarse": (0, coarse), "middle": (coarse, middle), "fine": (middle, num_codes),
+            "upper": (0, middle), "lower": (coarse, num_codes)}
 
 
 def pixel_norm(z: Tensor) -> Tensor:
@@ -41,7 +53,7 @@ class CodeSpace(nn.Module):
         self.register_buffer("std_w", torch.ones(CODE_DIM), persistent=False)
 
     def map(self, z: Tensor) -> Tensor:
-        """Mapping network F, z ~ N(0, I) [b, 512] → w [b, 512] (FACEMUG §II-B)."""
+        """Mapping network F, z ~ N(0, I) [b, 512] → w [b, 512] (FACEMUG §II-A1)."""
         raise NotImplementedError
 
     def measure_w(self) -> None:
@@ -75,6 +87,10 @@ class CodeSpace(nn.Module):
         """Style mixing: codes before ``crossover`` from ``coarse``, the rest from ``fine`` ([b, num_codes, 512] or [b, 512])."""
         first, second = (self.broadcast(x) if x.ndim == 2 else x for x in (coarse, fine))
         return torch.cat((first[:, :crossover], second[:, crossover:]), dim=1)
+
+    def style_affines(self) -> list[Tensor]:
+        """Weights [c, 512] of the layers that turn a code into styles, one per code: what SeFa factorises."""
+        raise NotImplementedError
 
     def _checked(self, codes: Tensor, *other_counts: int) -> Tensor:
         if codes.ndim != 3 or codes.shape[1] not in (self.num_codes, *other_counts) or codes.shape[2] != CODE_DIM:

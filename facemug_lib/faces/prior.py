@@ -1,4 +1,4 @@
-"""The face prior, FACEMUG's facial feature bank: z → w → codes → multi-scale features and a face.
+"""The face prior, FACEMUG's facial feature bank (§II-A5): z → w → codes → multi-scale features and a face.
 
 The default bank is MobileStyleGAN (a published distillation of StyleGAN2-FFHQ at 1024 px), ported to plain PyTorch
 from the constants of its exported graph: depthwise-separable modulated convolutions, up-sampling by an inverse
@@ -247,7 +247,7 @@ class FacePrior(CodeSpace):
         return prior.to(device)
 
     def map(self, z: Tensor) -> Tensor:
-        """Mapping network F, z ~ N(0, I) [b, 512] → w [b, 512] (FACEMUG §II-B)."""
+        """Mapping network F, z ~ N(0, I) [b, 512] → w [b, 512] (FACEMUG §II-A1)."""
         w = pixel_norm(z)
         for layer in self.mapping:
             w = functional.leaky_relu(layer(w), 0.2) * math.sqrt(2.0)
@@ -308,6 +308,13 @@ class FacePrior(CodeSpace):
         if native % size == 0:
             return functional.avg_pool2d(image, native // size)
         return functional.interpolate(image, (size, size), mode="bilinear", antialias=True)
+
+    def style_affines(self) -> list[Tensor]:
+        """Weights [c, 512] of the modulations, in the order of the codes; the last code's is the first beyond the bank."""
+        modulations = [self.conv1.modulation]
+        for layer in self.layers:
+            modulations += [layer.up.modulation, layer.conv1.modulation, layer.conv2.modulation]
+        return [modulation.weight.detach().cpu() for modulation in modulations[: self.num_codes]]
 
     def forward(self, codes: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
         """One pass: (picture at 256 px, bank features up to 128²)."""

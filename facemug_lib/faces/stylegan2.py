@@ -121,13 +121,14 @@ class StyleGAN2Prior(CodeSpace):
     those after the second convolution of each resolution, up to ``image_size`` = 256.
     """
 
-    def __init__(self, native_size: int = 256, channel_multiplier: int = 2) -> None:
+    def __init__(self, native_size: int = 256, widths: Mapping[int, int] | None = None) -> None:
+        """``widths``: resolution → channels, where they differ from those of config-f at channel multiplier 2."""
         octaves = int(math.log2(native_size))
         if native_size != 2**octaves or not 64 <= native_size <= 1024:
             raise FacemugError(f"a StyleGAN2 of {native_size} px is not known: 64, 128, 256, 512 or 1024")
         super().__init__(num_codes=2 * octaves - 2)
         self.native_size = native_size
-        channels = {2**octave: channels_at(2**octave, channel_multiplier) for octave in range(2, octaves + 1)}
+        channels = {2**octave: channels_at(2**octave) for octave in range(2, octaves + 1)} | dict(widths or {})
         # Index 0 of `style` is the parameter-free pixel norm, which keeps the layout's numbering 1…8.
         self.style = nn.ModuleList(
             [nn.Identity(), *(EqualLinear(CODE_DIM, CODE_DIM, MAPPING_LR, activate=True) for _ in range(8))]
@@ -157,14 +158,19 @@ class StyleGAN2Prior(CodeSpace):
         """Read a checkpoint: a state dict of this layout, or a file holding one under ``g_ema`` (safe unpickler only)."""
         path = Path(path)
         if not path.is_file():
-            raise FacemugError(f"no StyleGAN2 checkpoint at {path}")
+            raise FacemugError(f"no StyleGAN2 checkpoint {path}: name a .pt file with a state dict, under g_ema or by itself")
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:
             raise FacemugError(
                 f"{path} is not a plain PyTorch state dict ({str(error).splitlines()[0]}): save it as tensors only"
             ) from error
-        return cls.from_state_dict(state.get("g_ema", state)).to(device)
+        if not isinstance(state, Mapping):
+            raise FacemugError(f"{path} holds a {type(state).__name__}: a state dict is needed, under g_ema or by itself")
+        try:
+            return cls.from_state_dict(state.get("g_ema", state)).to(device)
+        except FacemugError as error:
+            raise FacemugError(f"{path}: {error}") from error
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Tensor]) -> StyleGAN2Prior:
@@ -173,8 +179,15 @@ class StyleGAN2Prior(CodeSpace):
         if not blocks or "input.input" not in state:
             raise FacemugError("not a StyleGAN2 generator: no input.input and to_rgbs.* in the state dict")
         native_size = 2 ** (max(blocks) + 3)
-        prior = cls(native_size)
+        widths = {8 * 2**block: state[name].shape[1] for block in sorted(blocks)
+                  if (name := f"convs.{2 * block + 1}.conv.weight") in state}
+        prior = cls(native_size, {4: state["input.input"].shape[1]} | widths)
         wanted = {name: value for name, value in state.items() if not name.endswith(".kernel")}  # fixed FIR filters
+        mine = prior.state_dict()
+        for name, value in wanted.items():
+            if name in mine and value.shape != mine[name].shape:
+                raise FacemugError(f"the state dict is no StyleGAN2 of {native_size} px: {name} has shape {list(value.shape)}, "
+                                   f"not {list(mine[name].shape)}")
         problems = prior.load_state_dict(wanted, strict=False)
         if problems.missing_keys or problems.unexpected_keys:
             first = (problems.missing_keys + problems.unexpected_keys)[0]
@@ -189,6 +202,11 @@ class StyleGAN2Prior(CodeSpace):
         for layer in self.style[1:]:
             w = layer(w)
         return w
+
+    def style_affines(self) -> list[Tensor]:
+        """Weights [c, 512] of the modulations, in the order of the codes: those of the convolutions, and the last picture's."""
+        convolutions = [self.conv1, *self.convs, self.to_rgbs[-1]]
+        return [one.conv.modulation.weight.detach().cpu() for one in convolutions]
 
     def features(self, codes: Tensor, max_resolution: int = 256) -> dict[int, Tensor]:
         """Bank features of codes [b, num_codes, 512]: resolution → [b, c, r, r]."""

@@ -156,9 +156,10 @@ def scores_table(scores: Mapping[str, Mapping[str, float]], digits: int = 3) -> 
 def lost_numbers(stage: str, profile: str) -> pandas.DataFrame:
     """The settings of ``stage`` whose value is not stated by the paper, under ``profile``, with meaning and basis.
 
-    The paper's published text lost its numbers; :mod:`facemug_lib.training.profiles` holds all of them in one table.
+    The paper's published text lost its numbers; each stage's settings say what stands in their place.
     """
-    from facemug_lib.training.profiles import StageSettings, numbers_table
+    from facemug_lib.training.profiles import StageSettings
+    from facemug_lib.training.stages import numbers_table
 
     own = [row for row in numbers_table(stage) if row["name"] not in StageSettings.model_fields or row["name"] == "lr"]
     rows = [{"name": row["name"], "value": f"{row[profile]}", "meaning": row["meaning"], "basis": row["basis"]} for row in own]

@@ -26,7 +26,7 @@ TURN_MEAN, TURN_RANGE = 2 * math.pi / 5, 2 * math.pi / 15
 STROKE_WIDTH = (12.0, 48.0)  # pixels, whatever the size, as in CoModGAN; scale_widths makes it relative to 256
 REFERENCE_SIZE = 256
 MAX_ROUNDS = 200  # rejection sampling stops here; reached only for a hole range that (nearly) no drawing meets
-CHUNK, CHUNK_CPU = 1 << 22, 1 << 15  # intervals computed at once: about 0.4 GB on a GPU; on a CPU, what its cache holds
+INTERVALS, INTERVALS_CPU = 1 << 22, 1 << 15  # computed at once: about 0.4 GB on a GPU; on a CPU, what its cache holds
 
 
 @dataclass(frozen=True)
@@ -249,7 +249,7 @@ def _render(capsules: _Capsules | None, rectangles: Tensor | None, b: int, h: in
     """
     if capsules is not None:
         table = torch.zeros(b * h * (w + 1), dtype=torch.int32, device=capsules.ends.device)
-        rows = max(1, (CHUNK_CPU if table.device.type == "cpu" else CHUNK) // h)
+        rows = max(1, (INTERVALS_CPU if table.device.type == "cpu" else INTERVALS) // h)
         for start in range(0, len(capsules.radius), rows):
             part = slice(start, start + rows)
             left, right = _capsule_intervals(capsules.ends[part], capsules.radius[part], h, w)

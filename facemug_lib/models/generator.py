@@ -1,4 +1,4 @@
-"""The multimodal generator: aggregation A, refinement encoder R_en and decoder R_de (FACEMUG §II-C, Eq. 1 and 6).
+"""The multimodal generator: aggregation A, refinement encoder R_en and decoder R_de (FACEMUG §II-E, Eq. 1 and 6).
 
 Taught in `notebooks/05_multimodal_generator.ipynb`.
 """

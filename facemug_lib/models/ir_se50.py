@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 STEM = 64
-STAGES = ((64, 3), (128, 4), (256, 14), (512, 3))  # channels and bottlenecks; each stage halves the map
+BOTTLENECKS = ((64, 3), (128, 4), (256, 14), (512, 3))  # channels and how many; the first of each row halves the map
 TAPS = (6, 20, 23)  # block indices whose outputs are c1, c2, c3
 REDUCTION = 16
 
@@ -53,7 +53,7 @@ class IrSe50(nn.Module):
         self.stem = nn.Sequential(nn.Conv2d(in_channels, STEM, 3, padding=1, bias=False), nn.BatchNorm2d(STEM), nn.PReLU(STEM))
         self.blocks = nn.ModuleList()
         inner = STEM
-        for outer, count in STAGES:
+        for outer, count in BOTTLENECKS:
             for index in range(count):
                 self.blocks.append(Bottleneck(inner, outer, 2 if index == 0 else 1))
                 inner = outer

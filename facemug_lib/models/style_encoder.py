@@ -1,4 +1,4 @@
-"""Style encoder E_s (FACEMUG §II-A; the e4e encoder of stage 1): 26 channels of conditions to W+ codes.
+"""Style encoder E_s (FACEMUG §II-A1 and §II-F1; the e4e encoder of stage 1): 26 channels of conditions to W+ codes.
 
 A convolutional trunk gives a pyramid of features; a top-down path joins them; one head per code reads the level whose
 resolution suits what that code controls. The first code w_0 is repeated and the others add deltas: w_i = w_0 + Δ_i.
@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from facemug_lib.errors import FacemugError
 from facemug_lib.experts.trunk import CompactTrunk
+from facemug_lib.faces.code_space import code_groups
 from facemug_lib.modalities.conditions import INPUT_CHANNELS
 from facemug_lib.models.config import read_config
 from facemug_lib.models.ir_se50 import IrSe50
@@ -58,23 +59,15 @@ class StyleEncoderConfig:
     @classmethod
     def compact(cls, num_codes: int = 17, active_deltas: int | None = None) -> StyleEncoderConfig:
         """The shipped one: EfficientNet-Lite0 trunk and shared low-rank heads."""
-        coarse, middle = code_groups(num_codes)
+        coarse, middle = code_groups(num_codes)["middle"]
         return cls(num_codes=num_codes, coarse_codes=coarse, middle_codes=middle, active_deltas=active_deltas)
 
     @classmethod
     def paper(cls, num_codes: int = 17, active_deltas: int | None = None) -> StyleEncoderConfig:
         """IR-SE-50 trunk and one full gradual style block per code."""
-        coarse, middle = code_groups(num_codes)
+        coarse, middle = code_groups(num_codes)["middle"]
         return cls(num_codes=num_codes, coarse_codes=coarse, middle_codes=middle, trunk="ir_se50", width=512,
                    active_deltas=active_deltas)
-
-
-def code_groups(num_codes: int) -> tuple[int, int]:
-    """First middle and first fine code: those of 16² and of 64² layers.
-
-    17 codes are the default bank (three per resolution after the first); 14, 18 and so on StyleGAN2's (two per resolution).
-    """
-    return (4, 10) if num_codes == 17 else (3, 7)
 
 
 class CompactHeads(nn.Module):

@@ -1,1 +1,1 @@
-"""One loop, five stages: head, expert, encoder, warping, generator."""
+"""One loop, six stages: head, expert, encoder, warping, generator, text."""

@@ -1,6 +1,8 @@
-"""Differentiable-style augmentation of target faces for latent warping: scaling, shift, colour jitter, region masking.
+"""Faces varied at random, so that the networks meet more than the faces there are.
 
-The ranges of colour and shift are DiffAugment's (Zhao et al. 2020); the scaling range is ours.
+:func:`augment_faces` makes the targets of latent warping: scaling, shift, colour jitter, region masking. Its ranges of colour and
+shift are DiffAugment's (Zhao et al. 2020); the scaling range is ours. :func:`moved` and :func:`photograph` make sampled faces and
+photographs look as if they came from other cameras.
 """
 
 from __future__ import annotations
@@ -13,12 +15,13 @@ from torch.nn import functional as F
 
 from facemug_lib.modalities.draws import chance, uniform
 from facemug_lib.modalities.masks import free_form
+from facemug_lib.pictures import similarity_grid
 
 
 def augment_faces(images: Tensor, generator: torch.Generator, *, scale_range: float = 0.25, translation: float = 0.125,
                   brightness: float = 0.5, saturation: float = 1.0, contrast: float = 0.5,
                   masked_share: float = 0.5) -> Tensor:
-    """I_a = augment(I_0) of FACEMUG Algorithm 2: images [b,3,h,w] in [-1,1] → the same shape and range.
+    """I_a, the augmented I_0 of FACEMUG Algorithm 2, line 3: images [b,3,h,w] in [-1,1] → the same shape and range.
 
     Keeps the pose, changes size, place and colours, and hides a free-form region (as zeros, "unknown") of ``masked_share`` of
     them. ``generator`` is a CPU one.
@@ -30,10 +33,7 @@ def augment_faces(images: Tensor, generator: torch.Generator, *, scale_range: fl
 
     # Bilinear scaling by 2^U(±scale_range) and a shift: one resampling.
     zoom, shift = torch.exp2(-per_sample(-scale_range, scale_range)), per_sample(-2 * translation, 2 * translation, 2)
-    theta = images.new_zeros(b, 2, 3)
-    theta[:, 0, 0] = theta[:, 1, 1] = zoom[:, 0]
-    theta[:, :, 2] = shift
-    grid = F.affine_grid(theta, (b, 1, h, w), align_corners=False)
+    grid = similarity_grid(images, torch.zeros_like(zoom[:, 0]), zoom[:, 0], shift)
     images = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 
     images = images + per_sample(-brightness, brightness)[..., None, None]
@@ -54,9 +54,7 @@ def moved(images: Tensor, labels: Tensor | None, generator: torch.Generator, *, 
     angle = uniform((count,), -turn, turn, generator).to(device) * math.pi / 180
     scale = torch.exp2(uniform((count,), -zoom, zoom, generator)).to(device)
     offset = 2 * uniform((count, 2), -shift, shift, generator).to(device)
-    rotation = torch.stack((torch.stack((angle.cos(), -angle.sin()), -1), torch.stack((angle.sin(), angle.cos()), -1)), 1)
-    theta = torch.cat((rotation * scale.view(-1, 1, 1), offset[..., None]), -1)
-    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    grid = similarity_grid(images, angle, scale, offset)
     images = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
     if labels is None:
         return images, None

@@ -20,13 +20,12 @@ from facemug_lib.devices import resolve_device
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.dataset import FaceBatch, FaceSource
 from facemug_lib.files import require_writable_folder
-from facemug_lib.training.profiles import settings
 from facemug_lib.training.run import install_weights
-from facemug_lib.training.stages import build_source, build_stage
+from facemug_lib.training.stages import build_source, build_stage, settings
 from facemug_lib.training.start import start
 from facemug_lib.weights import save_weights
 
-STAGES = ("encoder", "warping", "generator")
+AVERAGED_STAGES = ("encoder", "warping", "generator")
 
 
 def average_command(stage: str, runs: Sequence[str], shares: Sequence[float] = (), data: str = "prior", images: int = 640,
@@ -37,8 +36,8 @@ def average_command(stage: str, runs: Sequence[str], shares: Sequence[float] = (
     ``shares`` are the runs' weights in the mean, equal ones by default. ``data`` and ``images`` are what the statistics of batch
     normalisation are measured on. Writes ``out/weights``; ``install`` copies from there to data/weights.
     """
-    if stage not in STAGES:
-        raise FacemugError(f"networks of stage {stage!r} cannot be averaged: use one of {', '.join(STAGES)}")
+    if stage not in AVERAGED_STAGES:
+        raise FacemugError(f"networks of stage {stage!r} cannot be averaged: use one of {', '.join(AVERAGED_STAGES)}")
     shares = checked_shares(runs, shares)
     require_writable_folder(out)
     target = resolve_device(device)

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 
 def identity_loss(embedding: Tensor, target: Tensor) -> Tensor:
-    """1 − cos of two ArcFace embeddings [b,d] (FACEMUG L_id). Scalar in [0, 2]."""
+    """1 − cos of two ArcFace embeddings [b,d] (FACEMUG L_id, Eq. 11 and Eq. 18). Scalar in [0, 2]."""
     return (1 - F.cosine_similarity(embedding.float(), target.float(), dim=1)).mean()
 
 
@@ -21,10 +21,10 @@ def code_regression_loss(codes: Tensor, target: Tensor, std_w: Tensor) -> Tensor
 
 
 def attribute_loss(codes: Tensor, target: Tensor) -> Tensor:
-    """Mean squared distance of style codes [b,t,d] (EXE-GAN's attribute loss; FACEMUG L_att).
+    """Mean squared distance of style codes [b,t,d] (EXE-GAN's attribute loss; FACEMUG L_att, Eq. 13).
 
-    With ``codes`` = E_s(I_out) and ``target`` the interpolated codes w̄ that made I_out, it is the diversity-enhanced
-    attribute loss L_datt (FACEMUG Eq. 20–21); with ``target`` = E_s(x_e) it is the plain one of ablation D.
+    With ``codes`` = E_s(I_out) and ``target`` the interpolated codes w̄ that made I_out (Eq. 20), it is the diversity-enhanced
+    attribute loss L_datt (Eq. 21); with ``target`` = E_s(x_e) it is the plain one of ablation D.
     """
     return (codes.float() - target.float()).square().mean()
 
@@ -44,19 +44,20 @@ def pixel_loss(image: Tensor, target: Tensor, mask: Tensor | None = None) -> Ten
 
 
 def generator_loss(fake_scores: Tensor) -> Tensor:
-    """Non-saturating: softplus(−D(I_out)) (FACEMUG App. A-C; Goodfellow et al. 2014)."""
+    """Non-saturating: softplus(−D(I_out)) (the generator's side of FACEMUG Eq. 22; Goodfellow et al. 2014)."""
     return F.softplus(-fake_scores.float()).mean()
 
 
 def discriminator_loss(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
-    """softplus(D(I_out)) + softplus(−D(I)) (FACEMUG App. A-C)."""
+    """softplus(D(I_out)) + softplus(−D(I)) (the discriminator's side of FACEMUG Eq. 22)."""
     return F.softplus(fake_scores.float()).mean() + F.softplus(-real_scores.float()).mean()
 
 
 def r1_penalty(scores: Tensor, reals: Tensor) -> Tensor:
-    """E‖∇D(real)‖² (Mescheder et al. 2018); multiply by γ/2, and by the interval when it is computed lazily.
+    """E‖∇D(real)‖², the regularisation in FACEMUG Eq. 22 (Mescheder et al. 2018).
 
-    ``reals`` must require gradients and have made ``scores``. Run both in fp32.
+    Multiply it by γ/2, and by the interval when it is computed lazily. ``reals`` must require gradients and have made ``scores``.
+    Run both in fp32.
     """
     (gradient,) = torch.autograd.grad(scores.sum(), reals, create_graph=True)
     return gradient.square().flatten(1).sum(dim=1).mean()

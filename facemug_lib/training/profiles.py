@@ -1,4 +1,6 @@
-"""What every stage can be told, in one typed table: meaning, default, basis, and what each profile changes.
+"""What the stages share of their settings, and what each profile changes: typed, every number with its meaning and its basis.
+
+A stage's own settings are a class beside the stage, in its file.
 
 The paper's text lost its formulas' numbers. ``basis`` says where a value comes from:
 
@@ -6,7 +8,7 @@ The paper's text lost its formulas' numbers. ``basis`` says where a value comes 
 * ``e4e``, ``EXE-GAN``, ``StyleGAN2``: published code of the authors' encoder trainer, of their previous system, of the parent;
 * ``ours``: chosen here.
 
-:func:`numbers_table` prints it all as rows.
+:func:`facemug_lib.training.stages.numbers_table` prints it all as rows.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -24,9 +27,12 @@ PROFILES = ("smoke", "laptop", "paper")
 STAGES = ("head", "expert", "encoder", "warping", "generator", "text")
 
 
-def knob(default: Any, meaning: str, basis: str = "ours", **limits: Any) -> Any:
-    """A setting with its meaning, its basis and its limits."""
-    return Field(default, description=meaning, json_schema_extra={"basis": basis}, **limits)
+def knob(default: Any, meaning: str, basis: str = "ours", *, is_later: bool = False, **limits: Any) -> Any:
+    """A setting with its meaning (and unit), its basis and its limits.
+
+    ``is_later``: it came when runs existed already, and its default does what was done before it.
+    """
+    return Field(default, description=meaning, json_schema_extra={"basis": basis, "is_later": is_later}, **limits)
 
 
 class StageSettings(BaseModel):
@@ -52,6 +58,13 @@ class StageSettings(BaseModel):
     evaluate_count: int = knob(64, "unseen faces of one evaluation", ge=1)
     precision: Literal["auto", "bf16", "fp32"] = knob("auto", "auto = bf16 autocast on CUDA, fp32 on the CPU")
     compile_modules: bool = knob(False, "torch.compile the trained networks")
+    bank: str | None = knob(None, "a StyleGAN2 checkpoint that takes the place of the default prior")
+
+    def deciding(self) -> dict[str, Any]:
+        """The settings that name a run. Later ones at their default are left out, so that older runs keep their name."""
+        fields = type(self).model_fields
+        return {name: value for name, value in self.model_dump().items()
+                if not (fields[name].json_schema_extra["is_later"] and value == fields[name].default)}
 
 
 class PhotographSettings(StageSettings):
@@ -84,130 +97,14 @@ class RebuildingSettings(StageSettings):
         ge=64, le=256)
 
 
-class HeadSettings(StageSettings):
-    """Stage 0: the prior's picture heads for 64, 128 and 256 px."""
-
-    lr: float = knob(1e-3, "Adam's learning rate; larger ones undo the closed-form start", gt=0)
-    warmup: int = knob(200, "images over which the learning rates rise from 0", ge=0)
-    lpips_weight: float = knob(0.2, "weight of LPIPS-VGG beside L1", ge=0)
-    crop: int = knob(48, "side of the training crops, in feature pixels", ge=8, le=128)
-    crops_per_batch: int = knob(4, "updates on each rendered batch", ge=1)
-    fit_faces: int = knob(32, "faces of the closed-form fit that precedes training; 0 = none", ge=0)
-
-
-class ExpertSettings(PhotographSettings):
-    """The expert student: face parsing and attributes."""
-
-    teachers: Literal["public", "start"] = knob(
-        "public", "who says what a face without labels shows: the public networks, or the weights that the run starts from")
-    small_share: float = knob(0.5, "first share of the run that looks at smaller pictures, which are quicker", ge=0, le=1)
-    psi_low: float = knob(0.5, "smallest truncation of sampled faces", ge=0, le=1)
-
-
-class EncoderSettings(GuidedSettings, RebuildingSettings):
-    """Stage 1: the style encoder E_s (Algorithm 1)."""
-
-    network: Literal["compact", "paper"] = knob("compact", "widths: the shipped ones or the paper's")
-    trunk_start: Literal["expert", "imagenet"] = knob(
-        "expert", "what a fresh compact trunk starts from: the face parser's trunk as far as it goes, or ImageNet weights alone")
-    input_size: int | None = knob(
-        None, "side at which the encoder looks at its input, 128 or 256; none = that of the weights it starts from, else 256",
-        ge=128, le=256, multiple_of=128)
-    lr: float = knob(1e-3, "Adam's learning rate (e4e: Ranger, 1e-4)", gt=0)
-    clip_norm: float | None = knob(5.0, "largest gradient norm per optimizer", gt=0)
-    scheme: Literal["algorithm1", "dominant"] = knob(
-        "algorithm1", "modalities dropped each by its own draw, or one of them always shown as in e4e", "paper")
-    drop: float = knob(0.5, "probability that a modality is absent", "e4e", ge=0, le=1)
-    exemplar_share: float = knob(0.15, "share of faces shown whole, as exemplars are", ge=0, le=1)
-    regions_share: float = knob(0.5, "share of present guidance that shows the hole or the whole face, not a random region",
-                                ge=0, le=1)
-    l2_weight: float = knob(1.0, "weight of the squared pixel error", "e4e", ge=0)
-    lpips_weight: float = knob(0.8, "weight of LPIPS", "e4e", ge=0)
-    lpips_net: Literal["alex", "vgg"] = knob("alex", "network of LPIPS", "e4e")
-    identity_weight: float = knob(0.5, "weight of the identity loss", "e4e", ge=0)
-    latent_weight: float = knob(0.1, "weight of the latent discriminator's loss", "e4e", ge=0)
-    latent_lr: float = knob(2e-5, "Adam's learning rate of the latent discriminator", "e4e", gt=0)
-    delta_weight: float = knob(2e-4, "weight of the code offsets' norm", "e4e", ge=0)
-    spread_weight: float = knob(
-        0.0, "weight of the squared distance of photographs' codes from the mean of their codes, in units of std(w)²", ge=0)
-    frozen_norm: bool = knob(False, "batch normalisation keeps the statistics that it starts with, for small batches")
-    progressive_start: int = knob(0, "images before the first code offset is learned (e4e: 160,000)", ge=0)
-    progressive_every: int = knob(0, "images between unlocked offsets; 0 = all at once (e4e: 16,000)", ge=0)
-    r1_gamma: float = knob(10.0, "R1 weight of the latent discriminator", "e4e", ge=0)
-    r1_every: int = knob(16, "steps between R1 penalties", "e4e", ge=1)
-
-
-class WarpingSettings(RebuildingSettings):
-    """Stage 2: the latent warping network T (Algorithm 2)."""
-
-    network: Literal["compact", "paper"] = knob("compact", "widths: the shipped ones or the paper's")
-    encoder: str = knob("shipped", "the frozen style encoder: shipped, or a weights file")
-    lr: float = knob(5e-4, "Adam's learning rate (FFCLIP: 5e-4)", gt=0)
-    clip_norm: float | None = knob(5.0, "largest gradient norm (FFCLIP: 5)", gt=0)
-    identity_weight: float = knob(1.0, "weight of the identity loss", "paper", ge=0)
-    lpips_weight: float = knob(1.0, "weight of LPIPS-VGG", "paper", ge=0)
-    attribute_weight: float = knob(0.1, "weight of the attribute loss", "paper", ge=0)
-    code_weight: float = knob(0.0, "weight of the regression on exactly known codes, in units of std(w)²", ge=0)
-    lpips_net: Literal["alex", "vgg"] = knob("vgg", "network of LPIPS", "paper")
-    scale_range: float = knob(0.25, "bilinear scaling by 2^±this", ge=0, le=2)
-    translation: float = knob(0.125, "largest shift, as a share of the side", "DiffAugment", ge=0, le=0.5)
-    brightness: float = knob(0.5, "brightness ± half the full range", "DiffAugment", ge=0)
-    saturation: float = knob(1.0, "saturation × (1 ± this)", "DiffAugment", ge=0)
-    contrast: float = knob(0.5, "contrast × (1 ± this)", "DiffAugment", ge=0)
-    masked_share: float = knob(0.5, "probability that a region of the target is masked", ge=0, le=1)
-
-
-class GeneratorSettings(GuidedSettings):
-    """Stage 3: aggregation, refinement auto-encoder and discriminator (Algorithm 3)."""
-
-    network: Literal["compact", "paper"] = knob("compact", "widths: the shipped ones or the paper's")
-    fusion: Literal["fusion", "addition", "gated"] = knob("fusion", "style fusion block, or ablation B or C", "paper")
-    use_bank: bool = knob(True, "feed the bank's features to the decoder; false = ablation E", "paper")
-    attribute: Literal["diverse", "plain"] = knob("diverse", "attribute loss with interpolated codes (Eq. 20–21), or ablation D",
-                                                  "paper")
-    encoder: str = knob("shipped", "the frozen style encoder: shipped, or a weights file")
-    lr: float = knob(2e-3, "Adam's learning rate, with betas 0 and 0.99", "StyleGAN2", gt=0)
-    adversarial_weight: float = knob(1.0, "weight of the non-saturating adversarial loss", "paper", ge=0)
-    identity_weight: float = knob(0.1, "weight of the identity loss", "EXE-GAN", ge=0)
-    lpips_weight: float = knob(0.5, "weight of LPIPS-VGG", "EXE-GAN", ge=0)
-    lpips_net: Literal["alex", "vgg"] = knob("vgg", "network of LPIPS", "paper")
-    attribute_weight: float = knob(0.1, "weight of the attribute loss", "EXE-GAN", ge=0)
-    pixel_weight: float = knob(0.5, "weight of L1 inside the hole, own exemplars only", ge=0)
-    r1_gamma: float = knob(10.0, "R1 weight", "StyleGAN2", ge=0)
-    r1_every: int = knob(16, "steps between R1 penalties", "StyleGAN2", ge=1)
-    foreign_share: float = knob(0.8, "probability that a step's exemplars are other faces", "EXE-GAN", ge=0, le=1)
-    drop: float = knob(0.5, "probability that a guidance is absent", "e4e", ge=0, le=1)
-    regions_share: float = knob(0.5, "share of present guidance that shows the hole or the whole face, not a random region",
-                                ge=0, le=1)
-    full_mask_share: float = knob(0.05, "share of faces masked completely (generation without a photo)", ge=0, le=1)
-    projected_share: float = knob(0.5, "own exemplars: probability that the codes come from the conditions instead", ge=0, le=1)
-    code_noise: float = knob(0.0, "largest noise on the codes, in standard deviations of w; drawn for each face", ge=0)
-    expert_loss_every: int = knob(1, "steps between identity, LPIPS and attribute losses", ge=1)
-
-
-class TextSettings(StageSettings):
-    """The small text–image model."""
-
-    batch: int = knob(32, "images of one step, over all processes", ge=2)
-    weight_decay: float = knob(0.05, "AdamW's weight decay", ge=0)
-    trunk_rate: float = knob(
-        0.3, "learning rate of the trunk, which starts from the expert's, over the others; 0 = frozen, and each face "
-        "is looked at only once if photographed_share is 0 too", ge=0)
-    claims: int = knob(5, "most statements of a training caption", ge=1)
-    photographed_share: float = knob(0.3, "share of faces whose exposure, colour, softness and noise are varied", ge=0, le=1)
-
-
-_SETTINGS: dict[str, type[StageSettings]] = {
-    "head": HeadSettings, "expert": ExpertSettings, "encoder": EncoderSettings, "warping": WarpingSettings,
-    "generator": GeneratorSettings, "text": TextSettings,
-}
+Settings = TypeVar("Settings", bound=StageSettings)
 
 _TICKS = {"stats_every": 8, "checkpoint_every": 256, "grid_every": 256, "evaluate_count": 2}
 _LAPTOP_TICKS = {"stats_every": 500, "checkpoint_every": 2_000, "grid_every": 2_000, "evaluate_count": 32}
 _PAPER_TICKS = {"stats_every": 10_000, "checkpoint_every": 200_000, "grid_every": 100_000, "evaluate_count": 256}
 
 # smoke: seconds on two CPU cores. laptop: an evening on a CPU, minutes on a GPU. paper: hours on a GPU.
-_PROFILES: dict[str, dict[str, dict[str, Any]]] = {
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "smoke": {
         "head": _TICKS | {"images": 8, "batch": 2, "lr": 2e-4, "warmup": 4, "fit_faces": 4, "crops_per_batch": 2},
         "expert": _TICKS | {"images": 64, "batch": 8},
@@ -240,17 +137,14 @@ _PROFILES: dict[str, dict[str, dict[str, Any]]] = {
 }
 
 
-def settings(stage: str, profile: str = "laptop", overrides: dict[str, Any] | None = None) -> Any:
-    """The settings of ``stage`` under ``profile`` with ``overrides`` (values, or texts as given to ``--set``).
+def resolve(kind: type[Settings], stage: str, profile: str, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """The settings ``kind`` of ``stage`` under ``profile`` with ``overrides`` (values, or texts as given to ``--set``).
 
     Raises :class:`FacemugError` for unknown names and for values of the wrong type or out of range.
     """
-    if stage not in _SETTINGS:
-        raise FacemugError(f"unknown stage {stage!r}: use one of {', '.join(STAGES)}")
-    if profile not in _PROFILES:
+    if profile not in PROFILES:
         raise FacemugError(f"unknown profile {profile!r}: use one of {', '.join(PROFILES)}")
-    kind = _SETTINGS[stage]
-    values = dict(_PROFILES[profile][stage])
+    values = dict(PRESETS[profile][stage])
     for name, value in (overrides or {}).items():
         if name not in kind.model_fields:
             near = difflib.get_close_matches(name, kind.model_fields, n=1)
@@ -267,29 +161,8 @@ def settings(stage: str, profile: str = "laptop", overrides: dict[str, Any] | No
     return made
 
 
-def parse_assignments(assignments: list[str]) -> dict[str, str]:
-    """``["lr=1e-4", "batch=8"]`` → names and texts, for :func:`settings`."""
-    pairs = {}
-    for assignment in assignments:
-        name, equals, value = assignment.partition("=")
-        if not equals or not name.strip():
-            raise FacemugError(f"--set {assignment} is not name=value: write for example --set lr=1e-4")
-        pairs[name.strip()] = value.strip()
-    return pairs
-
-
-def config_hash(config: dict[str, Any]) -> str:
+def config_hash(config: Mapping[str, Any]) -> str:
     """Eight hex digits of a configuration, without what may change between calls of one run: its length and its reporting."""
     free = {"images", "stats_every", "checkpoint_every", "grid_every", "evaluate_every", "evaluate_count"}
-    kept = {name: value for name, value in config.items() if name not in free}
+    kept = {name: value for name, value in config.items() if name not in free and (name, value) != ("bank", None)}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:8]
-
-
-def numbers_table(stage: str) -> list[dict[str, Any]]:
-    """One row per setting of ``stage``: name, value in each profile, meaning, basis."""
-    made = {profile: settings(stage, profile) for profile in PROFILES}
-    return [
-        {"name": name, **{profile: getattr(made[profile], name) for profile in PROFILES}, "meaning": field.description,
-         "basis": field.json_schema_extra["basis"]}
-        for name, field in _SETTINGS[stage].model_fields.items()
-    ]

@@ -25,13 +25,10 @@ from facemug_lib.files import CLONE, replacing, require_writable_folder
 from facemug_lib.seeds import check_seed
 from facemug_lib.training.checkpoints import newest_checkpoint
 from facemug_lib.training.loop import TrainResult, train
-from facemug_lib.training.profiles import StageSettings, config_hash, settings
+from facemug_lib.training.profiles import StageSettings, config_hash
 from facemug_lib.training.stage import Stage
-from facemug_lib.training.stages import build_source, build_stage
+from facemug_lib.training.stages import build_source, build_stage, settings
 from facemug_lib.weights import weights_dir
-
-LOOP_SETTINGS = ("images", "batch", "warmup", "decay", "clip_norm", "ema_halflife", "ema_rampup", "stats_every",
-                 "checkpoint_every", "grid_every", "evaluate_every", "evaluate_count", "precision", "compile_modules")
 
 
 def runs_dir() -> Path:
@@ -74,9 +71,8 @@ class Run:
         ``report`` gets one line per tick of the statistics. Several processes train together when torchrun starts them.
         """
         plan = self.plan
-        return train(self.stage, self.source, plan.folder, minutes=minutes, seed=plan.config["seed"], device=plan.device,
-                     config=plan.config, command=plan.command, report=report,
-                     **{name: getattr(plan.settings, name) for name in LOOP_SETTINGS})
+        return train(self.stage, self.source, plan.folder, plan.settings, minutes=minutes, seed=plan.config["seed"],
+                     device=plan.device, config=plan.config, command=plan.command, report=report)
 
 
 def plan_run(stage: str, profile: str = "smoke", overrides: Mapping[str, Any] | None = None, *, data: str = "prior",
@@ -90,7 +86,7 @@ def plan_run(stage: str, profile: str = "smoke", overrides: Mapping[str, Any] | 
     chosen = settings(stage, profile, changes)
     identity = {"stage": stage, "data": data if data == "prior" else str(Path(data).resolve()), "seed": seed, "init": init}
     config = identity | {"profile": profile, "settings": chosen.model_dump()}
-    config["hash"] = config_hash(identity | config["settings"])
+    config["hash"] = config_hash(identity | chosen.deciding())
     command = ["facemug", "train", stage, "--profile", profile, "--data", data, "--seed", str(seed), "--init", init]
     for name, value in changes.items():
         command += ["--set", f"{name}={value}"]

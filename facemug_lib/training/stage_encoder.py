@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ from facemug_lib.pictures import picture_grid
 from facemug_lib.training import losses
 from facemug_lib.training.augmentation import moved, photograph
 from facemug_lib.training.conditions import labels_from, whole_conditions
-from facemug_lib.training.profiles import EncoderSettings
+from facemug_lib.training.profiles import GuidedSettings, RebuildingSettings, knob
 from facemug_lib.training.rebuilding import rebuilt_and_target
 from facemug_lib.training.stage import StepContext
 from facemug_lib.training.start import start, start_path
@@ -38,9 +38,43 @@ TEST_MASK_SEED = 1
 CHUNK = 8  # faces of one evaluation pass
 
 
+class EncoderSettings(GuidedSettings, RebuildingSettings):
+    """Stage 1: the style encoder E_s (Algorithm 1)."""
+
+    network: Literal["compact", "paper"] = knob("compact", "widths: the shipped ones or the paper's")
+    trunk_start: Literal["expert", "imagenet"] = knob(
+        "expert", "what a fresh compact trunk starts from: the face parser's trunk as far as it goes, or ImageNet weights alone")
+    input_size: int | None = knob(
+        None, "side at which the encoder looks at its input, 128 or 256; none = that of the weights it starts from, else 256",
+        ge=128, le=256, multiple_of=128)
+    lr: float = knob(1e-3, "Adam's learning rate (e4e: Ranger, 1e-4)", gt=0)
+    clip_norm: float | None = knob(5.0, "largest gradient norm per optimizer", gt=0)
+    scheme: Literal["algorithm1", "dominant"] = knob(
+        "algorithm1", "modalities dropped each by its own draw, or one of them always shown as in e4e", "paper")
+    drop: float = knob(0.5, "probability that a modality is absent", "e4e", ge=0, le=1)
+    exemplar_share: float = knob(0.15, "share of faces shown whole, as exemplars are", ge=0, le=1)
+    regions_share: float = knob(0.5, "share of present guidance that shows the hole or the whole face, not a random region",
+                                ge=0, le=1)
+    l2_weight: float = knob(1.0, "weight of the squared pixel error", "e4e", ge=0)
+    lpips_weight: float = knob(0.8, "weight of LPIPS", "e4e", ge=0)
+    lpips_net: Literal["alex", "vgg"] = knob("alex", "network of LPIPS", "e4e")
+    identity_weight: float = knob(0.5, "weight of the identity loss", "e4e", ge=0)
+    latent_weight: float = knob(0.1, "weight of the latent discriminator's loss", "e4e", ge=0)
+    latent_lr: float = knob(2e-5, "Adam's learning rate of the latent discriminator", "e4e", gt=0)
+    delta_weight: float = knob(2e-4, "weight of the code offsets' norm", "e4e", ge=0)
+    spread_weight: float = knob(
+        0.0, "weight of the squared distance of photographs' codes from the mean of their codes, in units of std(w)²", ge=0)
+    frozen_norm: bool = knob(False, "batch normalisation keeps the statistics that it starts with, for small batches")
+    progressive_start: int = knob(0, "images before the first code offset is learned (e4e: 160,000)", ge=0)
+    progressive_every: int = knob(0, "images between unlocked offsets; 0 = all at once (e4e: 16,000)", ge=0)
+    r1_gamma: float = knob(10.0, "R1 weight of the latent discriminator", "e4e", ge=0)
+    r1_every: int = knob(16, "steps between R1 penalties", "e4e", ge=1)
+
+
 class EncoderStage:
     """Stage 1 for :func:`facemug_lib.training.loop.train`."""
 
+    settings_class = EncoderSettings
     name = "encoder"
     ema = ("style_encoder",)
     image_source = "faces"
@@ -64,10 +98,10 @@ class EncoderStage:
         from facemug_lib.experts.identity import ArcFace
         from facemug_lib.experts.perceptual import Lpips
         from facemug_lib.experts.student import ExpertStudent
-        from facemug_lib.faces.prior import FacePrior
+        from facemug_lib.faces.bank import load_bank
         from facemug_lib.weights import read_weights, weights_path
 
-        prior = FacePrior.load(device)
+        prior = load_bank(settings.bank, device)
         config = getattr(StyleEncoderConfig, settings.network)(prior.num_codes)
         if settings.input_size is not None:
             config = replace(config, input_size=settings.input_size)
@@ -162,8 +196,8 @@ class EncoderStage:
         """What the encoder gets to see of a batch, [b,26,h,w]."""
         s = self.settings
         return training_conditions(batch.images, labels_from(batch, self.expert), generator, scheme=s.scheme, drop=s.drop,
-                                 regions_share=s.regions_share, exemplar_share=s.exemplar_share, coarse_share=s.coarse_share,
-                                 sketch_detail=s.sketch_detail).encoder_input()
+                                   regions_share=s.regions_share, exemplar_share=s.exemplar_share, coarse_share=s.coarse_share,
+                                   sketch_detail=s.sketch_detail).encoder_input()
 
     def observe(self, encoder: nn.Module, batch: FaceBatch, generator: torch.Generator) -> None:
         """Show a batch to ``encoder`` as in training, without teaching it anything."""

@@ -8,13 +8,14 @@ from directly. Any other face is shown to the teachers first, which come from th
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from facemug_lib.devices import BATCH
 from facemug_lib.experts.student import ATTRIBUTES, ExpertConfig, ExpertStudent
 from facemug_lib.faces.dataset import FaceFolder
 from facemug_lib.modalities.draws import chance
@@ -22,27 +23,46 @@ from facemug_lib.modalities.semantics import NUM_CLASSES, colourise, flip_labels
 from facemug_lib.pictures import picture_grid
 from facemug_lib.training.augmentation import moved, photograph
 from facemug_lib.training.conditions import labels_from
+from facemug_lib.training.profiles import PhotographSettings, knob
 from facemug_lib.training.stage import FaceBatch, StepContext
 from facemug_lib.training.start import start
 
 if TYPE_CHECKING:
     from facemug_lib.training.distillation.teachers import Teachers
-    from facemug_lib.training.profiles import ExpertSettings
 
 IGNORED = -1
-SMALL_SIZE = 160  # side of the images during the first part of a run, where fewer pixels do
-CHUNK = 8  # faces of one evaluation pass
 # Offsets and scales of the attributes that are numbers: mean and deviation of 326 teacher-labelled prior samples, rounded.
 ATTRIBUTE_SCALE = {"age": (32.0, 12.0), "mouth_open": (0.115, 0.085), "eyes_open": (0.255, 0.04), "yaw": (0.0, 13.0),
                    "pitch": (0.0, 8.0), "hair_lightness": (0.27, 0.12), "hair_length": (4.1, 5.4)}
-# Small parts decide how a parse looks but cover few pixels: each class weighs by its share of those samples to the power
-# -1/3, cut at 4.
+# Share of each class's pixels in those samples.
 CLASS_SHARE = (.307, .276, .022, .007, .002, .002, .005, .005, .007, .006, .0035, .004, .007, .245, .012, .0002, .0001, .04, .05)
+
+
+class ExpertSettings(PhotographSettings):
+    """The expert student: face parsing and attributes."""
+
+    teachers: Literal["public", "start"] = knob(
+        "public", "who says what a face without labels shows: the public networks, or the weights that the run starts from")
+    psi_low: float = knob(0.5, "smallest truncation of sampled faces", ge=0, le=1)
+    trunk_rate: float = knob(0.3, "learning rate of the trunk, which arrives trained, over the others", ge=0, is_later=True)
+    weight_decay: float = knob(1e-2, "AdamW's weight decay", ge=0, is_later=True)
+    small_share: float = knob(0.5, "first share of the run that looks at smaller pictures, which are quicker", ge=0, le=1)
+    small_size: int = knob(160, "side of these smaller pictures", ge=32, is_later=True)
+    dice_weight: float = knob(0.5, "weight of soft Dice beside the cross-entropy of the parse", ge=0, is_later=True)
+    attributes_weight: float = knob(0.5, "weight of the attributes beside the parse", ge=0, is_later=True)
+    number_beta: float = knob(0.5, "where smooth L1 of the numbers turns linear, in standard deviations", gt=0, is_later=True)
+    class_power: float = knob(1 / 3, "small parts decide how a parse looks but cover few pixels: a class weighs by its share of "
+                              "the pixels to the power of minus this", ge=0, le=1, is_later=True)
+    class_limit: float = knob(4.0, "largest weight of a class", ge=1, is_later=True)
+    turn: float = knob(10.0, "faces turn by at most so many degrees", ge=0, le=45, is_later=True)
+    zoom: float = knob(0.2, "their size changes by 2^±this at most", ge=0, le=1, is_later=True)
+    shift: float = knob(0.05, "they move by at most this share of their side", ge=0, le=0.5, is_later=True)
 
 
 class ExpertStage:
     """The expert's stage for :func:`facemug_lib.training.loop.train`."""
 
+    settings_class = ExpertSettings
     name = "expert"
     ema = ("expert",)
     image_source = "faces"
@@ -56,7 +76,7 @@ class ExpertStage:
         self._teachers = teachers
         self._test: FaceBatch | None = None
         share = torch.tensor(CLASS_SHARE)
-        self._class_weight = (share / 0.3).pow(-1 / 3).clamp(max=4.0)
+        self._class_weight = (share / 0.3).pow(-settings.class_power).clamp(max=settings.class_limit)  # about 1 for skin
         self._is_logit = torch.tensor([attribute.logit for attribute in ATTRIBUTES.values()])
         self._sign = torch.tensor([-1.0 if attribute.odd else 1.0 for attribute in ATTRIBUTES.values()])
         scale = torch.tensor([ATTRIBUTE_SCALE.get(name, (0.0, 1.0)) for name in ATTRIBUTES])
@@ -77,25 +97,26 @@ class ExpertStage:
         expert = self.modules["expert"]
         trunk = {id(parameter) for parameter in expert.trunk.parameters()}
         fresh = [parameter for parameter in expert.parameters() if id(parameter) not in trunk]
-        rate = self.settings.lr
-        # The trunk arrives trained; the rest is new.
-        groups = [{"params": list(expert.trunk.parameters()), "lr": 0.3 * rate}, {"params": fresh, "lr": rate}]
-        return {"expert": torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.99), weight_decay=1e-2)}
+        s = self.settings
+        groups = [{"params": list(expert.trunk.parameters()), "lr": s.trunk_rate * s.lr}, {"params": fresh, "lr": s.lr}]
+        return {"expert": torch.optim.AdamW(groups, lr=s.lr, betas=(0.9, 0.99), weight_decay=s.weight_decay)}
 
     def step(self, batch: FaceBatch, context: StepContext) -> dict[str, float | Tensor]:
         labels, attributes = self._targets(batch)
-        images, labels, attributes = augment(batch.images, labels, attributes * 1.0, self._sign, context.generator)
-        is_small = context.images_seen < self.settings.small_share * self.settings.images
-        logits, raw = self.modules["expert"].raw(images, SMALL_SIZE if is_small else None)
+        s = self.settings
+        images, labels, attributes = augment(batch.images, labels, attributes * 1.0, self._sign, context.generator, turn=s.turn,
+                                             zoom=s.zoom, shift=s.shift)
+        is_small = context.images_seen < s.small_share * s.images
+        logits, raw = self.modules["expert"].raw(images, s.small_size if is_small else None)
         with context.full_precision():
-            parse = self._parse_loss(logits.float(), labels)
+            parse = self.parse_loss(logits.float(), labels)
             values = self._attribute_losses(raw.float(), attributes)
             read = values.mean()
-        context.update("expert", parse + 0.5 * read)
+        context.update("expert", parse + s.attributes_weight * read)
         logged = {name: value.detach() for name, value in zip(ATTRIBUTES, values, strict=True)}
         return {"parse": parse.detach(), "attributes": read.detach(), **logged}
 
-    def _parse_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def parse_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Weighted cross-entropy plus soft Dice, at half the label map's resolution."""
         size = (labels.shape[1] // 2, labels.shape[2] // 2)
         logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
@@ -107,7 +128,7 @@ class ExpertStage:
         overlap, total = (guess * truth).sum((0, 2, 3)), (guess + truth).sum((0, 2, 3))
         present = truth.sum((0, 2, 3)) > 0
         dice = 1 - (2 * overlap + 1) / (total + 1)
-        return entropy + 0.5 * (dice * present).sum() / present.sum().clamp(min=1)
+        return entropy + self.settings.dice_weight * (dice * present).sum() / present.sum().clamp(min=1)
 
     def _attribute_losses(self, raw: Tensor, targets: Tensor) -> Tensor:
         """One loss per attribute [10]: cross-entropy with the teacher's probability, or smooth L1 on standardised numbers."""
@@ -116,7 +137,8 @@ class ExpertStage:
         targets = torch.where(known, targets, torch.zeros_like(targets))
         logit = self._is_logit.to(raw.device)
         probability = F.binary_cross_entropy_with_logits(raw, targets.clamp(0, 1), reduction="none")
-        number = F.smooth_l1_loss(raw, (targets - expert.attribute_mean) / expert.attribute_std, reduction="none", beta=0.5)
+        standardised = (targets - expert.attribute_mean) / expert.attribute_std
+        number = F.smooth_l1_loss(raw, standardised, reduction="none", beta=self.settings.number_beta)
         each = torch.where(logit, probability, number) * known
         return each.sum(0) / known.sum(0).clamp(min=1)
 
@@ -161,8 +183,8 @@ class ExpertStage:
         if self.photographs is None:
             return {}
         confusion = torch.zeros(NUM_CLASSES, NUM_CLASSES)
-        for first in range(0, len(self.photographs), CHUNK):
-            faces = self.photographs.draw(range(first, min(first + CHUNK, len(self.photographs))), 0)
+        for first in range(0, len(self.photographs), BATCH):
+            faces = self.photographs.draw(range(first, min(first + BATCH, len(self.photographs))), 0)
             truth, guess = faces.extra["labels"], expert.parse(faces.images)
             known = truth >= 0
             pairs = truth[known] * NUM_CLASSES + guess[known]
@@ -204,8 +226,8 @@ class FormerExpert:
                             for name, attribute in ATTRIBUTES.items()], dim=1)
 
 
-def augment(images: Tensor, labels: Tensor, attributes: Tensor, sign: Tensor,
-            generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+def augment(images: Tensor, labels: Tensor, attributes: Tensor, sign: Tensor, generator: torch.Generator, *, turn: float,
+            zoom: float, shift: float) -> tuple[Tensor, Tensor, Tensor]:
     """Mirror half of the faces, move them a little and change their photography, so that prior samples stand for photos.
 
     images [b,3,h,w] in [-1,1], labels [b,h,w], attributes [b,10], ``sign`` [10] what mirroring multiplies them by.
@@ -217,5 +239,5 @@ def augment(images: Tensor, labels: Tensor, attributes: Tensor, sign: Tensor,
     labels = torch.where(mirrored.view(-1, 1, 1), flip_labels(labels), labels)
     attributes = torch.where(mirrored.view(-1, 1), attributes * sign.to(device), attributes)
 
-    images, labels = moved(images, labels, generator, turn=10, zoom=0.2, shift=0.05)
+    images, labels = moved(images, labels, generator, turn=turn, zoom=zoom, shift=shift)
     return photograph(images, generator), labels, attributes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from facemug_lib.models.generator import GeneratorConfig, RefinementGenerator
 from facemug_lib.pictures import picture_grid
 from facemug_lib.training import losses
 from facemug_lib.training.conditions import labels_from, whole_conditions
-from facemug_lib.training.profiles import GeneratorSettings
+from facemug_lib.training.profiles import GuidedSettings, knob
 from facemug_lib.training.stage import StepContext
 from facemug_lib.training.start import frozen, start
 
@@ -30,9 +30,38 @@ TEST_MASK_SEED = 3
 CHUNK = 8
 
 
+class GeneratorSettings(GuidedSettings):
+    """Stage 3: aggregation, refinement auto-encoder and discriminator (Algorithm 3)."""
+
+    network: Literal["compact", "paper"] = knob("compact", "widths: the shipped ones or the paper's")
+    fusion: Literal["fusion", "addition", "gated"] = knob("fusion", "style fusion block, or ablation B or C", "paper")
+    use_bank: bool = knob(True, "feed the bank's features to the decoder; false = ablation E", "paper")
+    attribute: Literal["diverse", "plain"] = knob("diverse", "attribute loss with interpolated codes (Eq. 20–21), or ablation D",
+                                                  "paper")
+    encoder: str = knob("shipped", "the frozen style encoder: shipped, or a weights file")
+    lr: float = knob(2e-3, "Adam's learning rate, with betas 0 and 0.99", "StyleGAN2", gt=0)
+    adversarial_weight: float = knob(1.0, "weight of the non-saturating adversarial loss", "paper", ge=0)
+    identity_weight: float = knob(0.1, "weight of the identity loss", "EXE-GAN", ge=0)
+    lpips_weight: float = knob(0.5, "weight of LPIPS-VGG", "EXE-GAN", ge=0)
+    lpips_net: Literal["alex", "vgg"] = knob("vgg", "network of LPIPS", "paper")
+    attribute_weight: float = knob(0.1, "weight of the attribute loss", "EXE-GAN", ge=0)
+    pixel_weight: float = knob(0.5, "weight of L1 inside the hole, own exemplars only", ge=0)
+    r1_gamma: float = knob(10.0, "R1 weight", "StyleGAN2", ge=0)
+    r1_every: int = knob(16, "steps between R1 penalties", "StyleGAN2", ge=1)
+    foreign_share: float = knob(0.8, "probability that a step's exemplars are other faces", "EXE-GAN", ge=0, le=1)
+    drop: float = knob(0.5, "probability that a guidance is absent", "e4e", ge=0, le=1)
+    regions_share: float = knob(0.5, "share of present guidance that shows the hole or the whole face, not a random region",
+                                ge=0, le=1)
+    full_mask_share: float = knob(0.05, "share of faces masked completely (generation without a photo)", ge=0, le=1)
+    projected_share: float = knob(0.5, "own exemplars: probability that the codes come from the conditions instead", ge=0, le=1)
+    code_noise: float = knob(0.0, "largest noise on the codes, in standard deviations of w; drawn for each face", ge=0)
+    expert_loss_every: int = knob(1, "steps between identity, LPIPS and attribute losses", ge=1)
+
+
 class GeneratorStage:
     """Stage 3 for :func:`facemug_lib.training.loop.train`."""
 
+    settings_class = GeneratorSettings
     name = "generator"
     ema = ("generator",)
     image_source = "faces"
@@ -52,11 +81,11 @@ class GeneratorStage:
         from facemug_lib.experts.identity import ArcFace
         from facemug_lib.experts.perceptual import Lpips
         from facemug_lib.experts.student import ExpertStudent
-        from facemug_lib.faces.prior import FacePrior
+        from facemug_lib.faces.bank import load_bank
         from facemug_lib.models.style_encoder import StyleEncoder
         from facemug_lib.weights import weights_path
 
-        prior = FacePrior.load(device)
+        prior = load_bank(settings.bank, device)
         encoder = frozen("style_encoder", settings.encoder, StyleEncoder.from_config, device)
         config = getattr(GeneratorConfig, settings.network)(
             feature_channels=prior.feature_channels, code_layers=prior.code_layers, num_codes=prior.num_codes)
@@ -82,17 +111,17 @@ class GeneratorStage:
 
     @torch.no_grad()
     def _draw(self, images: Tensor, labels: Tensor, context: StepContext) -> tuple[Conditions, Tensor, Tensor, bool]:
-        """(conditions, exemplars x_e, codes w̄, whether the exemplars are other faces): Algorithm 3 up to the bank."""
+        """(conditions, exemplars x_e, codes w̄, whether the exemplars are other faces): Algorithm 3, lines 3 to 28."""
         s, draws, b = self.settings, context.generator, len(images)
         is_foreign = bool(chance((), s.foreign_share, draws))
         exemplars = images[derangement(b, draws).to(images.device)] if is_foreign else images
         # A foreign exemplar contradicts guidance taken from the face itself, so it comes without any.
         conditions = training_conditions(images, labels, draws, scheme="algorithm3", drop=s.drop, regions_share=s.regions_share,
-                                       full_mask_share=s.full_mask_share, coarse_share=s.coarse_share,
-                                       sketch_detail=s.sketch_detail, foreign=torch.full((b,), is_foreign))
+                                         full_mask_share=s.full_mask_share, coarse_share=s.coarse_share,
+                                         sketch_detail=s.sketch_detail, foreign=torch.full((b,), is_foreign))
         codes = self.encoder(exemplar_input(exemplars)).float()
         if is_foreign and s.attribute == "diverse":
-            # w̄ = (1 − r)·w_mix + r·w_e, w_mix = style mixing of F(z_1) and F(z_2) (Eq. 20–21).
+            # Eq. 20: w̄ = (1 − r)·w_mix + r·w_e, w_mix = style mixing of F(z_1) and F(z_2); r = 1 where x_e is the face itself.
             w_mix = self.prior.mix(*(self.prior.sample_w(b, draws, psi=s.psi_high).float() for _ in range(2)),
                                    int(integers((), 1, self.prior.num_codes, draws)))
             r = uniform((b, 1, 1), 0, 1, draws).to(images.device)
@@ -115,6 +144,8 @@ class GeneratorStage:
         made = generator(conditions, codes, features, prior_image.float()).image.float()
         edited = conditions.composite(made, images)
 
+        # Eq. 14 and Eq. 23: the weighted sum of L_adv (Eq. 22), L_id (Eq. 18), L_lpips (Eq. 19), L_datt (Eq. 21). The L1 in the
+        # hole is ours. Generator and discriminator take turns (Eq. 24).
         discriminator.requires_grad_(False)
         terms = {"adversarial": (s.adversarial_weight, losses.generator_loss(discriminator(edited)))}
         if not is_foreign:

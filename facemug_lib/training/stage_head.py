@@ -17,17 +17,33 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
+from facemug_lib.errors import FacemugError
 from facemug_lib.experts.fidelity import psnr
 from facemug_lib.faces.prior import HEAD_SIZES, FacePrior, PictureHeads
 from facemug_lib.pictures import picture_grid
+from facemug_lib.training.profiles import StageSettings, knob
 from facemug_lib.training.stage import FaceBatch, StepContext
+from facemug_lib.training.start import start
 
 FIT_SEED = 20_000_000  # far from the seeds of training and test faces
 TEST_SEED = 30_000_000
 
 
+class HeadSettings(StageSettings):
+    """Stage 0: the prior's picture heads for 64, 128 and 256 px."""
+
+    lr: float = knob(1e-3, "Adam's learning rate; larger ones undo the closed-form start", gt=0)
+    warmup: int = knob(200, "images over which the learning rates rise from 0", ge=0)
+    lpips_weight: float = knob(0.2, "weight of LPIPS-VGG beside L1", ge=0)
+    crop: int = knob(48, "side of the training crops, in feature pixels", ge=8, le=128)
+    crops_per_batch: int = knob(4, "updates on each rendered batch", ge=1)
+    l2_weight: float = knob(2.0, "weight of the squared error beside L1", ge=0, is_later=True)
+    ridge: float = knob(1e-5, "ridge of the closed-form fit, as a share of the features' mean square", ge=0, is_later=True)
+    fit_faces: int = knob(32, "faces of the closed-form fit that precedes training; 0 = none", ge=0)
+
+
 def sample_codes(prior: FacePrior, count: int, generator: torch.Generator, mixed: float = 0.5) -> Tensor:
-    """Codes [count, 17, 512] as training meets them: ψ ~ U(0.5, 1), a share ``mixed`` of them style-mixed."""
+    """Codes [count, 17, 512] for the closed-form fit and for scores: ψ ~ U(0.5, 1), a share ``mixed`` of them style-mixed."""
     psi = torch.rand(2, count, 1, generator=generator).to(prior.mean_w.device) * 0.5 + 0.5
     first, second = (prior.truncate(prior.sample_w(count, generator, 1.0), p) for p in psi)
     crossover = torch.randint(1, prior.num_codes, (count, 1, 1), generator=generator).to(prior.mean_w.device)
@@ -48,9 +64,9 @@ def render_targets(
 
 @torch.no_grad()
 def fit_linear_heads(
-    heads: PictureHeads, renders: Iterable[tuple[dict[int, Tensor], dict[int, Tensor]]], ridge: float = 1e-5
+    heads: PictureHeads, renders: Iterable[tuple[dict[int, Tensor], dict[int, Tensor]]], ridge: float
 ) -> None:
-    """Solve every head's linear part by ridge regression: features → the teacher's picture."""
+    """Solve every head's linear part by ridge regression: features → the teacher's picture. ``ridge`` as in the settings."""
     normal: dict[int, Tensor] = {}
     moments: dict[int, Tensor] = {}
     for features, targets in renders:
@@ -81,50 +97,54 @@ def crop_pair(features: Tensor, target: Tensor, crop: int, generator: torch.Gene
 class HeadStage:
     """Stage 0 for :func:`facemug_lib.training.loop.train`."""
 
+    settings_class = HeadSettings
     name = "head"
     image_source = "codes"
     ema = ("prior_heads",)
 
-    def __init__(
-        self,
-        prior: FacePrior,
-        heads: PictureHeads,
-        perceptual: Callable[[Tensor, Tensor], Tensor] | None,
-        lr: float = 1e-3,
-        lpips_weight: float = 0.2,
-        crop: int = 48,
-        crops_per_batch: int = 4,
-        fit_faces: int = 0,
-    ) -> None:
-        """``perceptual`` is LPIPS-VGG on [−1, 1] pictures (None: L1 only); ``fit_faces`` > 0 first solves the linear part."""
-        self.prior = prior
+    def __init__(self, settings: HeadSettings, prior: FacePrior, heads: PictureHeads,
+                 perceptual: Callable[[Tensor, Tensor], Tensor] | None) -> None:
+        """``perceptual`` is LPIPS-VGG on [−1, 1] pictures; None: only L1 and squared error."""
+        self.settings, self.prior, self.perceptual = settings, prior, perceptual
         self.modules: dict[str, nn.Module] = {"prior_heads": heads}
-        self.perceptual = perceptual
-        self.lr, self.lpips_weight = lr, lpips_weight
-        self.crop, self.crops_per_batch = crop, crops_per_batch
-        if fit_faces:
+
+    @classmethod
+    def build(cls, settings: HeadSettings, device: torch.device, init: str = "scratch") -> HeadStage:
+        """On the project's own prior. Fresh heads paint nothing sensible before :meth:`fit`."""
+        from facemug_lib.experts.perceptual import Lpips
+
+        heads = PictureHeads().to(device)
+        start(heads, "prior_heads", init)
+        if settings.bank is not None:
+            raise FacemugError("stage head paints the default prior's pictures: a StyleGAN2 paints its own, leave --bank away")
+        return cls(settings, FacePrior.load(device, heads=False), heads, Lpips("vgg").to(device))
+
+    def fit(self) -> None:
+        """Solve the heads' linear parts on ``settings.fit_faces`` faces; training then begins from there."""
+        if self.settings.fit_faces:
             generator = torch.Generator().manual_seed(FIT_SEED)
-            fit_linear_heads(heads, (render_targets(prior, sample_codes(prior, 1, generator)) for _ in range(fit_faces)))
+            renders = (render_targets(self.prior, sample_codes(self.prior, 1, generator)) for _ in range(self.settings.fit_faces))
+            fit_linear_heads(self.modules["prior_heads"], renders, self.settings.ridge)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        return {"heads": torch.optim.Adam(self.modules["prior_heads"].parameters(), lr=self.lr, betas=(0.9, 0.99))}
+        return {"heads": torch.optim.Adam(self.modules["prior_heads"].parameters(), lr=self.settings.lr, betas=(0.9, 0.99))}
 
     def step(self, batch: FaceBatch, context: StepContext) -> dict[str, float | Tensor]:
         features, targets = render_targets(self.prior, batch.codes)
         heads = self.modules["prior_heads"]
         logged: dict[str, float | Tensor] = {}
-        for _ in range(self.crops_per_batch):
+        for _ in range(self.settings.crops_per_batch):
             loss = torch.zeros((), device=context.device)
             for name, head in heads.items():
                 size = int(name)
-                window, target = crop_pair(features[size], targets[size], self.crop, context.generator)
+                window, target = crop_pair(features[size], targets[size], self.settings.crop, context.generator)
                 image = head(window, batch.codes[:, self.prior.head_code(size)])
                 l1 = functional.l1_loss(image, target)
-                loss = loss + l1 + 2.0 * functional.mse_loss(image, target)
+                loss = loss + l1 + self.settings.l2_weight * functional.mse_loss(image, target)
                 logged[f"l1_{size}"] = l1.detach()
                 if self.perceptual is not None and size == max(HEAD_SIZES):
                     distance = self.perceptual(image.clamp(-1, 1), target.clamp(-1, 1)).mean()
-                    loss = loss + self.lpips_weight * distance
+                    loss = loss + self.settings.lpips_weight * distance
                     logged["lpips"] = distance.detach()
             context.update("heads", loss)
         return logged

@@ -23,7 +23,7 @@ from facemug_lib.faces.dataset import FaceBatch, heldout_faces
 from facemug_lib.modalities.captions import ASPECTS, NUMBERS, holds, mirrored, sentence, statements
 from facemug_lib.modalities.draws import chance, integers
 from facemug_lib.training.augmentation import photograph
-from facemug_lib.training.profiles import TextSettings
+from facemug_lib.training.profiles import StageSettings, knob
 from facemug_lib.training.stage import StepContext
 from facemug_lib.training.start import start
 
@@ -34,9 +34,22 @@ COLOURS = frozenset(("skin", "hair", "lips", "clothes", "background", "light"))
 """Aspects of which nothing is known any more once a face's exposure and colours have been changed."""
 
 
+class TextSettings(StageSettings):
+    """The small text–image model."""
+
+    batch: int = knob(32, "images of one step, over all processes", ge=2)
+    weight_decay: float = knob(0.05, "AdamW's weight decay", ge=0)
+    trunk_rate: float = knob(
+        0.3, "learning rate of the trunk, which starts from the expert's, over the others; 0 = frozen, and each face "
+        "is looked at only once if photographed_share is 0 too", ge=0)
+    claims: int = knob(5, "most statements of a training caption", ge=1)
+    photographed_share: float = knob(0.3, "share of faces whose exposure, colour, softness and noise are varied", ge=0, le=1)
+
+
 class TextStage:
     """The text–image model's stage for :func:`facemug_lib.training.loop.train`."""
 
+    settings_class = TextSettings
     name = "text"
     ema = ("text_image",)
     image_source = "faces"
@@ -53,13 +66,13 @@ class TextStage:
     @classmethod
     def build(cls, settings: TextSettings, device: torch.device, init: str = "scratch") -> TextStage:
         """With the project's own expert and prior."""
-        from facemug_lib.faces.prior import FacePrior
+        from facemug_lib.faces.bank import load_bank
 
         model, expert = SmallTextImage(), ExpertStudent.load(device)
         if init == "scratch":
             model.clip.visual.init_from_expert(expert)
         start(model, "text_image", init)
-        return cls(settings, model.to(device), expert, FacePrior.load(device))
+        return cls(settings, model.to(device), expert, load_bank(settings.bank, device))
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         model, rate = self.modules["text_image"], self.settings.lr

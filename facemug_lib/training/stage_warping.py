@@ -7,7 +7,7 @@ since target and I_0 share their pose, I_0 itself is the answer.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from facemug_lib.models.latent_warping import LatentWarping, LatentWarpingConfig
 from facemug_lib.pictures import picture_grid
 from facemug_lib.training import losses
 from facemug_lib.training.augmentation import augment_faces
-from facemug_lib.training.profiles import WarpingSettings
+from facemug_lib.training.profiles import RebuildingSettings, knob
 from facemug_lib.training.rebuilding import rebuilt_and_target
 from facemug_lib.training.stage import StepContext
 from facemug_lib.training.start import frozen, start
@@ -29,9 +29,30 @@ TEST_SEED = 2
 CHUNK = 8
 
 
+class WarpingSettings(RebuildingSettings):
+    """Stage 2: the latent warping network T (Algorithm 2)."""
+
+    network: Literal["compact", "paper"] = knob("compact", "widths: the shipped ones or the paper's")
+    encoder: str = knob("shipped", "the frozen style encoder: shipped, or a weights file")
+    lr: float = knob(5e-4, "Adam's learning rate (FFCLIP: 5e-4)", gt=0)
+    clip_norm: float | None = knob(5.0, "largest gradient norm (FFCLIP: 5)", gt=0)
+    identity_weight: float = knob(1.0, "weight of the identity loss", "paper", ge=0)
+    lpips_weight: float = knob(1.0, "weight of LPIPS-VGG", "paper", ge=0)
+    attribute_weight: float = knob(0.1, "weight of the attribute loss", "paper", ge=0)
+    code_weight: float = knob(0.0, "weight of the regression on exactly known codes, in units of std(w)²", ge=0)
+    lpips_net: Literal["alex", "vgg"] = knob("vgg", "network of LPIPS", "paper")
+    scale_range: float = knob(0.25, "bilinear scaling by 2^±this", ge=0, le=2)
+    translation: float = knob(0.125, "largest shift, as a share of the side", "DiffAugment", ge=0, le=0.5)
+    brightness: float = knob(0.5, "brightness ± half the full range", "DiffAugment", ge=0)
+    saturation: float = knob(1.0, "saturation × (1 ± this)", "DiffAugment", ge=0)
+    contrast: float = knob(0.5, "contrast × (1 ± this)", "DiffAugment", ge=0)
+    masked_share: float = knob(0.5, "probability that a region of the target is masked", ge=0, le=1)
+
+
 class WarpingStage:
     """Stage 2 for :func:`facemug_lib.training.loop.train`."""
 
+    settings_class = WarpingSettings
     name = "warping"
     ema = ("latent_warping",)
     image_source = "faces"
@@ -49,31 +70,33 @@ class WarpingStage:
         """With the project's own experts, prior and style encoder."""
         from facemug_lib.experts.identity import ArcFace
         from facemug_lib.experts.perceptual import Lpips
-        from facemug_lib.faces.prior import FacePrior
+        from facemug_lib.faces.bank import load_bank
         from facemug_lib.models.style_encoder import StyleEncoder
 
         encoder = frozen("style_encoder", settings.encoder, StyleEncoder.from_config, device)
         warping = LatentWarping(getattr(LatentWarpingConfig, settings.network)(encoder.config.num_codes))
         start(warping, "latent_warping", init)
-        return cls(settings, warping, encoder, FacePrior.load(device), ArcFace().to(device), Lpips(settings.lpips_net).to(device))
+        prior = load_bank(settings.bank, device)
+        return cls(settings, warping, encoder, prior, ArcFace().to(device), Lpips(settings.lpips_net).to(device))
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         return {"warping": torch.optim.Adam(self.modules["latent_warping"].parameters(), lr=self.settings.lr)}
 
     @torch.no_grad()
     def _codes(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """w_0, w_src and w_tgt of Algorithm 2, lines 1 to 3."""
+        """The initial codes w_0, the source codes and the target codes (Algorithm 2, lines 3 to 9), each [b,t,512]."""
         s = self.settings
         target = augment_faces(images, generator, scale_range=s.scale_range, translation=s.translation, brightness=s.brightness,
                                saturation=s.saturation, contrast=s.contrast, masked_share=s.masked_share)
         w_0, w_f, w_target = self.encoder(exemplar_input(torch.cat((images, images.flip(-1), target)))).float().chunk(3)
         r = uniform((len(images), 1, 1), 0, 1, generator).to(images.device)
-        return w_0, (1 - r) * w_0 + r * w_f, w_target
+        return w_0, (1 - r) * w_0 + r * w_f, w_target  # Eq. 9
 
     def step(self, batch: FaceBatch, context: StepContext) -> dict[str, float | Tensor]:
         s, images = self.settings, batch.images
         w_0, source, target = self._codes(images, context.generator)
         warped = source + self.modules["latent_warping"](source, target).float()  # Eq. 2
+        # Eq. 10: L_id (Eq. 11) + L_lpips (Eq. 12) + 0.1·L_att (Eq. 13).
         terms = {"attribute": (s.attribute_weight, losses.attribute_loss(warped, w_0))}
         if s.code_weight and batch.codes is not None:
             terms["code"] = (s.code_weight, losses.code_regression_loss(warped, batch.codes, self.prior.std_w))

@@ -1,32 +1,26 @@
-"""From a stage's name and settings to the stage and its faces."""
+"""From a stage's name and a profile to its settings, its networks and its faces."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from facemug_lib.errors import FacemugError
+from facemug_lib.faces.code_space import DEFAULT_CODES
 from facemug_lib.faces.dataset import FaceFolder, FaceSource, MixedFaces, PriorFaces
 from facemug_lib.seeds import check_seed
-from facemug_lib.training.profiles import STAGES, StageSettings
+from facemug_lib.training.profiles import PROFILES, STAGES, StageSettings, resolve
 from facemug_lib.training.stage import Stage
 
-# The stage modules are imported only when asked for: each brings its own experts along.
 
-
-def build_stage(name: str, settings: Any, device: torch.device | str, init: str = "scratch", seed: int = 0,
-                is_resumed: bool = False) -> Stage:
-    """The stage called ``name`` with its networks initialised from ``seed`` and ``init`` (see :mod:`.start`).
-
-    ``is_resumed`` skips preparations whose result a resume state will replace.
-    """
-    device = torch.device(device)
-    torch.manual_seed(check_seed(seed))  # layers draw their first weights from the global generator
+def stage_class(name: str) -> Any:
+    """The class of the stage called ``name``. Its module is imported only now: each brings its own experts along."""
     match name:
         case "head":
-            return _head(settings, device, init, is_resumed)
+            from facemug_lib.training.stage_head import HeadStage as Chosen
         case "expert":
             from facemug_lib.training.stage_expert import ExpertStage as Chosen
         case "encoder":
@@ -39,30 +33,49 @@ def build_stage(name: str, settings: Any, device: torch.device | str, init: str 
             from facemug_lib.training.stage_text import TextStage as Chosen
         case _:
             raise FacemugError(f"unknown stage {name!r}: use one of {', '.join(STAGES)}")
-    return Chosen.build(settings, device, init)
+    return Chosen
 
 
-def _head(settings: Any, device: torch.device, init: str, is_resumed: bool) -> Stage:
-    from facemug_lib.experts.perceptual import Lpips
-    from facemug_lib.faces.prior import FacePrior, PictureHeads
-    from facemug_lib.training.stage_head import HeadStage
-    from facemug_lib.training.start import start
+def settings(stage: str, profile: str = "laptop", overrides: Mapping[str, Any] | None = None) -> Any:
+    """The settings of ``stage`` under ``profile`` with ``overrides`` (values, or texts as given to ``--set``).
 
-    heads = PictureHeads().to(device)
-    start(heads, "prior_heads", init)
-    return HeadStage(FacePrior.load(device, heads=False), heads, Lpips("vgg").to(device), lr=settings.lr,
-                     lpips_weight=settings.lpips_weight, crop=settings.crop, crops_per_batch=settings.crops_per_batch,
-                     fit_faces=0 if is_resumed or init != "scratch" else settings.fit_faces)
+    Raises :class:`FacemugError` for unknown names and for values of the wrong type or out of range.
+    """
+    return resolve(stage_class(stage).settings_class, stage, profile, overrides)
+
+
+def numbers_table(stage: str) -> list[dict[str, Any]]:
+    """One row per setting of ``stage``: name, value in each profile, meaning, basis."""
+    made = {profile: settings(stage, profile) for profile in PROFILES}
+    return [
+        {"name": name, **{profile: getattr(made[profile], name) for profile in PROFILES}, "meaning": field.description,
+         "basis": field.json_schema_extra["basis"]}
+        for name, field in stage_class(stage).settings_class.model_fields.items()
+    ]
+
+
+def build_stage(name: str, settings: Any, device: torch.device | str, init: str = "scratch", seed: int = 0,
+                is_resumed: bool = False) -> Stage:
+    """The stage called ``name`` with its networks initialised from ``seed`` and ``init`` (see :mod:`.start`).
+
+    ``is_resumed`` skips preparations whose result a resume state will replace.
+    """
+    torch.manual_seed(check_seed(seed))  # layers draw their first weights from the global generator
+    stage = stage_class(name).build(settings, torch.device(device), init)
+    if name == "head" and init == "scratch" and not is_resumed:
+        stage.fit()
+    return stage
 
 
 def build_source(data: str, stage: Stage, settings: StageSettings, device: torch.device | str) -> FaceSource:
     """``data`` is ``"prior"`` or a folder of images, optionally with codes; ``settings.real`` mixes photographs in."""
-    from facemug_lib.faces.prior import FacePrior
+    from facemug_lib.faces.bank import load_bank
 
+    prior = getattr(stage, "prior", None)
     if data != "prior":
-        source: FaceSource = FaceFolder(Path(data), device, num_codes=FacePrior.num_codes)
+        source: FaceSource = FaceFolder(Path(data), device, num_codes=prior.num_codes if prior else DEFAULT_CODES)
     else:
-        prior = getattr(stage, "prior", None) or FacePrior.load(device)
+        prior = prior or load_bank(settings.bank, device)
         source = PriorFaces(prior, (settings.psi_low, settings.psi_high), settings.mixing, render=stage.image_source != "codes",
                             half=getattr(settings, "half_prior", False)
                             or settings.precision != "fp32" and torch.device(device).type == "cuda")

@@ -9,7 +9,6 @@ Taught in `notebooks/06_latent_directions.ipynb`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import fields, replace
 from functools import partial
 from html import escape
@@ -18,27 +17,24 @@ from typing import Any
 
 import ipywidgets
 import numpy as np
-import torch
 from torch import Tensor
 
 from facemug_lib.editing.drawing import FaceLike, read_face
 from facemug_lib.editing.editor import Editor
 from facemug_lib.editing.script.edit_script import EditScript
 from facemug_lib.editing.script.exploring import OWN, WHOLE, Exploration, View, offered
-from facemug_lib.editing.script.filmstrip import strip, write_gif, write_strip
+from facemug_lib.editing.script.filmstrip import write_gif, write_strip
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import AlignedFace
 from facemug_lib.faces.photos import photo_from_bytes
-from facemug_lib.seeds import LARGEST_SEED
 from facemug_lib.widgets.desk import Desk
-from facemug_lib.widgets.explorer_controls import BESIDE, PICTURE, Controls, alert, described, encoded, label, said
+from facemug_lib.widgets.explorer_controls import BESIDE, PICTURE, Controls, alert, described, encoded, said
+from facemug_lib.widgets.explorer_pictures import SHORT, OtherPictures
 from facemug_lib.widgets.still import is_headless, mimebundle
 from facemug_lib.widgets.worker import Job, Stopped, Turn
 
 QUIET = 0.05  # seconds without a change before the full picture is painted: the next key's way here, no more
-FACES = 12  # of the grid
 WANDERING = 6  # attributes that a random walk moves
-SHORT = ("paint", "original", "pin", "code", "script", "export")  # what long work gives way to
 ORDER = ("photo", *SHORT, "grid", "sweep", "walk")
 
 
@@ -60,12 +56,12 @@ class Explorer(ipywidgets.VBox):
         opened = None if photo is None else read_face(photo)
         self._desk = Desk(ORDER, self._fail)
         self._image: Tensor | None = None
-        self._frames: Tensor | None = None
         self._original: AlignedFace | None = None
-        self._error, self._photo_number, self._next_seed = "", 0, seed
+        self._error, self._photo_number = "", 0
         self.messages = {"previews": 0, "pictures": 0, "stale": 0}
         self.controls = Controls(self._exploration.editor.directions, self._state, own is not None, self._choose_face,
                                  self._recall)
+        self._others = OtherPictures(self._exploration, self.controls, self._desk, self._working, seed)
         super().__init__([self.controls.style, self.controls.box])
         self.add_class("facemug-explorer")
         self._sync()
@@ -188,13 +184,13 @@ class Explorer(ipywidgets.VBox):
         c.walk.observe(lambda change: self._ask("walk", self._walk) if change.new else None, "value")
         c.upload.observe(self._on_upload, "value")
         c.open.on_click(lambda button: self._ask("photo", partial(self._open_file, c.path.value)))
-        c.more.on_click(lambda button: self._ask("grid", self._fill_grid))
+        c.more.on_click(lambda button: self._ask_grid())
         c.reset.on_click(lambda button: self._reset())
-        c.pin.on_click(lambda button: self._ask("pin", self._pin))
+        c.pin.on_click(lambda button: self._ask("pin", lambda turn: self._others.pin(self._state)))
         c.cancel.on_click(lambda button: self._stop_long_work())
-        c.film.on_click(lambda button: self._ask("sweep", self._sweep))
-        c.write_strip.on_click(lambda button: self._ask("export", partial(self._export, write_strip, c.strip_name.value)))
-        c.write_gif.on_click(lambda button: self._ask("export", partial(self._export, write_gif, c.gif_name.value)))
+        c.film.on_click(lambda button: self._ask("sweep", lambda turn: self._others.make_filmstrip(self._state, turn)))
+        c.write_strip.on_click(lambda button: self._ask("export", partial(self._others.export, write_strip, c.strip_name.value)))
+        c.write_gif.on_click(lambda button: self._ask("export", partial(self._others.export, write_gif, c.gif_name.value)))
         c.copy.on_click(lambda button: self._ask("code", self._show_code))
         c.write_script.on_click(lambda button: self._ask("script", partial(self._write_script, c.script_name.value)))
 
@@ -255,7 +251,10 @@ class Explorer(ipywidgets.VBox):
 
     def _on_tab(self, change: Any) -> None:
         if self.controls.tabs.titles[change.new or 0] == "Face" and not len(self.controls.grid):
-            self._ask("grid", self._fill_grid)
+            self._ask_grid()
+
+    def _ask_grid(self) -> None:
+        self._ask("grid", lambda turn: self._others.fill_grid(self._state.psi, turn))
 
     def _on_upload(self, change: Any) -> None:
         for file in change.new:
@@ -345,39 +344,7 @@ class Explorer(ipywidgets.VBox):
             self._sync()
             self._desk.ask("paint", self._paint)
 
-    # -- in the worker: more pictures -------------------------------------------------------------------------------------
-
-    def _fill_grid(self, turn: Turn) -> None:
-        seeds = [(self._next_seed + place) % (LARGEST_SEED + 1) for place in range(FACES)]
-        self._next_seed = seeds[-1] + 1
-        self.controls.grid.clear()
-        for seed, picture in zip(seeds, self._exploration.thumbnails(seeds, self._state.psi), strict=True):
-            self.controls.grid.show(encoded(picture, "jpeg"), f"{seed}", f"The face of seed {seed}", seed)
-            self._desk.give_way(turn, *SHORT)
-
-    def _pin(self, turn: Turn) -> None:
-        view = self._state
-        small = torch.nn.functional.interpolate(self._exploration.preview(view), (96, 96), mode="bilinear", antialias=True)
-        number = len(self.controls.pins) + 1
-        self.controls.pins.show(encoded(small, "jpeg"), f"pin {number}", described(view), view)
-
-    def _sweep(self, turn: Turn) -> None:
-        c, view = self.controls, self._state
-        strengths = np.linspace(c.first.value, c.last.value, c.count.value).tolist()
-        frames: list[Tensor] = []
-        self._frames = None
-        try:
-            self._working("filmstrip", 0, len(strengths))
-            for frame in self._exploration.frames(view, c.swept.value, strengths):
-                frames.append(frame)
-                self._working("filmstrip", len(frames), len(strengths))
-                self._desk.give_way(turn, *SHORT)
-        finally:
-            self._working(None)
-        self._frames = torch.cat(frames)
-        c.strip.value = encoded(strip(self._frames, 96), "png")
-        c.strip.layout.display = None
-        c.swept_to.value = said(f"{len(frames)} pictures: {label(c.swept.value)} from {strengths[0]:+g} to {strengths[-1]:+g}")
+    # -- in the worker: the walk ------------------------------------------------------------------------------------------
 
     def _walk(self, turn: Turn) -> None:
         """Let a few attributes wander about where they are: a random walk that is pulled back to zero."""
@@ -399,12 +366,6 @@ class Explorer(ipywidgets.VBox):
             self._desk.ask("walk", self._walk)  # once the rest is done
 
     # -- in the worker: files ---------------------------------------------------------------------------------------------
-
-    def _export(self, write: Callable[[str, Tensor], Path], name: str, turn: Turn) -> None:
-        if self._frames is None:
-            raise FacemugError("there is no filmstrip yet: press Make filmstrip first")
-        path = write(name, self._frames)
-        self.controls.swept_to.value = said(f"wrote {path}, {len(self._frames)} pictures, {path.stat().st_size / 1024:.0f} KB")
 
     def _show_code(self, turn: Turn) -> None:
         self.controls.text.value = self._exploration.code(self._state)

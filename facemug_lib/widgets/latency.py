@@ -21,7 +21,7 @@ explorer = Explorer(editor, seed=3)
 explorer
 """
 IMAGE = ".facemug-explorer-image"
-REGIONS = ("whole picture", "face")
+TIMED_REGIONS = ("whole picture", "face")
 
 # Previews are JPEG, full pictures PNG; the page learns that when the widget makes the picture's address.
 WATCH = """() => {
@@ -76,7 +76,7 @@ def run(browser: Any, moves: int, load: str) -> dict[tuple[str, str], list[float
         notebook.open()
         notebook.run_all()
         page.wait_for_selector(f"{IMAGE}[src^=blob]", timeout=PATIENCE)
-        for region in REGIONS:
+        for region in TIMED_REGIONS:
             notebook.kernel(f"[explorer.set(region={region!r}, attributes={{}}), explorer.wait()]")
             if error := notebook.kernel("explorer.error"):
                 raise FacemugError(f"the explorer cannot be measured: {error}")

@@ -9,14 +9,17 @@ import subprocess
 import sys
 import types
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 import typer
 
 from facemug_lib import cli
 from facemug_lib.cli import main
-from facemug_lib.commands.bodies import doctor
+from facemug_lib.commands import edit
 from facemug_lib.errors import FacemugError
+from facemug_lib.faces.prior import FacePrior
 
 COMMANDS = ["doctor", "assets", "run", "train", "average", "edit", "pose", "replay", "directions", "sample", "app", "align",
             "synthesize", "evaluate", "subsets", "influence", "gallery", "prompts", "bench"]
@@ -91,21 +94,24 @@ def test_bad_input_gets_one_line_and_status_2(arguments: list[str], words: str, 
 
 @pytest.mark.parametrize("option", ["--influence", "--attribute"])
 def test_weights_must_be_numbers(option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    stub(monkeypatch, "facemug_lib.commands.bodies.edit", edit_command=lambda **_: None)
     assert main(["edit", __file__, "--mask", __file__, "--out", "o.png", option, "sketch=much"]) == 2
     assert "'much'" in one_line(capsys)
 
 
-@pytest.mark.parametrize(("arguments", "body"), [
-    (["align", "a.png"], "edit.align_command"), (["replay", "a.png"], "scripts.replay_command"),
-    (["directions", "new", "x"], "directions.new_command")])
-def test_the_exit_status_says_that_something_was_skipped(arguments: list[str], body: str, tmp_path: Path,
-                                                         monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "a.png").touch()
-    for skipped, status in ((2, 3), (0, 0)):
-        monkeypatch.setattr(f"facemug_lib.commands.bodies.{body}", lambda *given, skipped=skipped, **more: skipped)
-        assert main([*arguments, "--out", "out"]) == status
+def test_the_exit_status_says_that_something_was_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                         capsys: pytest.CaptureFixture[str]) -> None:
+    def open_face(photo: Path, **_: object) -> SimpleNamespace:
+        if photo.stem == "wall":
+            raise FacemugError("no face found in wall.png")
+        return SimpleNamespace(image=torch.zeros(1, 3, 64, 64), photo=None)
+
+    monkeypatch.setattr("facemug_lib.faces.alignment.open_face", open_face)
+    face, wall = tmp_path / "face.png", tmp_path / "wall.png"
+    face.touch()
+    wall.touch()
+    assert main(["align", str(face), str(wall), "--out", str(tmp_path / "out")]) == 3
+    assert "skipped: no face found in wall.png" in capsys.readouterr().out
+    assert main(["align", str(face), "--out", str(tmp_path / "out")]) == 0
 
 
 @pytest.mark.parametrize(("raised", "status", "words"), [
@@ -115,10 +121,10 @@ def test_the_exit_status_says_that_something_was_skipped(arguments: list[str], b
 ])
 def test_errors_for_people_are_one_line(raised: BaseException, status: int, words: str, monkeypatch: pytest.MonkeyPatch,
                                         capsys: pytest.CaptureFixture[str]) -> None:
-    def fail(**_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise raised
 
-    stub(monkeypatch, "facemug_lib.commands.bodies.edit", sample_command=fail)
+    monkeypatch.setattr(FacePrior, "load", fail)
     assert main(["sample", "--out", "o.png"]) == status
     assert words in one_line(capsys)
 
@@ -130,11 +136,11 @@ def test_names_that_the_terminal_cannot_show_are_no_reason_to_fail(encoding: str
     monkeypatch.setattr(sys, "stderr", streams[1])
     latin1 = os.fsdecode(b"caf\xe9.jpg")
 
-    def say(**_: object) -> None:
+    def say(*_: object, **__: object) -> None:
         print(f"edited 🙂.jpg and {latin1}")
         raise FacemugError(f"{latin1} and 🙂.jpg show no face")
 
-    stub(monkeypatch, "facemug_lib.commands.bodies.edit", sample_command=say)
+    monkeypatch.setattr(FacePrior, "load", say)
     assert main(["sample", "--out", "o.png"]) == 2
     for stream in streams:
         stream.flush()
@@ -143,30 +149,33 @@ def test_names_that_the_terminal_cannot_show_are_no_reason_to_fail(encoding: str
 
 
 def test_faults_of_the_program_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    stub(monkeypatch, "facemug_lib.commands.bodies.edit", sample_command=lambda **_: 1 / 0)
+    monkeypatch.setattr(FacePrior, "load", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main(["sample", "--out", "o.png"])
 
 
 def test_options_reach_the_implementations(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, object] = {}
-    stub(monkeypatch, "facemug_lib.commands.bodies.edit", edit_command=lambda **given: seen.update(given))
-    stub(monkeypatch, "facemug_lib.commands.bodies.train", train_command=lambda **given: seen.update(given))
+    monkeypatch.setattr(edit, "_edit", lambda *given: seen.update(given=given))
+    planned = SimpleNamespace(config={}, device="cpu", folder="run")
+    stub(monkeypatch, "facemug_lib.training.run", start_run=None,
+         plan_run=lambda *given, **more: seen.update(given=given, **more) or planned)
     photo = str(Path(__file__))
     assert main(["edit", photo, "--mask", photo, "--color", photo, "--out", "o.png", "--refine", "5", "--influence", "sketch=0.5",
                  "--guidance-frame", "aligned", "--attribute", "smile=1.5", "--attribute", "age=-1",
-                 "--script-out", "s.json", "--exemplar-face", "1",
+                 "--script-out", "s.json", "--exemplar-face", "1", "--bank", photo,
                  "--text", "an old man", "--text-from", "a man", "--text-steps", "9"]) == 0
-    assert seen == {"photo": Path(photo), "mask": Path(photo), "out": Path("o.png"), "sketch": None, "semantics": None,
-                    "colour": Path(photo), "exemplar": None, "refine": 5, "seed": 0, "face": None, "guidance_frame": "aligned",
-                    "influence": {"sketch": 0.5}, "attributes": {"smile": 1.5, "age": -1.0}, "script_out": Path("s.json"),
-                    "weights": None, "device": "auto", "directions": None, "text": "an old man", "text_source": "a man",
-                    "text_steps": 9, "text_model": "small", "exemplar_face": 1}
+    guidance = {"mask": Path(photo), "sketch": None, "semantics": None, "colour": Path(photo), "exemplar": None}
+    values = {"attributes": {"smile": 1.5, "age": -1.0}, "influence": {"sketch": 0.5}, "refine": 5, "seed": 0,
+              "guidance_frame": "aligned", "text": "an old man", "text_source": "a man", "text_steps": 9, "text_model": "small",
+              "exemplar_face": 1}
+    networks = {"device": "auto", "weights": None, "directions": None, "bank": Path(photo)}
+    assert (vars(seen["given"][0]), *seen["given"][1:]) == (
+        {"face": Path(photo)} | guidance | values, None, Path("o.png"), Path("s.json"), networks)
     seen.clear()
-    assert main(["train", "encoder", "--minutes", "0.5", "--set", "lr=1e-3", "--dry-run"]) == 0
-    assert seen == {"stage": "encoder", "profile": "smoke", "images": None, "minutes": 0.5, "out": None, "data": "prior",
-                    "dry_run": True, "set_overrides": {"lr": "1e-3"}, "seed": 0, "device": "auto", "batch": None,
-                    "init": "scratch", "install": False}
+    assert main(["train", "encoder", "--data", "faces", "--batch", "6", "--set", "lr=1e-3", "--dry-run"]) == 0
+    assert seen == {"given": ("encoder", "smoke", {"lr": "1e-3", "batch": 6}), "out": None, "data": "faces", "seed": 0,
+                    "device": "auto", "init": "scratch"}
 
 
 def test_doctor_reports_what_is_broken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
@@ -178,16 +187,3 @@ def test_doctor_reports_what_is_broken(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert report["ok"] is False
     assert {name for name, check in report["checks"].items() if check["status"] == "broken"} == {"weights"}
     assert "bad.safetensors" in report["checks"]["weights"]["text"]
-
-
-def test_doctor_survives_a_check_that_fails() -> None:
-    def _torch() -> doctor.Check:
-        raise ImportError("libtorch.so is missing\nmore")
-
-    check = doctor._guarded(_torch)
-    assert (check.name, check.status, check.text) == ("torch", "broken", "ImportError: libtorch.so is missing")
-
-
-def test_doctor_sees_an_empty_cache(empty_cache: Path) -> None:
-    check = next(check for check in doctor.diagnose() if check.name == "assets")
-    assert check.status == "note" and "prior" in check.text and not any(check.details["present"].values())

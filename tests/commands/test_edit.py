@@ -4,12 +4,15 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+import typer
 from safetensors.torch import load_file
 
-from facemug_lib.commands.bodies import directions as direction_commands
-from facemug_lib.commands.bodies import edit as commands
-from facemug_lib.commands.bodies.scripts import photos_in, replay_command
+from facemug_lib.commands import directions as direction_commands
+from facemug_lib.commands.edit import edit, pose, replay
+from facemug_lib.commands.faces import align, sample, synthesize
+from facemug_lib.commands.options import SKIPPED
 from facemug_lib.editing.editor import Editor
+from facemug_lib.editing.latent.direction_sources import codes_of_photos
 from facemug_lib.editing.latent.directions import constant, load_directions
 from facemug_lib.editing.script.exploring import Exploration, View
 from facemug_lib.errors import FacemugError
@@ -50,7 +53,7 @@ def pixels(path) -> np.ndarray:
 
 def test_edit_writes_the_photo_and_says_what_changed(inputs, tmp_path, astronaut, capsys) -> None:
     photo, mask = inputs
-    commands.edit_command(photo, mask, tmp_path / "out.png", refine=2, device="cpu")
+    edit(photo, mask, tmp_path / "out.png", refine=2, device="cpu")
     edited, hole = pixels(tmp_path / "out.png"), pixels(mask) > 0
     assert np.array_equal(edited[~hole], astronaut[~hole])
     changed = int((edited != astronaut).any(2).sum())
@@ -64,13 +67,13 @@ def test_edit_refuses_targets_before_the_work(inputs, tmp_path) -> None:
     for out, message in ((photo, "would overwrite an input"), (tmp_path / "out.gif", "must end in .png"),
                          (tmp_path / "none" / "out.png", "no folder")):
         with pytest.raises(FacemugError, match=message):
-            commands.edit_command(photo, mask, out)
+            edit(photo, mask, out)
 
 
 def test_samples_depend_on_their_own_seed_alone(tmp_path) -> None:
-    commands.sample_command(tmp_path / "one.png", seed=9, size=64)
-    commands.sample_command(tmp_path / "many", seed=5, count=10, size=64)
-    commands.sample_command(tmp_path / "grid.png", seed=5, count=10, size=64)
+    sample(tmp_path / "one.png", seed=9, size=64)
+    sample(tmp_path / "many", seed=5, count=10, size=64)
+    sample(tmp_path / "grid.png", seed=5, count=10, size=64)
     assert sorted(path.name for path in (tmp_path / "many").iterdir()) == [f"seed{n:06d}.png" for n in range(5, 15)]
     one = pixels(tmp_path / "one.png").astype(int)
     assert np.abs(one - pixels(tmp_path / "many" / "seed000009.png")).max() <= 1
@@ -79,18 +82,20 @@ def test_samples_depend_on_their_own_seed_alone(tmp_path) -> None:
     assert np.abs(grid[64:128, :64] - one).max() <= 1  # the fifth of rows of four
     assert (grid[128:, 128:] == 255).all()
     with pytest.raises(FacemugError, match="cannot write faces.gif"):
-        commands.sample_command(tmp_path / "faces.gif")
+        sample(tmp_path / "faces.gif")
 
 
 def test_align_skips_what_has_no_face(inputs, tmp_path, capsys) -> None:
     photo, mask = inputs
-    commands.align_command([photo, mask], tmp_path / "aligned", size=128)
+    with pytest.raises(typer.Exit) as ended:
+        align([photo, mask], tmp_path / "aligned", size=128)
+    assert ended.value.exit_code == SKIPPED
     assert [path.name for path in (tmp_path / "aligned").iterdir()] == ["photo.png"]
     assert pixels(tmp_path / "aligned" / "photo.png").shape == (128, 128, 3)
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith("skipped: no face found") and "1 of 2 photos aligned" in said[1]
     with pytest.raises(FacemugError, match="no face found"):
-        commands.align_command([mask], tmp_path / "aligned")
+        align([mask], tmp_path / "aligned")
 
 
 def test_align_goes_on_after_damaged_files_and_keeps_the_author(inputs, tmp_path, astronaut, capsys) -> None:
@@ -102,7 +107,8 @@ def test_align_goes_on_after_damaged_files_and_keeps_the_author(inputs, tmp_path
         PIL.Image.fromarray(astronaut).save(tmp_path / name)
         damaged.append(tmp_path / name)
         damaged[-1].write_bytes(damaged[-1].read_bytes()[:5000])
-    commands.align_command([damaged[0], tmp_path / "phone.jpg", damaged[1]], tmp_path / "aligned")
+    with pytest.raises(typer.Exit):
+        align([damaged[0], tmp_path / "phone.jpg", damaged[1]], tmp_path / "aligned")
     said = capsys.readouterr()
     assert [line.split(": ")[0] for line in said.out.splitlines()] == ["skipped", "skipped", "1 of 3 photos aligned to 256 px"]
     assert all(str(path) in said.out for path in damaged) and not said.err
@@ -114,7 +120,7 @@ def test_align_keeps_equal_names_apart(inputs, tmp_path) -> None:
     photo, _ = inputs
     (tmp_path / "b").mkdir()
     PIL.Image.open(photo).save(tmp_path / "b" / "photo.png")
-    commands.align_command([photo, tmp_path / "b" / "photo.png"], tmp_path / "aligned")
+    align([photo, tmp_path / "b" / "photo.png"], tmp_path / "aligned")
     assert len(list((tmp_path / "aligned").iterdir())) == 2
 
 
@@ -124,44 +130,44 @@ def test_align_keeps_equal_names_in_equal_folders_apart(inputs, tmp_path) -> Non
     for number, copy in enumerate(copies):
         copy.parent.mkdir(parents=True)
         PIL.Image.open(photo).rotate(10 * number).save(copy)
-    assert commands.align_command(copies, tmp_path / "aligned", size=64) == 0
+    align(copies, tmp_path / "aligned", size=64)
     assert sorted(path.name for path in (tmp_path / "aligned").iterdir()) == [
         "1990_summer_photo.png.png", "1991_summer_photo.png.png"]
     with pytest.raises(FacemugError, match="aligning would overwrite"):
-        commands.align_command([photo], photo.parent, size=64)
+        align([photo], photo.parent, size=64)
 
 
 def test_a_folder_with_a_dot_is_a_folder(inputs, tmp_path) -> None:
     photo, mask = inputs
     out = tmp_path / "results.v2"
     with pytest.raises(FacemugError, match="must end in .png, .tif or .jpg, or be that of a folder that is there"):
-        commands.sample_command(out, size=64)
+        sample(out, size=64)
     out.mkdir()
-    commands.sample_command(out, seed=3, size=64)
-    commands.align_command([photo], out, size=64)
-    commands.edit_command(photo, mask, out / "edited.png", script_out=tmp_path / "edit.json")
+    sample(out, seed=3, size=64)
+    align([photo], out, size=64)
+    edit(photo, mask, out / "edited.png", script_out=tmp_path / "edit.json")
     before = (out / "photo.png").read_bytes()
-    commands.edit_command(photo, mask, out)  # beside the aligned one's place: a folder, so called like the photo
-    replay_command(tmp_path / "edit.json", [photo], out)
+    edit(photo, mask, out)  # beside the aligned one's place: a folder, so called like the photo
+    replay(tmp_path / "edit.json", out, [photo])
     assert sorted(path.name for path in out.iterdir()) == ["edited.png", "photo.png", "seed000003.png"]
     assert (out / "photo.png").read_bytes() != before and np.array_equal(pixels(out / "photo.png"), pixels(out / "edited.png"))
 
 
 def test_what_cannot_be_written_is_said_before_the_work(inputs, tmp_path, monkeypatch) -> None:
     photo, mask = inputs
-    commands.edit_command(photo, mask, tmp_path / "out.png", script_out=tmp_path / "edit.json")
+    edit(photo, mask, tmp_path / "out.png", script_out=tmp_path / "edit.json")
     PIL.Image.open(photo).convert("RGBA").save(tmp_path / "clear.png")
     (tmp_path / "a.jpg").mkdir()
     monkeypatch.setattr(Editor, "load", lambda *given, **more: pytest.fail("began to work"))
     clear, file = tmp_path / "clear.png", tmp_path / "mask.png"
     for command, message in (
-        (lambda: commands.edit_command(photo, mask, tmp_path / "out.v2"), "must end in"),
-        (lambda: replay_command(tmp_path / "edit.json", [photo], tmp_path / "out.v2"), "must end in"),
-        (lambda: replay_command(tmp_path / "edit.json", [photo], file / "folder"), "is a file: name a folder"),
-        (lambda: commands.edit_command(clear, mask, tmp_path / "b.jpg"), "is transparent and b.jpg would lose that"),
-        (lambda: commands.pose_command(clear, tmp_path / "b.jpg", frontal=True, mask=mask), "is transparent and b.jpg"),
-        (lambda: commands.align_command([photo], file), "is a file: name a folder"),
-        (lambda: commands.sample_command(file / "folder"), "is a file: name a folder"),
+        (lambda: edit(photo, mask, tmp_path / "out.v2"), "must end in"),
+        (lambda: replay(tmp_path / "edit.json", tmp_path / "out.v2", [photo]), "must end in"),
+        (lambda: replay(tmp_path / "edit.json", file / "folder", [photo]), "is a file: name a folder"),
+        (lambda: edit(clear, mask, tmp_path / "b.jpg"), "is transparent and b.jpg would lose that"),
+        (lambda: pose(clear, tmp_path / "b.jpg", frontal=True, mask=mask), "is transparent and b.jpg"),
+        (lambda: align([photo], file), "is a file: name a folder"),
+        (lambda: sample(file / "folder"), "is a file: name a folder"),
     ):
         with pytest.raises(FacemugError, match=message):
             command()
@@ -171,14 +177,14 @@ def test_what_cannot_be_written_is_said_before_the_work(inputs, tmp_path, monkey
 def test_jpeg_is_not_said_to_keep_the_rest(inputs, tmp_path, capsys) -> None:
     photo, mask = inputs
     with pytest.warns(UserWarning, match="JPEG changes every pixel"):
-        commands.edit_command(photo, mask, tmp_path / "out.jpg")
+        edit(photo, mask, tmp_path / "out.jpg")
     said = capsys.readouterr().out
     assert "by the edit, all inside the mask; JPEG then changes all of them a little" in said
 
 
 def test_a_synthesized_set_is_one_to_train_on(tmp_path, editor) -> None:
     out = tmp_path / "faces"
-    commands.synthesize_command(10, out, seed=3, device="cpu")
+    synthesize(10, out, seed=3, device="cpu")
     for folder in ("img_path", "edge_root", "semantic_root", "color_root", "masks"):
         assert len(list((out / folder).glob("*.png"))) == 10
     codes = load_file(out / "img_path" / "codes.safetensors")["codes"]
@@ -196,11 +202,11 @@ def test_a_synthesized_set_is_one_to_train_on(tmp_path, editor) -> None:
 
 def test_synthesis_resumes_and_refuses_another_configuration(tmp_path, monkeypatch) -> None:
     out = tmp_path / "faces"
-    commands.synthesize_command(4, out, size=64, device="cpu")
+    synthesize(4, out, size=64, device="cpu")
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.png")}
     whole = tmp_path / "whole"
-    commands.synthesize_command(12, whole, size=64, device="cpu")
-    commands.synthesize_command(12, out, size=64, device="cpu")
+    synthesize(12, whole, size=64, device="cpu")
+    synthesize(12, out, size=64, device="cpu")
     for path in whole.rglob("*.png"):
         assert path.read_bytes() == (out / path.relative_to(whole)).read_bytes()
     names = "codes.safetensors"
@@ -208,10 +214,10 @@ def test_synthesis_resumes_and_refuses_another_configuration(tmp_path, monkeypat
     assert len(before) == 20
     # A complete chunk is not made again.
     stamp = {path: path.stat().st_mtime_ns for path in out.rglob("*.png")}
-    commands.synthesize_command(12, out, size=64, device="cpu")
+    synthesize(12, out, size=64, device="cpu")
     assert stamp == {path: path.stat().st_mtime_ns for path in out.rglob("*.png")}
     with pytest.raises(FacemugError, match="holds faces made with"):
-        commands.synthesize_command(12, out, seed=1, size=64, device="cpu")
+        synthesize(12, out, seed=1, size=64, device="cpu")
 
 
 def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch) -> None:
@@ -220,7 +226,7 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch) -> None:
 
     monkeypatch.setattr(PIL.Image.Image, "save", fail)
     with pytest.raises(OSError, match="No space"):
-        commands.synthesize_command(1, tmp_path / "faces", size=64, device="cpu")
+        synthesize(1, tmp_path / "faces", size=64, device="cpu")
     assert [path.name for path in (tmp_path / "faces").rglob("*") if path.is_file()] == ["dataset.json"]
 
 
@@ -231,18 +237,18 @@ def test_a_recorded_script_replays_to_the_same_pixels(inputs, tmp_path, astronau
     photo, mask = inputs
     script = tmp_path / "edit.json"
     for number, seed in ((1, 3), (2, 4)):
-        commands.edit_command(photo, mask, tmp_path / f"out{number}.png", seed=seed, device="cpu", script_out=script)
+        edit(photo, mask, tmp_path / f"out{number}.png", seed=seed, device="cpu", script_out=script)
         assert f"step {number} of the script" in capsys.readouterr().out
     assert (tmp_path / "edit_step2_mask.png").read_bytes() == mask.read_bytes()
-    replay_command(script, [photo], tmp_path / "again.png")
+    replay(script, tmp_path / "again.png", [photo])
     assert np.array_equal(pixels(tmp_path / "again.png"), pixels(tmp_path / "out2.png"))
-    replay_command(script, [photo], tmp_path / "first.png", without=[2])
+    replay(script, tmp_path / "first.png", [photo], without=[2])
     assert np.array_equal(pixels(tmp_path / "first.png"), pixels(tmp_path / "out1.png"))
     assert "1 of 2 steps" in capsys.readouterr().out
     other = tmp_path / "others"
     other.mkdir()
     PIL.Image.fromarray(astronaut[:, ::-1].copy()).save(other / "mirrored.png")
-    replay_command(script, photos_in([other, photo]), tmp_path / "several")
+    replay(script, tmp_path / "several", [other, photo])
     assert {path.name for path in (tmp_path / "several").iterdir()} == {"mirrored.png", "photo.png"}
     assert "note: another photo" in capsys.readouterr().out
 
@@ -253,39 +259,39 @@ def test_a_face_of_the_exemplar_is_chosen_and_recorded(inputs, tmp_path, astrona
     pair, script = tmp_path / "pair.png", tmp_path / "edit.json"
     PIL.Image.fromarray(np.concatenate([head, head[:, ::-1]], axis=1)).save(pair)
     with pytest.raises(FacemugError, match=r"exemplar: .*pair\.png shows 2 faces.*--exemplar-face N"):
-        commands.edit_command(photo, mask, tmp_path / "out.png", exemplar=pair, script_out=script)
+        edit(photo, mask, tmp_path / "out.png", exemplar=pair, script_out=script)
     assert not script.exists() and not (tmp_path / "out.png").exists()
-    commands.edit_command(photo, mask, tmp_path / "out.png", exemplar=pair, exemplar_face=1, script_out=script)
-    replay_command(script, [photo], tmp_path / "again.png")
+    edit(photo, mask, tmp_path / "out.png", exemplar=pair, exemplar_face=1, script_out=script)
+    replay(script, tmp_path / "again.png", [photo])
     assert np.array_equal(pixels(tmp_path / "again.png"), pixels(tmp_path / "out.png"))
 
 
 def test_what_was_left_alone_is_said(inputs, tmp_path, astronaut, capsys) -> None:
     photo, mask = inputs
     PIL.Image.fromarray(np.full(astronaut.shape[:2], 255, np.uint8)).save(mask)
-    commands.edit_command(photo, mask, tmp_path / "out.png", script_out=tmp_path / "edit.json")
-    replay_command(tmp_path / "edit.json", [photo], tmp_path / "again.png")
+    edit(photo, mask, tmp_path / "out.png", script_out=tmp_path / "edit.json")
+    replay(tmp_path / "edit.json", tmp_path / "again.png", [photo])
     said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
     assert len(said) == 2 and all("of the mask lies outside of the square around the face" in line for line in said)
 
 
 def test_scripts_are_not_mixed_up(inputs, tmp_path, astronaut) -> None:
     photo, mask = inputs
-    commands.edit_command(photo, mask, tmp_path / "out.png", script_out=tmp_path / "edit.json")
+    edit(photo, mask, tmp_path / "out.png", script_out=tmp_path / "edit.json")
     before = (tmp_path / "edit.json").read_text()
     PIL.Image.fromarray(astronaut[:, ::-1].copy()).save(tmp_path / "other.png")
     with pytest.raises(FacemugError, match="belongs to another photo"):
-        commands.edit_command(tmp_path / "other.png", mask, tmp_path / "no.png", script_out=tmp_path / "edit.json")
+        edit(tmp_path / "other.png", mask, tmp_path / "no.png", script_out=tmp_path / "edit.json")
     assert (tmp_path / "edit.json").read_text() == before and not (tmp_path / "no.png").exists()
     with pytest.raises(FacemugError, match="must end in .json"):
-        commands.edit_command(photo, mask, tmp_path / "no.png", script_out=tmp_path / "edit.txt")
+        edit(photo, mask, tmp_path / "no.png", script_out=tmp_path / "edit.txt")
     for photos, out, options, message in (
         ([photo], photo, {}, "would overwrite"), ([photo, tmp_path / "other.png"], tmp_path / "one.png", {}, "name a folder"),
         ([photo], tmp_path / "no.png", {"without": [7]}, "there is no step 7"),
-        ([photo], tmp_path / "no.png", {"strengths": {"smile": 1.0}}, "no step of the script changes smile"),
+        ([photo], tmp_path / "no.png", {"attribute": ["smile=1.0"]}, "no step of the script changes smile"),
     ):
         with pytest.raises(FacemugError, match=message):
-            replay_command(tmp_path / "edit.json", photos, out, **options)
+            replay(tmp_path / "edit.json", out, photos, **options)
     assert not (tmp_path / "no.png").exists()
 
 
@@ -295,30 +301,30 @@ def test_a_script_of_a_sampled_face_needs_no_photo(tmp_path, editor, capsys) -> 
     script, directions = exploration.save_script(view, tmp_path / "face.json")
     monkey = editor.with_directions(load_directions(directions))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Editor, "load", lambda device, weights, more: monkey if more == directions else editor)
-        replay_command(script, [], tmp_path / "again.png", directions=directions)
-        replay_command(script, [], tmp_path / "folder", directions=directions)
+        patch.setattr(Editor, "load", lambda device, weights, more, bank: monkey if more == directions else editor)
+        replay(script, tmp_path / "again.png", [], directions=directions)
+        replay(script, tmp_path / "folder", [], directions=directions)
         wanted = exploration.picture(view)
         assert np.abs(pixels(tmp_path / "again.png").astype(int) - pixels_of(wanted[0])).max() <= 1
         assert (tmp_path / "folder" / "face.png").is_file()
         assert "1 of 1 steps replayed on the sampled face" in capsys.readouterr().out
         own = write_image(tmp_path / "own.png", exploration.face(view).image)
-        replay_command(script, [own], tmp_path / "third.png", directions=directions)
+        replay(script, tmp_path / "third.png", [own], directions=directions)
         assert np.array_equal(pixels(tmp_path / "third.png"), pixels(tmp_path / "again.png"))
         with pytest.raises(FacemugError, match="no attribute is called 'component 1'"):
-            replay_command(script, [], tmp_path / "no.png")
+            replay(script, tmp_path / "no.png", [])
 
 
 def test_a_script_of_a_photo_needs_one(inputs, tmp_path) -> None:
     photo, mask = inputs
-    commands.edit_command(photo, mask, tmp_path / "out.png", script_out=tmp_path / "edit.json")
+    edit(photo, mask, tmp_path / "out.png", script_out=tmp_path / "edit.json")
     with pytest.raises(FacemugError, match="was made on a photograph: name one with --photo"):
-        replay_command(tmp_path / "edit.json", [], tmp_path / "no.png")
+        replay(tmp_path / "edit.json", tmp_path / "no.png", [])
 
 
 def test_a_folder_is_replayed_without_what_shows_no_face(inputs, tmp_path, astronaut, capsys) -> None:
     photo, mask = inputs
-    commands.edit_command(photo, mask, tmp_path / "out.png", script_out=tmp_path / "edit.json")
+    edit(photo, mask, tmp_path / "out.png", script_out=tmp_path / "edit.json")
     folder = tmp_path / "holiday"
     folder.mkdir()
     PIL.Image.open(mask).save(folder / "a wall.png")
@@ -326,7 +332,9 @@ def test_a_folder_is_replayed_without_what_shows_no_face(inputs, tmp_path, astro
     (folder / "broken.jpg").write_bytes(b"no picture")
     (folder / "._me.png").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X")
     capsys.readouterr()
-    assert replay_command(tmp_path / "edit.json", photos_in([folder]), tmp_path / "several") == 2
+    with pytest.raises(typer.Exit) as ended:
+        replay(tmp_path / "edit.json", tmp_path / "several", [folder])
+    assert ended.value.exit_code == SKIPPED
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith("skipped: a wall.png: no face found") and said[1].startswith("skipped: broken.jpg: ")
     assert "1 of 1 steps replayed on me.png" in said[2] and len(said) == 3
@@ -334,7 +342,7 @@ def test_a_folder_is_replayed_without_what_shows_no_face(inputs, tmp_path, astro
     assert [path.name for path in (tmp_path / "several").iterdir()] == ["me.png"]
     (folder / "me.png").unlink()
     with pytest.raises(FacemugError, match="none of 2 photos could be edited, the first: no face found"):
-        replay_command(tmp_path / "edit.json", photos_in([folder]), tmp_path / "none")
+        replay(tmp_path / "edit.json", tmp_path / "none", [folder])
     assert not (tmp_path / "none").exists()
 
 
@@ -349,18 +357,23 @@ def test_a_direction_from_folders_and_from_a_table(tmp_path, editor, capsys) -> 
             coarse = torch.rand(9, 9, 3, generator=draw).numpy() * 120 + 68 + light
             PIL.Image.fromarray(coarse.astype(np.uint8)).resize((256, 256)).save(tmp_path / name / f"{number}.png")
     bright, dark, out = tmp_path / "bright", tmp_path / "dark", tmp_path / "light.safetensors"
-    direction_commands.new_command("light", out, bright, dark, aligned=True)
+    direction_commands.directions_new("light", out, bright, dark, aligned=True)
     table = tmp_path / "labels.csv"
     rows = [f"{folder.name}/{path.name},{int(folder is bright)}"
             for folder in (bright, dark) for path in sorted(folder.iterdir())]
     table.write_text("\n".join(["file,label", *rows]))
-    direction_commands.new_command("same", out, labels=table, aligned=True)
+    direction_commands.directions_new("same", out, labels=table, aligned=True)
     found = load_directions(out)
     assert list(found) == ["light", "same"] and torch.equal(found["light"].vector, found["same"].vector)
-    direction_commands.list_command(out)
+    direction_commands.directions_list(out)
     said = capsys.readouterr().out
     assert "12 photographs" in said and "same" in said.splitlines()[-1]
-    codes, kept = direction_commands.codes_of_photos(editor, sorted(bright.iterdir()), aligned=True)
+    (bright / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(typer.Exit) as ended:
+        direction_commands.directions_new("same", out, bright, dark, aligned=True)
+    assert ended.value.exit_code == SKIPPED and "broken.png is not an image" in capsys.readouterr().out
+    (bright / "broken.png").unlink()
+    codes, kept = codes_of_photos(editor, sorted(bright.iterdir()), aligned=True)
     assert codes.shape == (6, 17, 512) and kept == list(range(6))
 
 
@@ -371,7 +384,7 @@ def test_a_direction_from_folders_and_from_a_table(tmp_path, editor, capsys) -> 
 def test_tables_of_labels_are_checked(text, message, tmp_path) -> None:
     (tmp_path / "labels.csv").write_text(text)
     with pytest.raises(FacemugError, match=message):
-        direction_commands.new_command("x", tmp_path / "x.safetensors", labels=tmp_path / "labels.csv")
+        direction_commands.directions_new("x", tmp_path / "x.safetensors", labels=tmp_path / "labels.csv")
     assert not (tmp_path / "x.safetensors").exists()
 
 
@@ -381,6 +394,6 @@ def test_directions_want_two_folders_or_a_table(tmp_path) -> None:
                                ((tmp_path, tmp_path, tmp_path / "t.csv"), "name two folders"),
                                ((tmp_path, tmp_path), "no picture in")):
         with pytest.raises(FacemugError, match=message):
-            direction_commands.new_command("x", out, *arguments)
+            direction_commands.directions_new("x", out, *arguments)
     with pytest.raises(FacemugError, match=r"must end in \.safetensors"):
-        direction_commands.new_command("x", tmp_path / "x.pt", tmp_path, tmp_path)
+        direction_commands.directions_new("x", tmp_path / "x.pt", tmp_path, tmp_path)

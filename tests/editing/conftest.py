@@ -1,3 +1,3 @@
 """The shared fixtures that these tests use."""
 
-from fixtures import astronaut, editor, face, mask  # noqa: F401
+from fixtures import astronaut, editor, face, mask, reading_editor  # noqa: F401

@@ -9,6 +9,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from stubs import StubJudges
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -20,27 +21,12 @@ from facemug_lib.evaluation.store import Store
 from facemug_lib.faces.alignment import AlignedFace
 
 
-class StubJudges:
-    """Judges' interface: three brightness classes, coarse copies as embeddings, squared differences, yaw from left and right."""
+class Judges(StubJudges):
+    """The kit's, with three brightness classes and yaw from left and right."""
 
     def parse(self, pictures: Tensor) -> Tensor:
         light = pictures.mean(1)
         return torch.where(light > 0.15, 1, torch.where(light > -0.15, 13, 0))
-
-    def arcface(self, pictures: Tensor) -> Tensor:
-        return F.normalize(F.adaptive_avg_pool2d(pictures, 4).flatten(1), dim=1)
-
-    def facenet(self, pictures: Tensor) -> Tensor:
-        return F.normalize(F.adaptive_avg_pool2d(pictures, 6).flatten(1), dim=1)
-
-    def embedded(self, truths: Tensor) -> list[Tensor]:
-        return [truths]
-
-    def lpips_to(self, embedded: list[Tensor], pictures: Tensor) -> Tensor:
-        return (pictures - embedded[0]).square().mean((1, 2, 3))
-
-    def lpips(self, pictures: Tensor, truths: Tensor) -> Tensor:
-        return self.lpips_to([truths], pictures)
 
     def pose(self, pictures: Tensor) -> Tensor:
         yaw = 120 * (pictures[..., 128:].mean((1, 2, 3)) - pictures[..., :128].mean((1, 2, 3)))
@@ -76,7 +62,7 @@ def face_set(count: int = 8) -> FaceSet:
     draw = torch.Generator().manual_seed(1)
     faces = F.interpolate(torch.rand(count, 3, 6, 6, generator=draw) * 2 - 1, (256, 256), mode="bicubic").clamp(-1, 1)
     pixels = (faces * 127.5 + 127.5).round().to(torch.uint8)
-    labels = StubJudges().parse(pixels.float() / 127.5 - 1).to(torch.uint8)
+    labels = Judges().parse(pixels.float() / 127.5 - 1).to(torch.uint8)
     return FaceSet("blobs", pixels, tuple(map(str, range(count))), labels, pixels[:0], "smooth noise")
 
 
@@ -105,7 +91,7 @@ def by_edit(rows: list[dict]) -> dict[str, dict]:
 
 
 def test_the_truth_in_the_hole_reaches_the_limit_of_every_score(faces) -> None:
-    rows = by_edit(guided.run(guided.GuidanceProtocol(painter(truthful), StubJudges(), faces), 2))
+    rows = by_edit(guided.run(guided.GuidanceProtocol(painter(truthful), Judges(), faces), 2))
     assert set(rows) == {*guided.GUIDED_EDITS, *guided.REFERENCES}
     for edit in (*guided.GUIDED_EDITS, "true face"):
         scores = rows[edit]["scores"]
@@ -118,7 +104,7 @@ def test_the_truth_in_the_hole_reaches_the_limit_of_every_score(faces) -> None:
 
 
 def test_who_ignores_the_guidance_changes_nothing(faces) -> None:
-    rows = by_edit(guided.run(guided.GuidanceProtocol(painter(deaf), StubJudges(), faces), 2))
+    rows = by_edit(guided.run(guided.GuidanceProtocol(painter(deaf), Judges(), faces), 2))
     for edit in list(guided.GUIDED_EDITS)[1:]:
         changes = rows[edit]["changes"]
         assert set(changes) == {"miou", "sketch", "colour", "exemplar_arcface", "exemplar_facenet", "lpips_alex"}
@@ -128,7 +114,7 @@ def test_who_ignores_the_guidance_changes_nothing(faces) -> None:
 
 
 def test_who_copies_the_exemplar_gains_likeness_and_by_the_exemplar_alone(faces) -> None:
-    rows = by_edit(guided.run(guided.GuidanceProtocol(painter(copying), StubJudges(), faces, units=(
+    rows = by_edit(guided.run(guided.GuidanceProtocol(painter(copying), Judges(), faces, units=(
         guided.NO_GUIDANCE, "+ colour", "+ exemplar", "exemplar's face")), 3))
     gain = rows["+ exemplar"]["changes"]
     assert gain["exemplar_arcface"].value > 0.1 and gain["exemplar_facenet"].value > 0.1
@@ -140,7 +126,7 @@ def test_who_copies_the_exemplar_gains_likeness_and_by_the_exemplar_alone(faces)
 
 def test_foreign_wishes_are_judged_by_the_foreign_face(faces) -> None:
     units = (guided.NO_GUIDANCE, "+ colour", "+ exemplar", "true face")
-    copied, painted = (by_edit(guided.run(guided.GuidanceProtocol(painter(fill), StubJudges(), faces, "foreign", units=units), 2))
+    copied, painted = (by_edit(guided.run(guided.GuidanceProtocol(painter(fill), Judges(), faces, "foreign", units=units), 2))
                        for fill in (copying, colouring))
     assert copied["+ exemplar"]["scores"]["miou"].value == pytest.approx(1)
     assert copied["true face"]["scores"]["miou"].value < 0.9
@@ -151,7 +137,7 @@ def test_foreign_wishes_are_judged_by_the_foreign_face(faces) -> None:
 @pytest.mark.parametrize("count", range(4, 12))
 def test_owner_exemplar_and_stranger_are_three_people(count) -> None:
     faces = face_set(count)
-    protocol = guided.GuidanceProtocol(painter(deaf), StubJudges(), faces)
+    protocol = guided.GuidanceProtocol(painter(deaf), Judges(), faces)
     for index in range(count):
         trio = {index, faces.exemplar_of(index), protocol.stranger_of(index)}
         assert len(trio) == 3 and trio <= set(range(count))
@@ -159,7 +145,7 @@ def test_owner_exemplar_and_stranger_are_three_people(count) -> None:
 
 def test_all_edits_meet_the_same_holes_and_seeds(faces) -> None:
     listener = painter(deaf)
-    protocol = guided.GuidanceProtocol(listener, StubJudges(), faces, refine=7)
+    protocol = guided.GuidanceProtocol(listener, Judges(), faces, refine=7)
     for unit in protocol.units:
         protocol.pictures(unit, range(2))
     assert listener.refine == 7
@@ -191,7 +177,7 @@ def test_the_32_subsets_are_distinct_and_asked_for_as_named(faces) -> None:
     assert len(set(guided.SUBSETS.values())) == len(guided.SUBSETS) == 32
     assert all(sum(name in subset for subset in guided.SUBSETS.values()) == 16 for name in INFLUENCES)
     listener = painter(deaf)
-    protocol = guided.SubsetProtocol(listener, StubJudges(), faces)
+    protocol = guided.SubsetProtocol(listener, Judges(), faces)
     rows = guided.run(protocol, 1)
     for subset, edit, row in zip(guided.SUBSETS.values(), listener.asked, rows, strict=True):
         assert {name for name in INFLUENCES[1:] if getattr(edit, name) is not None} == set(subset) - {"image"} == \
@@ -204,7 +190,7 @@ def test_the_32_subsets_are_distinct_and_asked_for_as_named(faces) -> None:
 
 def test_the_best_subset_ranks_first(faces) -> None:
     best = painter(lambda edit: edit.face if edit.exemplar is not None and edit.colour is not None else deaf(edit))
-    rows = by_edit(guided.run(guided.SubsetProtocol(best, StubJudges(), faces), 1))
+    rows = by_edit(guided.run(guided.SubsetProtocol(best, Judges(), faces), 1))
     both = [row for row in rows.values() if {"colour", "exemplar"} <= set(row["modalities"])]
     assert {row["ranks"]["hole_lpips_alex"] for row in both} == set(range(1, 9))
     # Around the hole, nothing that was made counts.
@@ -213,7 +199,7 @@ def test_the_best_subset_ranks_first(faces) -> None:
 
 
 def test_the_editor_makes_a_face_from_nothing_and_its_seed_decides_which(editor, faces) -> None:
-    protocol = guided.SubsetProtocol(editor, StubJudges(), faces)
+    protocol = guided.SubsetProtocol(editor, Judges(), faces)
     pictures = protocol.pictures("none", [0, 1])
     again = protocol.pictures("none", [0, 6])
     assert pictures.shape == (2, 3, 256, 256) and pictures.isfinite().all()
@@ -242,8 +228,8 @@ def tiny_input(images: Tensor) -> Tensor:
 
 
 def test_only_turned_pairs_are_measured(editor, faces) -> None:
-    protocol = warping_ablation.WarpingProtocol(editor, StubJudges(), faces)
-    yaw = StubJudges().pose(faces.images(range(8)))[:, 0]
+    protocol = warping_ablation.WarpingProtocol(editor, Judges(), faces)
+    yaw = Judges().pose(faces.images(range(8)))[:, 0]
     exemplars, turns = protocol.exemplars("mirrored", range(8))
     assert torch.equal(exemplars, faces.images(range(8)).flip(-1)) and torch.allclose(turns, 2 * yaw.abs())
     assert 0 < (turns >= warping_ablation.TURN).sum() < 8
@@ -259,7 +245,7 @@ def test_a_warping_that_helps_is_seen_to_help(faces, monkeypatch) -> None:
     pasting = painter(copying)
     turning = painter(lambda edit: deaf(edit) if edit.exemplar is None else edit.exemplar.flip(-1))
     monkeypatch.setattr(warping_ablation, "without_warping", lambda editor: pasting)
-    rows = guided.run(warping_ablation.WarpingProtocol(turning, StubJudges(), faces), 4)
+    rows = guided.run(warping_ablation.WarpingProtocol(turning, Judges(), faces), 4)
     assert {row["mask"] for row in rows} > {"centre", "irregular"}
     for row in rows:
         if row["exemplar"] == "mirrored" and row["edit"] == warping_ablation.ON:
@@ -275,7 +261,7 @@ def test_a_warping_that_helps_is_seen_to_help(faces, monkeypatch) -> None:
 def test_nothing_drifts_where_pictures_are_copied_and_all_does_where_they_are_not(reading_editor, faces, monkeypatch) -> None:
     assert len(incremental.STEPS) == 10
     monkeypatch.setattr(incremental, "STEPS", incremental.STEPS[:4])
-    rows = guided.run(incremental.IncrementalProtocol(reading_editor, StubJudges(), faces), 1)
+    rows = guided.run(incremental.IncrementalProtocol(reading_editor, Judges(), faces), 1)
     kept, fed_back = rows[:4], rows[4:]
     assert len(fed_back) == 4
     assert all(row["most_changed"] == 0 and row["scores"]["outside_lpips_alex"].value == 0 for row in kept)
@@ -294,7 +280,7 @@ def test_a_photograph_keeps_every_value_outside_and_a_slip_of_one_is_counted(edi
     monkeypatch.setattr(incremental, "STEPS", incremental.STEPS[:2])
     path = tmp_path / "astronaut.png"
     PIL.Image.fromarray(astronaut()).save(path)
-    protocol = incremental.PhotoProtocol(editor, StubJudges(), faces, [path])
+    protocol = incremental.PhotoProtocol(editor, Judges(), faces, [path])
     rows = guided.run(protocol, 1)
     assert len(rows) == 2 and all(row["most_changed"] == 0 for row in rows)
     pictures, unions = protocol.pictures(0)
@@ -315,9 +301,9 @@ def test_a_photograph_keeps_every_value_outside_and_a_slip_of_one_is_counted(edi
 
 
 def protocols(editor, faces) -> list:
-    return [guided.GuidanceProtocol(editor, StubJudges(), faces), guided.SubsetProtocol(editor, StubJudges(), faces),
-            warping_ablation.WarpingProtocol(editor, StubJudges(), faces),
-            incremental.IncrementalProtocol(editor, StubJudges(), faces)]
+    return [guided.GuidanceProtocol(editor, Judges(), faces), guided.SubsetProtocol(editor, Judges(), faces),
+            warping_ablation.WarpingProtocol(editor, Judges(), faces),
+            incremental.IncrementalProtocol(editor, Judges(), faces)]
 
 
 @pytest.mark.parametrize("number", range(4))
@@ -353,6 +339,6 @@ def test_what_is_kept_is_found_again_and_depends_on_the_pixels(editor, faces, nu
 
 def test_user_mistakes(faces) -> None:
     with pytest.raises(FacemugError, match="4 or more"):
-        guided.GuidanceProtocol(painter(deaf), StubJudges(), face_set(3))
+        guided.GuidanceProtocol(painter(deaf), Judges(), face_set(3))
     with pytest.raises(FacemugError, match="1 or more"):
-        guided.run(guided.SubsetProtocol(painter(deaf), StubJudges(), faces), 0)
+        guided.run(guided.SubsetProtocol(painter(deaf), Judges(), faces), 0)

@@ -21,7 +21,7 @@ class Result:
         self.raw = torch.zeros(1, 3, 32, 32)
 
 
-class Judges:
+class LightOrDark:
     """Dark pictures are one person, light ones another."""
 
     def facenet(self, pictures: torch.Tensor) -> torch.Tensor:
@@ -44,7 +44,7 @@ def turned(monkeypatch):
 
 
 def test_rows_are_means_of_what_was_measured(turned) -> None:
-    untouched, warped, direction = rows(turned, Judges())
+    untouched, warped, direction = rows(turned, LightOrDark())
     assert untouched == {"way": "untouched", "yaw off": 20, "pitch off": 5}
     assert warped == pytest.approx({"way": "warping", "yaw off": 17, "pitch off": 5, "arcface": 0.8, "facenet": 0.5, "lost": 0})
     assert direction == pytest.approx({"way": "direction, 4 steps", "yaw off": 1, "pitch off": 0, "arcface": 0.3, "facenet": 0.5,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from stubs import StubJudges
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -41,15 +42,11 @@ def test_an_effect_is_read_before_and_after(editor: Editor, is_masked: bool) -> 
     speaking = Editor(editor.prior, editor.encoder, editor.warping, editor.generator, experts=editor.experts,
                       text_models={"light": Light()})
 
-    class Parser:
-        def parse(self, images: Tensor) -> Tensor:
-            return torch.ones(len(images), *images.shape[2:], dtype=torch.long)
-
     def read(images: Tensor) -> dict[str, Tensor]:
         return {"skin_lightness": images.mean((1, 2, 3))}
 
     effect, pictures = prompt_effect(
-        speaking, prior_set(editor.prior, Parser(), 2), Prompt("bright", "dark", "skin_lightness", 1, "centre"), read,
+        speaking, prior_set(editor.prior, StubJudges(), 2), Prompt("bright", "dark", "skin_lightness", 1, "centre"), read,
         lambda images: F.normalize(images.mean((2, 3)) + 2, dim=1), 0.1, range(2), is_masked=is_masked, steps=8, model="light",
         settings=TextEditSettings(latent=0.0, identity=0.0, lr=0.2))
     assert pictures.shape == (2, 3, 256, 256) and effect.n == 2 and effect.steps <= 8

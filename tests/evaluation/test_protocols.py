@@ -61,6 +61,8 @@ def test_an_exemplar_is_never_the_face_itself(faces: TestSet, tiny) -> None:
     odd = prior_set(tiny.TinyPrior(), Parser(), 5)
     for one in (faces, odd):
         assert all(one.exemplar_of(index) != index and one.exemplar_of(index) < len(one) for index in range(len(one)))
+    assert [odd.exemplar_of(index) for index in range(5)] == [1, 0, 3, 2, 3]  # the last, without a partner, looks back
+    assert [faces.exemplar_of(index) for index in range(6)] == [1, 0, 3, 2, 5, 4]
 
 
 def test_irregular_holes_lie_in_their_buckets(faces: TestSet) -> None:

@@ -10,9 +10,9 @@ from accelerate import Accelerator
 from facemug_lib.experts.student import ATTRIBUTES, ExpertConfig, ExpertOutput, ExpertStudent, hair_colour
 from facemug_lib.modalities.semantics import SEMANTIC_CLASSES
 from facemug_lib.training.distillation.agreement import FREQUENT_CLASSES, compare
-from facemug_lib.training.profiles import settings
 from facemug_lib.training.stage import FaceBatch, StepContext
 from facemug_lib.training.stage_expert import ExpertStage, FormerExpert, augment
+from facemug_lib.training.stages import settings
 
 LABEL = {name: index for index, name in enumerate(SEMANTIC_CLASSES)}
 SMALL = ExpertConfig(working_size=64, width=16, head_width=16, hidden=16)
@@ -56,7 +56,8 @@ def test_augmentation_moves_labels_with_the_image_and_flips_signs() -> None:
     images = light[:, None].expand(-1, 3, -1, -1)
     attributes = torch.ones(16, len(ATTRIBUTES))
     sign = torch.tensor([-1.0 if a.odd else 1.0 for a in ATTRIBUTES.values()])
-    moved_images, moved, changed = augment(images, labels, attributes, sign, torch.Generator().manual_seed(0))
+    moved_images, moved, changed = augment(images, labels, attributes, sign, torch.Generator().manual_seed(0), turn=10, zoom=0.2,
+                                           shift=0.05)
     assert (moved == -1).any()  # pixels from outside are unknown
     for face, label in zip(moved_images, moved, strict=True):
         hair, skin = face[:, label == LABEL["hair"]].mean(), face[:, label == LABEL["skin"]].mean()

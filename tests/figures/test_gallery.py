@@ -8,9 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from facemug_lib.commands.bodies import figures as bodies
-from facemug_lib.commands.bodies.figures import gallery_command
+from facemug_lib.commands.figures import gallery as gallery_command
+from facemug_lib.editing.editor import Editor
 from facemug_lib.errors import FacemugError
+from facemug_lib.evaluation import protocols
 from facemug_lib.evaluation.protocols import TestSet
 from facemug_lib.figures import gallery
 from facemug_lib.figures.gallery import KINDS, kind_of
@@ -53,15 +54,15 @@ def test_the_command_writes_a_picture(faces: TestSet, tiny, tmp_path: Path, monk
     from facemug_lib.experts.student import ExpertStudent
 
     editor = tiny.tiny_editor()
-    monkeypatch.setattr(bodies.Editor, "load", lambda device, weights: editor)
+    monkeypatch.setattr(Editor, "load", lambda device, weights: editor)
     monkeypatch.setattr(ExpertStudent, "load", lambda device: None)
-    monkeypatch.setattr(bodies, "prior_set", lambda prior, expert, count, tell: faces)
+    monkeypatch.setattr(protocols, "prior_set", lambda prior, expert, count, tell: faces)
     for name, form in (("sheet.png", "PNG"), ("sheet.jpg", "JPEG")):
-        gallery_command(3, tmp_path / "new" / name)
+        gallery_command(tmp_path / "new" / name, count=3)
         picture = Image.open(tmp_path / "new" / name)
         assert picture.width > 300 and picture.format == form
     with pytest.raises(FacemugError, match=r"cannot write sheet.gif: the name must end in .png or .jpg"):
-        gallery_command(3, tmp_path / "other" / "sheet.gif")
+        gallery_command(tmp_path / "other" / "sheet.gif", count=3)
     assert not (tmp_path / "other").exists()
     with pytest.raises(FacemugError, match="ask for 1 … 15"):
         gallery.data(editor, faces, 16)

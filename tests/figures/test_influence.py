@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 from stubs import StubJudges
 
-from facemug_lib.commands.bodies import figures as bodies
-from facemug_lib.commands.bodies.figures import influence_command
-from facemug_lib.editing.editor import Edit
+from facemug_lib.commands.figures import influence as influence_command
+from facemug_lib.editing.editor import Edit, Editor
 from facemug_lib.errors import FacemugError
+from facemug_lib.evaluation import judges, metrics, protocols
 from facemug_lib.evaluation.protocols import TestSet
 from facemug_lib.experts.student import ExpertStudent
 from facemug_lib.figures import influence
@@ -22,6 +22,8 @@ from facemug_lib.figures.influence import SETTINGS
 from facemug_lib.modalities.conditions import Conditions
 from facemug_lib.modalities.semantics import SEMANTIC_CLASSES
 from facemug_lib.modalities.sketch import pencil_sketch
+from facemug_lib.pictures import as_8_bit
+from facemug_lib.progress import silent
 
 
 class Obedient:
@@ -49,10 +51,10 @@ class Obedient:
 @pytest.fixture
 def obedient(faces: TestSet, monkeypatch: pytest.MonkeyPatch) -> Obedient:
     editor = Obedient(faces)
-    monkeypatch.setattr(bodies.Editor, "load", lambda device, weights: editor)
-    monkeypatch.setattr(bodies, "Judges", lambda device: StubJudges())
+    monkeypatch.setattr(Editor, "load", lambda device, weights: editor)
+    monkeypatch.setattr(judges, "Judges", lambda device: StubJudges())
     monkeypatch.setattr(ExpertStudent, "load", lambda device: None)
-    monkeypatch.setattr(bodies, "prior_set", lambda prior, expert, count, tell: faces)
+    monkeypatch.setattr(protocols, "prior_set", lambda prior, expert, count, tell: faces)
     return editor
 
 
@@ -72,7 +74,6 @@ def test_whoever_wins_scores(obedient: Obedient, faces: TestSet) -> None:
     means = influence.data(obedient, StubJudges(), faces, 3, refine=0).means()
     assert set(means) == {("one pass", setting) for setting in SETTINGS}
     drawn, mapped = means["one pass", "sketch 2, map 0.25"], means["one pass", "sketch 0.25, map 2"]
-    print(drawn, mapped)
     assert drawn["sketch"] > 2 * mapped["sketch"] and mapped["semantics"] > 0.9 > drawn["semantics"]
 
 
@@ -84,10 +85,19 @@ def test_a_longer_measurement_begins_with_the_shorter_one(obedient: Obedient, fa
         assert torch.equal(scores["sketch"], found.scores[key]["sketch"][:2])
 
 
-def test_real_edits_take_the_settings(reading_editor, faces: TestSet) -> None:
+def test_real_edits_are_those_of_the_setting_and_scored_as_they_are(reading_editor, faces: TestSet) -> None:
     found = influence.data(reading_editor, StubJudges(), faces, 1, refine=1)
-    shown = found.pictures["one pass", "sketch alone"], found.pictures["one pass", "map alone"]
-    assert not torch.equal(*shown) and all(values["sketch"].isfinite().all() for values in found.scores.values())
+    cases = faces.cases("face", [0])
+    edit = Edit(cases.images, cases.masks, seed=0, guidance_frame="aligned", sketch=found.sketch, semantics=found.labels)
+    for steps, way in ((0, "one pass"), (1, "+ 1 steps")):
+        for setting, weights in SETTINGS.items():
+            (alone,) = reading_editor.edit_many([edit], influence=weights, refine=steps, progress=silent)
+            made = as_8_bit(alone.image)
+            assert (found.pictures[way, setting] - made).abs().max() <= 1.01 / 127.5  # one grey level
+            score = metrics.sketch_agreement(found.pictures[way, setting], found.sketch, cases.masks)
+            assert torch.equal(found.scores[way, setting]["sketch"], score)
+    alone = [found.pictures["one pass", setting] for setting in ("sketch alone", "map alone")]
+    assert (alone[0] - alone[1]).abs().max() > 4 / 127.5  # what is left out is not obeyed
 
 
 def test_the_command_writes_a_figure_and_a_table(obedient: Obedient, tmp_path: Path, capsys) -> None:

@@ -13,7 +13,7 @@ from matplotlib import pyplot
 from facemug_lib.errors import FacemugError
 from facemug_lib.figures import plotting
 from facemug_lib.modalities.conditions import Conditions
-from facemug_lib.training.profiles import settings
+from facemug_lib.training.stages import settings
 
 
 @pytest.fixture(autouse=True)

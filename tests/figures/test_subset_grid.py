@@ -12,13 +12,14 @@ import torch
 from PIL import Image
 from stubs import StubJudges
 
-from facemug_lib.commands.bodies import figures as bodies
-from facemug_lib.commands.bodies.figures import subsets_command
+from facemug_lib.commands.figures import subsets as subsets_command
+from facemug_lib.editing.editor import Editor
 from facemug_lib.editing.inputs import INFLUENCES, Edit
 from facemug_lib.errors import FacemugError
+from facemug_lib.evaluation import judges
 from facemug_lib.evaluation.guided import SUBSETS
 from facemug_lib.faces.alignment import AlignedFace, open_face
-from facemug_lib.figures import subset_grid
+from facemug_lib.figures import plotting, subset_grid
 from facemug_lib.figures.subset_grid import BANDS, COLUMNS, SubsetGrid
 from facemug_lib.pictures import as_8_bit
 
@@ -66,8 +67,8 @@ class Painter:
 def painter(monkeypatch: pytest.MonkeyPatch) -> Painter:
     """The editor and the judges that commands load."""
     painter = Painter()
-    monkeypatch.setattr(bodies.Editor, "load", lambda device, weights: painter)
-    monkeypatch.setattr(bodies, "Judges", lambda device: StubJudges())
+    monkeypatch.setattr(Editor, "load", lambda device, weights: painter)
+    monkeypatch.setattr(judges, "Judges", lambda device: StubJudges())
     return painter
 
 
@@ -120,7 +121,7 @@ def test_given_guidance_replaces_the_photos_own(painter, face, photo) -> None:
 
 
 def test_the_command_writes_a_figure_and_a_table(painter, photo, tmp_path, capsys) -> None:
-    subsets_command(photo, photo.with_name("mask.png"), tmp_path / "grid.png", given={"sketch": None})
+    subsets_command(photo, photo.with_name("mask.png"), tmp_path / "grid.png", sketch=None)
     assert Image.open(tmp_path / "grid.png").width > 2000
     rows = list(csv.DictReader((tmp_path / "grid.csv").open()))
     assert [row["subset"] for row in rows] == list(SUBSETS)
@@ -146,7 +147,7 @@ def test_a_table_that_cannot_be_followed_by_its_figure_is_not_left(painter, phot
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(bodies, "save_figure", full)
+    monkeypatch.setattr(plotting, "save_figure", full)
     with pytest.raises(OSError, match="No space"):
         subsets_command(photo, photo.with_name("mask.png"), tmp_path / "grid.png")
     assert not list(tmp_path.iterdir())
@@ -164,7 +165,7 @@ def test_a_table_that_cannot_be_followed_by_its_figure_is_not_left(painter, phot
 def test_bad_input_gets_one_line_and_leaves_nothing(mask, given, out, message, painter, photo, tmp_path) -> None:
     target = photo.with_name("mask.png") if out == "mask.png" else tmp_path / out
     with pytest.raises(FacemugError, match=message) as caught:
-        subsets_command(photo, photo.with_name(mask), target, {name: photo.with_name(file) for name, file in given.items()})
+        subsets_command(photo, photo.with_name(mask), target, **{name: photo.with_name(file) for name, file in given.items()})
     assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())
 
 

@@ -122,3 +122,19 @@ def test_more_than_a_jpeg_can_hold_is_left_out() -> None:
 def test_what_pillow_has_opened_keeps_it_too() -> None:
     with PIL.Image.open(io.BytesIO(phone_jpeg())) as image:
         assert read_metadata(image, image.getexif()).dpi == (150, 300)
+
+
+def test_damaged_exif_data_harms_neither_reading_nor_writing() -> None:
+    """Single bytes of it changed at seeded places, also to numbers of types and to places that are none."""
+    whole, numbers = phone_jpeg(), np.random.default_rng(5)
+    start = whole.index(b"Exif\0\0") + 6
+    end = start + int.from_bytes(whole[start - 8:start - 6], "big") - 8
+    expected = np.sort(decode(whole, "a.jpg").pixels, axis=None)
+    for _ in range(60):
+        data = bytearray(whole)
+        for place in numbers.integers(start, end, int(numbers.integers(1, 5))):
+            data[place] = int(numbers.choice([0, 1, 2, 3, 4, 5, 7, 10, 12, 255]))
+        found = decode(bytes(data), "a.jpg")
+        assert np.array_equal(np.sort(found.pixels, axis=None), expected)  # whichever way up
+        for kind in ("PNG", "TIFF"):
+            assert np.array_equal(decode(encode(found.pixels, kind, found.metadata), kind).pixels, found.pixels)

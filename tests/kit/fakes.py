@@ -10,10 +10,10 @@ from facemug_lib.models.discriminator import Discriminator, DiscriminatorConfig,
 from facemug_lib.models.generator import GeneratorConfig, RefinementGenerator
 from facemug_lib.models.latent_warping import LatentWarping, LatentWarpingConfig
 from facemug_lib.models.style_encoder import StyleEncoder, StyleEncoderConfig
-from facemug_lib.training.profiles import settings
 from facemug_lib.training.stage_encoder import EncoderStage
 from facemug_lib.training.stage_generator import GeneratorStage
 from facemug_lib.training.stage_warping import WarpingStage
+from facemug_lib.training.stages import settings
 
 SIZE = 64
 

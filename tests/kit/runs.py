@@ -11,8 +11,10 @@ from pathlib import Path
 import torch
 
 from facemug_lib.faces.dataset import FaceBatch, PriorFaces
+from facemug_lib.training import loop
 from facemug_lib.training.checkpoints import newest_checkpoint
-from facemug_lib.training.loop import train
+from facemug_lib.training.loop import TrainResult
+from facemug_lib.training.profiles import StageSettings
 
 KIT = Path(__file__).parent
 IMPORTABLE = os.pathsep.join(map(str, (KIT.parents[1], KIT)))
@@ -26,6 +28,12 @@ class FourFaces(PriorFaces):
 
     def draw(self, indices: Sequence[int], seed: int) -> FaceBatch:
         return super().draw([index % 4 for index in indices], seed)
+
+
+def train(stage: object, source: object, out: Path, **options: object) -> TrainResult:
+    """The loop under the common settings' defaults, but for the ``options`` that are settings; the others are its own."""
+    settings = StageSettings(**{name: value for name, value in options.items() if name in StageSettings.model_fields})
+    return loop.train(stage, source, out, settings, **{n: v for n, v in options.items() if n not in StageSettings.model_fields})
 
 
 def run(stage: object, folder: Path, images: int, batch: int = 4, **more: object) -> dict:

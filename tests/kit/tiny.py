@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from facemug_lib.editing.editor import Editor
 from facemug_lib.editing.fill.refine import Experts
 from facemug_lib.editing.latent.directions import constant
+from facemug_lib.experts.perceptual import Lpips
 from facemug_lib.faces.code_space import CODE_DIM, CodeSpace
 from facemug_lib.models.aggregation import AggregationConfig
 from facemug_lib.models.generator import GeneratorConfig, RefinementGenerator
@@ -51,6 +52,8 @@ class TinyLpips(nn.Module):
 
     def embed(self, image: Tensor) -> list[Tensor]:
         return [image, F.avg_pool2d(image, 8)]
+
+    distance = Lpips.distance
 
 
 class TinyParser(nn.Module):

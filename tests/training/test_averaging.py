@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 from fakes import encoder_stage, warping_stage
-from runs import QUIET, FourFaces
+from runs import QUIET, FourFaces, train
 from torch import nn
 
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.dataset import PriorFaces
 from facemug_lib.training import averaging
 from facemug_lib.training.averaging import average, average_command, checked_shares, recalibrate
-from facemug_lib.training.loop import train
 from facemug_lib.weights import read_weights
 
 

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from runs import IMPORTABLE, equal, in_process
+from runs import IMPORTABLE, equal, in_process, train
 from torch import nn
 from toy import RUN, ToyFaces, ToyStage
 
 from facemug_lib.errors import FacemugError
 from facemug_lib.training.checkpoints import newest_checkpoint, save_checkpoint
-from facemug_lib.training.loop import _average, train
+from facemug_lib.training.state import RunState
 from facemug_lib.weights import read_weights
 
 
@@ -31,7 +31,7 @@ def final_state(folder: Path) -> dict:
 
 KILLED = """
 import sys
-from facemug_lib.training.loop import train
+from runs import train
 from toy import RUN, ToyFaces, ToyStage
 train(ToyStage(kill_at=int(sys.argv[2])), ToyFaces(), sys.argv[1], **RUN)
 """
@@ -82,10 +82,13 @@ def test_average_has_its_half_life() -> None:
     raw, average = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
     nn.init.constant_(raw.weight, 1.0)
     nn.init.constant_(average.weight, 0.0)
+    state = RunState({"net": raw}, {"net": average}, {})
     for step in range(10):
-        _average({"net": average}, {"net": raw}, 10, 10 * (step + 1), halflife=100, rampup=None)
+        state.images_seen = 10 * (step + 1)
+        state.average(10, halflife=100, rampup=None)
     assert average.weight.item() == pytest.approx(0.5)  # after 100 images half of the way is left
-    _average({"net": average}, {"net": raw}, 10, 110, halflife=100, rampup=0.0)
+    state.images_seen = 110
+    state.average(10, halflife=100, rampup=0.0)
     assert average.weight.item() == 1.0  # a ramp-up of 0 follows the network at once
 
 
@@ -131,7 +134,7 @@ def test_checkpoints_are_sharded_complete_and_few(tmp_path: Path) -> None:
 
 RANK = """
 import sys
-from facemug_lib.training.loop import train
+from runs import train
 from toy import RUN, ToyFaces, ToyStage
 stage = ToyStage(noise=0.0)
 result = train(stage, ToyFaces(), sys.argv[1], **RUN)

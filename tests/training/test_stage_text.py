@@ -7,15 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 from fakes import FakePrior
-from runs import QUIET, FourFaces
+from runs import QUIET, FourFaces, train
 from torch import Tensor
 
 from facemug_lib.experts.text_image import SmallTextImage, TextImageConfig
 from facemug_lib.modalities.captions import NUMBERS, statements
 from facemug_lib.training import stage_text
-from facemug_lib.training.loop import train
-from facemug_lib.training.profiles import settings
 from facemug_lib.training.stage_text import TextStage, is_held_out, recalls, sigmoid_loss, truths
+from facemug_lib.training.stages import settings
 
 
 def plain_traits(expert: object, images: Tensor) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from fakes import FakeExpert, FakePrior, encoder_stage, generator_stage, warping_stage
-from runs import QUIET, FourFaces, equal, in_process, run
+from runs import QUIET, FourFaces, equal, in_process, run, train
 from torch import Tensor
 
 from facemug_lib.errors import FacemugError
@@ -21,7 +21,6 @@ from facemug_lib.modalities.dropout import training_conditions
 from facemug_lib.modalities.semantics import one_hot
 from facemug_lib.training.checkpoints import newest_checkpoint
 from facemug_lib.training.conditions import labels_from, whole_conditions
-from facemug_lib.training.loop import train
 from facemug_lib.training.rebuilding import rebuilt_and_target
 from facemug_lib.training.stage import StepContext
 from facemug_lib.training.stage_encoder import known_codes

@@ -43,6 +43,8 @@ def blend(raw: Tensor, known: Tensor, mask: Tensor, *, reach: float = REACH, mat
     ``match_detail`` first scales the raw picture's fine detail to the photo's, where both are known (see :func:`detail_gain`).
     Pixels outside the hole are copied bit for bit. A mask without any known pixel leaves ``raw`` as it is.
     """
+    if bool((mask > 0.5).all()):
+        return raw.clamp(-1, 1).to(known.dtype)
     if match_detail:
         raw = sharpen(raw, detail_gain(raw, known, mask))
     blended = [_blend_one(*sample, reach) for sample in zip(raw, known, mask, strict=True)]

@@ -1,6 +1,6 @@
 """Colours that are obeyed: what was painted gives the region it was painted on its colour, shading and texture kept.
 
-The paper's colour modality holds the mean colour of every semantic region (FACEMUG §III-B). One pass of the networks follows it
+The paper's colour modality holds the mean colour of every semantic region (FACEMUG §II-F4). One pass of the networks follows it
 only roughly. What is missing is known exactly once the picture has been painted, and is added here.
 """
 
@@ -12,10 +12,11 @@ import numpy as np
 import scipy.ndimage
 import skimage.measure
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facemug_lib.modalities.colour import area_mean
+from facemug_lib.modalities.conditions import MODALITIES, Conditions
 from facemug_lib.modalities.semantics import SEMANTIC_CLASSES
 
 ONE_COLOUR = (("skin", "nose", "l_ear", "r_ear", "neck"), ("l_brow", "r_brow"), ("l_eye", "r_eye"), ("u_lip", "l_lip"))
@@ -49,6 +50,21 @@ def recoloured(image: Tensor, colour: Tensor, mask: Tensor, seen: Tensor, meant:
     """
     moved = [_recoloured(*sample) for sample in zip(image, colour, mask, regions(seen), meant, strict=True)]
     return torch.where(mask > 0.5, torch.stack(moved).clamp(-1, 1), image)
+
+
+def recoloured_like(parser: nn.Module, image: Tensor, photo: Tensor, conditions: Conditions, influence: float) -> Tensor:
+    """Finished pictures [b,3,h,w] in the colours that were asked for, by ``influence`` 0 … 1 of the way.
+
+    What a stroke was painted on is what the labels under it say, and without labels what the photo shows there.
+    """
+    wanted = conditions.present[:, MODALITIES.index("colour")]
+    pictures, drawn = image[wanted], conditions.semantics[wanted]
+    meant = torch.where(drawn.any(dim=1), drawn.argmax(dim=1), parser(photo[wanted]).semantics.argmax(dim=1))
+    made = recoloured(pictures, conditions.colour[wanted], conditions.mask[wanted],
+                      parser(pictures).semantics.softmax(dim=1), meant)
+    image = image.clone()
+    image[wanted] = torch.lerp(pictures, made, min(1.0, influence))
+    return image
 
 
 def _recoloured(image: Tensor, colour: Tensor, mask: Tensor, shares: Tensor, meant: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from facemug_lib.editing.settings import RefineSettings
 from facemug_lib.errors import FacemugError
 from facemug_lib.experts.perceptual import Lpips
 from facemug_lib.modalities.conditions import Conditions
@@ -25,32 +26,6 @@ from facemug_lib.modalities.sketch import pencil_filter
 
 Progress = Callable[[int, int], None]
 """Called after every step with (steps done, steps in all). Raise from it to stop."""
-
-
-@dataclass(frozen=True)
-class RefineSettings:
-    """Numbers of the optimisation."""
-
-    lr_shared: float = 0.05  # Adam's learning rate of the w offset that all codes share
-    lr_codes: float = 0.01  # and of each code's own offset
-    perceptual: float = 1.0  # weight of LPIPS on the known pixels
-    pixel: float = 0.5  # weight of their squared error
-    pull: float = 0.02  # weight of the squared distance to the anchor, in units of std(w)²
-    spread: float = 0.02  # weight of the codes' squared distance from their mean, in units of std(w)²
-    semantics: float = 0.3  # weight of the parse's cross-entropy at labelled pixels of the hole
-    sketch: float = 0.6  # weight of 1 − cosine of pencil response and strokes
-    colour: float = 2.0  # weight of the squared error of the low-passed picture at painted pixels
-    identity: float = 0.3  # weight of 1 − cosine of face embeddings with the exemplar
-    resemblance: float = 0.5  # weight of LPIPS with the exemplar inside the hole: keeps the identity term honest
-    likeness: float = 0.5  # weight of the squared difference to the exemplar's colour mean and deviation
-    coarse_size: int = 128  # picture size of most steps
-    fine_share: float = 0.1  # share of the steps made at 256 px, at the end
-    start_size: int = 64  # picture size of the first steps, a third as expensive …
-    start_share: float = 0.0  # … which are this share of the steps
-    ramp_up: float = 0.05  # share of the steps over which the learning rates rise …
-    ramp_down: float = 0.4  # … and fall
-    nearness: float = 40.0  # pixels (at 256) over which a known pixel's weight falls with its distance from the hole …
-    far_weight: float = 0.35  # … to this
 
 
 @dataclass(frozen=True, eq=False)
@@ -265,7 +240,7 @@ class _Objective:
         coarse, embedded = self._view(coarse_size), self._embedded(coarse_size, "photo")
         seen = F.avg_pool2d(image, size // coarse_size) * (1 - coarse["hole"])
         lpips = self.experts.perceptual
-        distance = _weighted_distance(lpips, lpips.embed(seen), embedded, coarse["weight"])
+        distance = lpips.distance(lpips.embed(seen), embedded, coarse["weight"])
         pixel = ((image - view["photo"]).square() * view["weight"]).sum((1, 2, 3)) / 3
         known = torch.where(self.is_all_hole, torch.zeros_like(pixel), s.perceptual * distance + s.pixel * pixel)
 
@@ -303,24 +278,13 @@ class _Objective:
                                                     + self.settings.resemblance * self._resemblance(edited, size))
         return total
 
-
     def _resemblance(self, edited: Tensor, size: int) -> Tensor:
         """LPIPS with the exemplar inside the hole at the coarse size, 0 for edits without one: [b]."""
         coarse_size, chosen, lpips = min(size, self.settings.coarse_size), self.followers, self.experts.perceptual
         hole = self._view(coarse_size)["hole"][chosen]
         shown = F.avg_pool2d(edited[chosen], size // coarse_size) * hole
-        distance = _weighted_distance(lpips, lpips.embed(shown), self._embedded(coarse_size, "exemplar"), hole)
+        distance = lpips.distance(lpips.embed(shown), self._embedded(coarse_size, "exemplar"), hole)
         return edited.new_zeros(len(edited)).index_copy(0, chosen, distance)
-
-
-def _weighted_distance(lpips: Lpips, first: list[Tensor], second: list[Tensor], weight: Tensor) -> Tensor:
-    """LPIPS [b] with a weight [b,1,h,w] per pixel instead of the plain mean over the picture."""
-    total = 0
-    for a, b, head in zip(first, second, lpips.heads, strict=True):
-        here = F.adaptive_avg_pool2d(weight, a.shape[2:])
-        here = here / here.sum((2, 3), keepdim=True).clamp_min(1e-12)
-        total = total + (((a - b).square() * head).sum(1, keepdim=True) * here).sum((1, 2, 3))
-    return total
 
 
 def _soft(lines: Tensor, size: int) -> Tensor:

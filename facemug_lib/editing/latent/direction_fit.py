@@ -15,12 +15,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from facemug_lib.editing.latent.directions import LAYERS, Direction, constant
+from facemug_lib.editing.latent.directions import Direction, constant
 from facemug_lib.errors import FacemugError
 from facemug_lib.experts.text_image import TextImage, text_direction
 from facemug_lib.experts.traits import TRAITS
+from facemug_lib.faces.code_space import DEFAULT_CODES, CodeSpace, code_groups
 from facemug_lib.seeds import check_seed
 
 Read = Callable[[Tensor], Mapping[str, Tensor]]
@@ -49,7 +50,7 @@ class Samples:
 
 
 @torch.no_grad()
-def rendered(prior: nn.Module, codes: Tensor, read: Read, size: int = 256) -> dict[str, Tensor]:
+def rendered(prior: CodeSpace, codes: Tensor, read: Read, size: int = 256) -> dict[str, Tensor]:
     """Traits of the faces of codes [n,t,512], made and read ``CHUNK`` at a time."""
     found = [read(prior.synthesize(codes[start : start + CHUNK], size).float().clamp(-1, 1))
              for start in range(0, len(codes), CHUNK)]
@@ -59,8 +60,10 @@ def rendered(prior: nn.Module, codes: Tensor, read: Read, size: int = 256) -> di
 # -- supervised boundaries ------------------------------------------------------------------------------------------------
 
 
-def boundary(name: str, w: Tensor, scores: Tensor, share: float = SIDE_SHARE, seed: int = 0) -> Direction:
-    """The unit normal of a linear SVM between the ``share`` of codes [n,512] with the highest and the lowest scores [n].
+def boundary(name: str, w: Tensor, scores: Tensor, share: float = SIDE_SHARE, seed: int = 0,
+             codes: int = DEFAULT_CODES) -> Direction:
+    """The unit normal of a linear SVM between the ``share`` of w [n,512] with the highest and the lowest scores [n], for a bank
+    of so many ``codes``.
 
     Codes are standardised for the fit and the normal is mapped back. ``about["accuracy"]`` is that on held-out faces.
     """
@@ -72,7 +75,7 @@ def boundary(name: str, w: Tensor, scores: Tensor, share: float = SIDE_SHARE, se
                            "boundary: at least 10 are needed")
     order = scores.argsort()
     normal, about = _separated(w[order[:side]], w[order[-side:]], seed)
-    return constant(name, normal, "boundary", about=about)
+    return constant(name, normal, "boundary", codes, about=about)
 
 
 def from_codes(name: str, codes: Tensor, scores: Tensor, seed: int = 0) -> Direction:
@@ -148,11 +151,11 @@ RECIPES: dict[str, Recipe] = {
 """Chosen by what one step does to eight faces: the codes that move a trait most for the least change of all others."""
 
 
-def supervised(prior: nn.Module, samples: Samples, codes: Tensor, read: Read, tell: Progress = lambda line: None,
+def supervised(prior: CodeSpace, samples: Samples, codes: Tensor, read: Read, tell: Progress = lambda line: None,
                recipes: Mapping[str, Recipe] = RECIPES) -> list[Direction]:
     """A calibrated direction for every trait that has a recipe; slopes are measured from codes [n,t,512]."""
     needed = dict.fromkeys([*recipes, *(other for recipe in recipes.values() for other in recipe.leave)])
-    normals = {name: boundary(name, samples.w, samples.traits[name]) for name in needed}
+    normals = {name: boundary(name, samples.w, samples.traits[name], codes=prior.num_codes) for name in needed}
     found = []
     for name, recipe in recipes.items():
         conditional = normals[name].without([normals[other] for other in recipe.leave]).restricted(recipe.layers)
@@ -165,26 +168,27 @@ def supervised(prior: nn.Module, samples: Samples, codes: Tensor, read: Read, te
 # -- without supervision --------------------------------------------------------------------------------------------------
 
 
-def components(w: Tensor, count: int = 10) -> list[Direction]:
-    """The first principal components of codes [n,512], each as long as one standard deviation along it (GANSpace)."""
+def components(w: Tensor, count: int = 10, codes: int = DEFAULT_CODES) -> list[Direction]:
+    """The first principal components of w [n,512], each as long as one standard deviation along it (GANSpace), for a bank of so
+    many ``codes``."""
     if not 1 <= count <= min(w.shape):
         raise FacemugError(f"{count} components of {len(w)} codes: choose 1 … {min(w.shape)}")
     centred = (w - w.mean(0)).double()
     _, values, vectors = torch.linalg.svd(centred, full_matrices=False)
     deviations = values / (len(w) - 1) ** 0.5
     shares = deviations.square() / centred.square().sum(1).sum() * (len(w) - 1)
-    return [constant(f"component{number}", (_signed(vectors[number]) * deviations[number]).float(), "component",
+    return [constant(f"component{number}", (_signed(vectors[number]) * deviations[number]).float(), "component", codes,
                      unit="one standard deviation along it", about={"share_of_variance": round(float(shares[number]), 4)})
             for number in range(count)]
 
 
-def factors(prior: nn.Module, layers: str | tuple[int, int] = "all", count: int = 10) -> list[Direction]:
+def factors(prior: CodeSpace, layers: str | tuple[int, int] = "all", count: int = 10) -> list[Direction]:
     """The unit directions of W that change the styles of some codes most: eigenvectors of AᵀA (SeFa).
 
     A stacks the weights of the prior's style affines, each divided by its Frobenius norm: wide layers must not decide alone.
     """
-    first, end = LAYERS[layers] if isinstance(layers, str) else layers
-    affines = style_affines(prior)[first:end]
+    first, end = code_groups(prior.num_codes)[layers] if isinstance(layers, str) else layers
+    affines = prior.style_affines()[first:end]
     stacked = torch.cat([weight / weight.norm() for weight in affines]).double()
     values, vectors = torch.linalg.eigh(stacked.T @ stacked)
     found = []
@@ -193,14 +197,6 @@ def factors(prior: nn.Module, layers: str | tuple[int, int] = "all", count: int 
                          about={"eigenvalue": float(values[-1 - number])})
         found.append(whole.restricted((first, end)))
     return found
-
-
-def style_affines(prior: nn.Module) -> list[Tensor]:
-    """Weights [c,512] of the modulations, in the order of the codes; the last code's is the first beyond the bank."""
-    modulations = [prior.conv1.modulation]
-    for layer in prior.layers:
-        modulations += [layer.up.modulation, layer.conv1.modulation, layer.conv2.modulation]
-    return [modulation.weight.detach().cpu() for modulation in modulations[: prior.num_codes]]
 
 
 def _signed(vector: Tensor) -> Tensor:
@@ -212,7 +208,7 @@ def _signed(vector: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def from_text(prior: nn.Module, model: TextImage, target: str, source: str, w: Tensor, codes: Tensor, name: str | None = None,
+def from_text(prior: CodeSpace, model: TextImage, target: str, source: str, w: Tensor, codes: Tensor, name: str | None = None,
               leave: Sequence[Direction] = (), size: int = 128) -> Direction:
     """The direction in which faces come to look like ``target`` instead of ``source``, as a text–image model sees them.
 
@@ -226,7 +222,7 @@ def from_text(prior: nn.Module, model: TextImage, target: str, source: str, w: T
         return {"text": model.embed_images(images) @ wanted / wanted.norm()}
 
     samples = Samples(w.cpu(), {"text": rendered(prior, prior.broadcast(w), read, size)["text"].cpu()})
-    found = boundary(name or target, samples.w, samples.traits["text"]).without(leave)
+    found = boundary(name or target, samples.w, samples.traits["text"], codes=prior.num_codes).without(leave)
     found = calibrated(prior, found, "text", samples.deviation("text"), codes, read, size)
     about = {key: value for key, value in found.about.items() if key not in ("trait", "deviation")}
     return replace(found, family="text", unit="one standard deviation of how much faces look like it",
@@ -236,7 +232,7 @@ def from_text(prior: nn.Module, model: TextImage, target: str, source: str, w: T
 # -- calibration ----------------------------------------------------------------------------------------------------------
 
 
-def changes(prior: nn.Module, direction: Direction, codes: Tensor, read: Read, strength: float = 1.0,
+def changes(prior: CodeSpace, direction: Direction, codes: Tensor, read: Read, strength: float = 1.0,
             size: int = 256) -> dict[str, Tensor]:
     """By how much each trait changes per unit: trait → [n], the central difference at ± ``strength`` from codes [n,t,512]."""
     step = strength * direction.vector.to(codes)
@@ -244,7 +240,7 @@ def changes(prior: nn.Module, direction: Direction, codes: Tensor, read: Read, s
     return {name: (above[name] - below[name]) / (2 * strength) for name in above}
 
 
-def calibrated(prior: nn.Module, direction: Direction, trait: str, deviation: float, codes: Tensor, read: Read,
+def calibrated(prior: CodeSpace, direction: Direction, trait: str, deviation: float, codes: Tensor, read: Read,
                size: int = 256) -> Direction:
     """The direction in units of one standard deviation of its trait, pointing to where the trait grows.
 

@@ -1,6 +1,6 @@
 """Latent directions: how codes must move for one attribute to change (FACEMUG §II-C, Eq. 3: ŵ = w_warp + α·n).
 
-A direction is what one unit of strength adds to the 17 codes. Those that are shipped are calibrated: strength 1 moves the
+A direction is what one unit of strength adds to each of the codes. Those that are shipped are calibrated: strength 1 moves the
 attribute by one standard deviation over sampled faces, as the expert reads it. How they are found is in
 :mod:`facemug_lib.editing.latent.direction_fit`.
 
@@ -13,7 +13,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -21,14 +20,10 @@ import torch
 from torch import Tensor
 
 from facemug_lib.errors import FacemugError
-from facemug_lib.faces.code_space import CODE_DIM
+from facemug_lib.faces.code_space import CODE_DIM, DEFAULT_CODES, code_groups
 from facemug_lib.weights import read_weights, save_weights, weights_path
 
 Family = Literal["boundary", "component", "factor", "published", "text", "photos"]
-LAYERS: Mapping[str, tuple[int, int]] = MappingProxyType({"all": (0, 17), "coarse": (0, 4), "middle": (4, 10), "fine": (10, 17),
-                                                          "upper": (0, 10), "lower": (4, 17)})
-"""Groups of the 17 codes, as (first, one past the last): coarse ones decide pose, head shape and hair style, middle ones the
-features, fine ones colours, light and skin."""
 READ_KEY = "read traits"  # in the file: what the directions were fitted to
 STRONGEST = 10.0  # units; nothing looks like a face long before
 
@@ -54,11 +49,13 @@ class Direction:
             raise FacemugError(f"direction {self.name!r} is of family {self.family!r}: choose from {', '.join(get_args(Family))}")
 
     def restricted(self, layers: str | tuple[int, int]) -> Direction:
-        """The direction on some codes alone: a group of :data:`LAYERS`, or (first, one past the last)."""
+        """The direction on some codes alone: a group of :func:`facemug_lib.faces.code_space.code_groups`, or (first, one past the
+        last)."""
         if isinstance(layers, str):
-            if layers not in LAYERS:
-                raise FacemugError(f"no group of codes is called {layers!r}: choose from {', '.join(LAYERS)}")
-            layers = LAYERS[layers]
+            groups = code_groups(len(self.vector))
+            if layers not in groups:
+                raise FacemugError(f"no group of codes is called {layers!r}: choose from {', '.join(groups)}")
+            layers = groups[layers]
         first, end = layers
         if not 0 <= first < end <= len(self.vector):
             raise FacemugError(f"codes {first} … {end - 1} are asked for: there are codes 0 … {len(self.vector) - 1}")
@@ -71,6 +68,9 @@ class Direction:
         orthonormal basis c of what is to be left alone."""
         if not others:
             return self
+        if other := next((one for one in others if one.vector.shape != self.vector.shape), None):
+            raise FacemugError(f"direction {self.name!r} moves {len(self.vector)} codes and {other.name!r} {len(other.vector)}: "
+                               "they were fitted for two banks, fit them for one")
         span = torch.stack([other.vector for other in others], dim=-1).double()  # [t,512,k]
         own = self.vector.double()[..., None]
         return replace(self, vector=(own - span @ (torch.linalg.pinv(span) @ own))[..., 0].to(self.vector), unit="uncalibrated")
@@ -80,28 +80,36 @@ class Direction:
         return replace(self, vector=self.vector * factor, unit=unit)
 
 
-def constant(name: str, w: Tensor, family: Family, codes: int = 17, **rest: Any) -> Direction:
+def constant(name: str, w: Tensor, family: Family, codes: int = DEFAULT_CODES, **rest: Any) -> Direction:
     """A direction of W [512], the same for each of ``codes`` codes."""
     return Direction(name, w[None].expand(codes, -1).contiguous(), family, **rest)
 
 
 def moved(codes: Tensor, strengths: Mapping[str, float], directions: Mapping[str, Direction]) -> Tensor:
-    """Codes [b,t,512] + Σ strength · vector (Eq. 3)."""
-    for name, strength in checked_strengths(strengths, directions).items():
+    """Eq. 3: ŵ = w_warp + Σ α·n for codes [b,t,512]; ``strengths`` are the α by attribute, ``directions`` the n."""
+    for name, strength in checked_strengths(strengths, directions, codes.shape[1]).items():
         codes = codes + strength * directions[name].vector.to(codes)
     return codes
 
 
-def checked_strengths(strengths: Mapping[str, float], directions: Mapping[str, Direction]) -> dict[str, float]:
-    """The strengths as floats; unknown names and numbers that make no sense are refused."""
+def checked_strengths(strengths: Mapping[str, float], directions: Mapping[str, Direction],
+                      num_codes: int | None = None) -> dict[str, float]:
+    """The strengths as floats; unknown names, numbers that make no sense and, where ``num_codes`` is given, directions of another
+    bank's codes are refused."""
     checked = {}
     for name, strength in strengths.items():
+        if not directions:
+            raise FacemugError(f"no attribute {name!r}: no directions are known for this bank's codes, fit some with `facemug "
+                               "directions fit --bank` and give them as --directions")
         if name not in directions:
             raise FacemugError(f"no attribute is called {name!r}: choose from {', '.join(directions)}")
         is_number = isinstance(strength, int | float) and not isinstance(strength, bool) and math.isfinite(strength)
         if not is_number or abs(strength) > STRONGEST:
             raise FacemugError(f"strength of {name} is {strength!r}: use a number from -{STRONGEST:g} to {STRONGEST:g}, 0 "
                                "changes nothing")
+        if num_codes is not None and len(directions[name].vector) != num_codes:
+            raise FacemugError(f"attribute {name} was fitted for a bank of {len(directions[name].vector)} codes, and this one "
+                               f"has {num_codes}: fit it with `facemug directions fit --bank`")
         checked[name] = float(strength)
     return checked
 

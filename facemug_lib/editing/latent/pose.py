@@ -23,13 +23,16 @@ from torch.nn.functional import cosine_similarity, pad
 from facemug_lib.editing.drawing import SIZE, Drawing, FaceLike, Picture, read_face
 from facemug_lib.editing.editor import Editor
 from facemug_lib.editing.fill.blending import blend
-from facemug_lib.editing.fill.refine import Progress, refine
+from facemug_lib.editing.fill.refine import Progress
+from facemug_lib.editing.forward import warped
 from facemug_lib.editing.latent.directions import Direction, moved
 from facemug_lib.editing.remarks import remarks
+from facemug_lib.editing.settings import POSE
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import AlignedFace, shared_analyzer
+from facemug_lib.faces.code_space import code_groups
 from facemug_lib.faces.landmarks import HeadPose
-from facemug_lib.modalities.conditions import Conditions, exemplar_input
+from facemug_lib.modalities.conditions import Conditions
 from facemug_lib.pictures import pixels_of
 
 Method = Literal["warping", "direction", "both"]
@@ -37,14 +40,6 @@ PoseJudge = Callable[[Tensor], HeadPose | None]
 """Reads the pose off an aligned picture [1,3,256,256]; None where it sees no face."""
 STEERED = ("yaw", "pitch")  # roll is the alignment's
 FARTHEST = {"yaw": 60.0, "pitch": 40.0}  # degrees that can be asked for; faces break before
-TOLERANCE = 1.0  # degrees at which a pose is as wanted
-TRIES = 4  # pictures that a search may make; two or three are the rule
-LONGEST = 3.0  # units of strength at most, where faces still look like faces
-KEEP_SHARE = 0.25  # steps after the turn, as a share of those before it
-KEEP_CODES = 10  # the coarse and middle ones; the others would feign a likeness by shades of the skin
-KEEP_RATE = 0.02  # Adam's learning rate
-KEEP_DISTANCE = 0.02  # weight of the squared distance of the codes, in units of std(w)²
-KEEP_SIZE = 128  # picture size
 AIMS = "--like OTHER, --frontal, --mirror, or --yaw and --pitch"
 
 
@@ -139,8 +134,8 @@ def turn(editor: Editor, face: FaceLike, aim: Aim, *, method: Method = "directio
     method : "warping" is the paper's: one pass of T towards the codes of the face with the wanted pose (to the front: the mean of
         the codes of the face and of its mirror image). "direction" moves the codes along the calibrated directions yaw and
         pitch until the measured angles are those wanted. "both" does one after the other.
-    refine : steps in which the codes are fitted to the photo before it is turned, and a quarter as many that bring back the
-        identity after it; without them the likeness is loose.
+    refine : steps in which the codes are fitted to the photo before it is turned; some more (``POSE.keep_share``) bring back the
+        identity after it. Without them the likeness is loose.
     mask : where the photo may change; everywhere by default.
     judge : reads poses; the landmark network by default.
 
@@ -160,10 +155,11 @@ def turn(editor: Editor, face: FaceLike, aim: Aim, *, method: Method = "directio
     units = {} if method == "warping" else _degrees_per_unit(editor.directions)
 
     shown = photo.to(editor.device)
-    keep = round(KEEP_SHARE * refine)
-    codes = fitted = _fitted(editor, shown, refine, _part(progress, 0, refine + keep))
+    keep = round(POSE.keep_share * refine)
+    codes = fitted = editor.read(photo) if not refine else editor.fit(opened, refine, _part(progress, 0, refine + keep)).codes.to(
+        editor.device)
     if method != "direction":
-        codes = fitted + editor.warping(fitted, _target_codes(editor, aim, shown, other)).float()  # Eq. 2
+        codes = warped(editor.warping, fitted, _target_codes(editor, aim, shown, other))  # Eq. 2
     strengths = dict.fromkeys(units, 0.0)
     for is_last in ((False, True) if keep else (True,)):
         if units:
@@ -236,47 +232,35 @@ def _wanted(aim: Aim, before: HeadPose, other: HeadPose | None) -> HeadPose:
     return before._replace(**{name: float(getattr(aim, name)) for name in STEERED if getattr(aim, name) is not None})
 
 
-def _fitted(editor: Editor, photo: Tensor, steps: int, progress: Progress | None) -> Tensor:
-    """Codes [1,t,512] of a photo [1,3,256,256] of which nothing is hidden, as the encoder reads them or fitted in ``steps``."""
-    codes = editor.encoder(exemplar_input(photo)).float()
-    if not steps:
-        return codes
-    conditions = Conditions.build(photo.new_zeros(1, 1, SIZE, SIZE), photo)
-    starts = [codes, editor.prior.broadcast(editor.prior.mean_w[None])]
-    with torch.enable_grad():
-        return refine(editor.prior, conditions, photo, starts, steps, editor.experts(False, False), progress=progress,
-                      show=progress is None).codes
-
-
 def _resembling(editor: Editor, codes: Tensor, photo: Tensor, steps: int, progress: Progress | None) -> Tensor:
     """Codes near ``codes`` [1,t,512] whose picture shows the photo's person (ArcFace), and otherwise stays as it is (LPIPS)."""
-    experts, size = editor.experts(False, True), KEEP_SIZE
+    experts, size = editor.experts(False, True), POSE.keep_size
+    free = code_groups(codes.shape[1])[POSE.keep_group][1]  # the codes before this one may move
     person = experts.identity(photo)
     before = experts.perceptual.embed(editor.prior.synthesize(codes, size).float())
     with torch.enable_grad():
-        offset = torch.zeros_like(codes[:, :KEEP_CODES], requires_grad=True)
-        optimizer = torch.optim.Adam([offset], lr=KEEP_RATE, betas=(0.9, 0.99))
+        offset = torch.zeros_like(codes[:, :free], requires_grad=True)
+        optimizer = torch.optim.Adam([offset], lr=POSE.keep_rate, betas=(0.9, 0.99))
         for step in range(steps):
-            picture = editor.prior.synthesize(codes + pad(offset, (0, 0, 0, codes.shape[1] - KEEP_CODES)), size).float()
+            picture = editor.prior.synthesize(codes + pad(offset, (0, 0, 0, codes.shape[1] - free)), size).float()
             loss = 1 - cosine_similarity(experts.identity(picture), person).sum()
-            for now, then, head in zip(experts.perceptual.embed(picture), before, experts.perceptual.heads, strict=True):
-                loss = loss + ((now - then).square() * head).sum(1).mean()
-            loss = loss + KEEP_DISTANCE * (offset / editor.prior.std_w).square().mean()
+            loss = loss + experts.perceptual.distance(experts.perceptual.embed(picture), before).sum()
+            loss = loss + POSE.keep_distance * (offset / editor.prior.std_w).square().mean()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             if progress is not None:
                 progress(step + 1, steps)
-    return codes + pad(offset.detach(), (0, 0, 0, codes.shape[1] - KEEP_CODES))
+    return codes + pad(offset.detach(), (0, 0, 0, codes.shape[1] - free))
 
 
 def _target_codes(editor: Editor, aim: Aim, photo: Tensor, other: Tensor | None) -> Tensor:
     """The codes [1,t,512] whose pose T is to bring the face to."""
     if other is not None:
-        return editor.encoder(exemplar_input(other.to(photo))).float()
-    mirrored = editor.encoder(exemplar_input(photo.flip(-1))).float()
+        return editor.read(other)
+    mirrored = editor.read(photo.flip(-1))
     # The two turn as far to either side, so that their mean looks ahead.
-    return mirrored if aim.mirror else (mirrored + editor.encoder(exemplar_input(photo)).float()) / 2
+    return mirrored if aim.mirror else (mirrored + editor.read(photo)) / 2
 
 
 def _solved(editor: Editor, codes: Tensor, wanted: HeadPose, units: Mapping[str, float], judge: PoseJudge) -> dict[str, float]:
@@ -299,9 +283,9 @@ def _solved(editor: Editor, codes: Tensor, wanted: HeadPose, units: Mapping[str,
         raise FacemugError("no face is seen in the prior's likeness of the photo: fit it in more steps (--refine 40)")
     best, error = here, np.abs(goal - seen).max()
     step = np.linalg.solve(slope, goal - seen)
-    for _ in range(TRIES):
-        step = np.clip(here + step, -LONGEST, LONGEST) - here
-        if error <= TOLERANCE or np.abs(step).max() < 1e-3:
+    for _ in range(POSE.tries):
+        step = np.clip(here + step, -POSE.longest, POSE.longest) - here
+        if error <= POSE.tolerance or np.abs(step).max() < 1e-3:
             break
         found = angles(here + step)
         if found is None:  # turned out of sight

@@ -19,37 +19,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from facemug_lib.editing.edit import Edit
 from facemug_lib.editing.fill.refine import Progress
-from facemug_lib.editing.latent.directions import LAYERS
+from facemug_lib.editing.settings import TextEditSettings
 from facemug_lib.errors import FacemugError
 from facemug_lib.experts.text_image import TextImage, text_direction
+from facemug_lib.faces.code_space import code_groups
 from facemug_lib.modalities.draws import uniform
+from facemug_lib.pictures import similarity_grid
 from facemug_lib.seeds import check_seed
 
-SOURCE = "a person"  # what a face is told to be no longer, where nothing is said
-STEPS = 16  # most steps in which a text is followed, by default
-"""What a face is called before the edit, unless the user says it better."""
-
-
-@dataclass(frozen=True)
-class TextEditSettings:
-    """Numbers of the descent; the paper's are lost.
-
-    Steps have a length, which falls to 0, and go where the gradient points. StyleCLIP's Adam moves every entry of the codes
-    alike, wanted or not: at the same distance from the start the text was followed less.
-    """
-
-    layers: str | None = None  # which codes may move, a group of facemug_lib.editing.latent.directions.LAYERS; none = the model's
-    lr: float = 1.0  # length of the first step, in W+ (std(w) has the norm 10)
-    momentum: float = 0.7
-    direction: float = 1.0  # λ1
-    target: float = 2.0  # weight of 1 − cos(E_I, E_T(target)), StyleCLIP's loss: L_dir alone is content with the smallest step
-    latent: float = 0.01  # λ2, of the squared distance in W+; less, and "pale skin" is burnt out
-    identity: float = 1.5  # weight of 1 − cosine of the edit's and the face's embeddings; less, and texts make somebody else
-    views: int = 2  # how many slightly moved and lit views of the picture are compared in each step
-    tilt: float = 0.06  # largest turn (radians), zoom and shift (shares) of a view
-    patience: int = 8  # the descent ends after this many steps …
-    least: float = 0.005  # … without so much progress
+SOURCE, STEPS = Edit.text_source, Edit.text_steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +62,7 @@ def follow(paint: Callable[[Tensor], Tensor], codes: Tensor, model: TextImage, t
     draw = torch.Generator().manual_seed(check_seed(seed))
     offset = torch.zeros_like(codes, requires_grad=True)
     velocity, may_move = torch.zeros_like(codes), torch.zeros_like(codes)
-    may_move[:, slice(*LAYERS[s.layers or model.layers])] = 1
+    may_move[:, slice(*code_groups(codes.shape[1])[s.layers or model.layers])] = 1
     best, losses, agreements = codes, [], []
     with torch.enable_grad():
         for step in range(steps + 1):
@@ -125,10 +105,7 @@ def views(images: Tensor, count: int, tilt: float, generator: torch.Generator) -
         return values.to(device)
 
     angle, zoom, light = draws(-tilt, tilt), draws(-tilt, tilt), draws(-0.1, 0.1)
-    scale = torch.exp2(zoom)
-    turn = torch.stack((torch.stack((angle.cos(), -angle.sin()), -1), torch.stack((angle.sin(), angle.cos()), -1)), 1)
     shift = torch.stack((draws(-tilt, tilt), draws(-tilt, tilt)), -1)
-    theta = torch.cat((turn * scale[:, None, None], shift[..., None]), -1)
-    grid = F.affine_grid(theta, [count, *images.shape[1:]], align_corners=False)
+    grid = similarity_grid(images, angle, torch.exp2(zoom), shift)
     return tuple(F.grid_sample(images[place:place + 1].expand(count, -1, -1, -1), grid, padding_mode="reflection",
                                align_corners=False) + light[:, None, None, None] for place in range(n))

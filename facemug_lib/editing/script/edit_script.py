@@ -1,4 +1,4 @@
-"""Edit scripts: a readable JSON file that repeats an incremental edit exactly (FACEMUG §II-D, Figs 1, 18 and 23).
+"""Edit scripts: a readable JSON file that repeats an incremental edit exactly (FACEMUG §III-B and Figs 1, 8 and 23).
 
 A script lists steps; each is one edit of what the steps before it left: a mask, guidance pictures, attributes, a seed. Pictures
 lie beside the file as PNGs, or inside it as data URLs. Nothing is stored of the photo but what recognises it, so a script can be
@@ -25,19 +25,18 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from facemug_lib.devices import machine
 from facemug_lib.editing.drawing import SIZE, Drawing, read_face
-from facemug_lib.editing.editor import Edit, Editor, EditResult
+from facemug_lib.editing.edit import PICTURES, PLAIN, Edit
+from facemug_lib.editing.editor import Editor, EditResult
 from facemug_lib.editing.fill.refine import Progress
 from facemug_lib.editing.known_faces import sampled_face
-from facemug_lib.editing.latent.text import SOURCE, STEPS
 from facemug_lib.errors import FacemugError
-from facemug_lib.faces.alignment import AlignedFace, crop_photo
+from facemug_lib.faces.alignment import AlignedFace, Frame, crop_photo
 from facemug_lib.faces.photos import Photo, PhotoLike, write_image
 from facemug_lib.files import replacing
 from facemug_lib.seeds import LARGEST_SEED
 
 FORMAT: Literal["facemug edit script"] = "facemug edit script"
 VERSION = 1
-PICTURES = ("mask", "sketch", "semantics", "colour", "exemplar")
 LARGEST_SCRIPT = 256 * 2**20  # bytes of the file, embedded pictures included
 DATA_URL = "data:image/png;base64,"
 
@@ -53,7 +52,8 @@ class _Model(BaseModel):
 
 
 class Step(_Model):
-    """One edit. Pictures are names of files beside the script, or data URLs of PNGs."""
+    """One :class:`facemug_lib.editing.edit.Edit` of the face that the steps before it left, as JSON holds it: pictures are names
+    of files beside the script, or data URLs of PNGs; and how the step is called, and whether it is made."""
 
     name: Annotated[str, StringConstraints(max_length=200)] = ""
     mask: Reference
@@ -64,19 +64,30 @@ class Step(_Model):
     exemplar_face: Annotated[int, Field(ge=0, lt=1000)] | None = None
     attributes: dict[str, Strength] = {}
     text: Annotated[str, StringConstraints(max_length=1000)] = ""
-    text_source: Annotated[str, StringConstraints(min_length=1, max_length=1000)] = SOURCE
-    text_steps: Annotated[int, Field(ge=1, le=10_000)] = STEPS
-    text_model: Annotated[str, StringConstraints(pattern=r"^[\w.-]+(:[\w-]+)?$")] = "small"  # never a file
+    text_source: Annotated[str, StringConstraints(min_length=1, max_length=1000)] = Edit.text_source
+    text_steps: Annotated[int, Field(ge=1, le=10_000)] = Edit.text_steps
+    text_model: Annotated[str, StringConstraints(pattern=r"^[\w.-]+(:[\w-]+)?$")] = Edit.text_model  # never a file
     influence: dict[str, Influence] = {}
-    refine: Annotated[int, Field(ge=0, le=10_000)] = 0
-    seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)] = 0
-    guidance_frame: Literal["photo", "aligned"] = "photo"
+    refine: Annotated[int, Field(ge=0, le=10_000)] = Edit.refine
+    seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)] = Edit.seed
+    guidance_frame: Literal["photo", "aligned"] = Edit.guidance_frame
     enabled: bool = True
 
     @classmethod
     def of(cls, **values: Any) -> Self:
         """A step, or :class:`FacemugError` with one line about the first value that does not fit."""
         return _checked(cls, values, "the edit")
+
+    @classmethod
+    def of_edit(cls, edit: Edit, pictures: Mapping[str, str]) -> Self:
+        """The step of an edit whose pictures can be found under the references ``pictures``."""
+        plain = {name: value for name in PLAIN if (value := getattr(edit, name)) is not None}
+        return cls.of(**plain, **pictures)
+
+    def edit(self, face: AlignedFace, pictures: Mapping[str, Any], guidance_frame: Frame) -> Edit:
+        """The step as an edit of ``face`` with these pictures, drawn in that frame."""
+        plain = {name: getattr(self, name) for name in PLAIN} | {"guidance_frame": guidance_frame}
+        return Edit(face, **pictures, **plain)
 
     def pictures(self) -> dict[str, str]:
         """Name → reference of the pictures that the step has."""
@@ -330,10 +341,7 @@ class Replayer:
         frame = step.guidance_frame
         if frame == "photo" and not is_same:
             pictures, frame = pictures | _carried_over(pictures, record), "aligned"
-        edit = Edit(face, seed=step.seed, guidance_frame=frame, attributes=step.attributes or None, text=step.text or None,
-                    text_source=step.text_source, exemplar_face=step.exemplar_face, **pictures)
-        result = self.editor.edit_many([edit], influence=step.influence or None, refine=step.refine, text_steps=step.text_steps,
-                                       text_model=step.text_model, progress=progress)[0]
+        result = self.editor.edit_many([step.edit(face, pictures, frame)], progress=progress)[0]
         return face.repainted(result.paste_back()), result
 
 

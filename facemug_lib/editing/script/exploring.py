@@ -25,14 +25,12 @@ from torch.nn import functional as F
 
 from facemug_lib.editing.drawing import SIZE
 from facemug_lib.editing.editor import Editor
-from facemug_lib.editing.fill.blending import CHANGE_SIGMA, sameness
+from facemug_lib.editing.fill.blending import CHANGE_SIGMA, blend, sameness
 from facemug_lib.editing.fill.refine import Progress
 from facemug_lib.editing.known_faces import (
     GROUPS,
-    is_the_priors_own,
     sampled_codes,
     sampled_face,
-    seamless,
     shown_as,
 )
 from facemug_lib.editing.latent.direction_fit import components
@@ -205,9 +203,9 @@ class Exploration:
             return self._painter.paint(codes, 256, check).clamp(-1, 1).cpu()
         face, mask = self.face(view, check=check), self.mask(view, check)
         raw = self._painter.paint(codes, 256, check)
-        raw = raw if is_the_priors_own(face) else shown_as(face, raw)
+        raw = shown_as(face, raw)
         check()
-        return seamless(raw, face.image.to(raw), mask.to(raw)).cpu()
+        return blend(raw.clamp(-1, 1), face.image.to(raw), mask.to(raw)).cpu()
 
     def sweep(self, view: View, attribute: str, strengths: Sequence[float], progress: Progress | None = None) -> Tensor:
         """The view at several strengths of one attribute: [n,3,256,256]. ``progress`` may raise to stop."""

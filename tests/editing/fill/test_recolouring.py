@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from facemug_lib.editing import editor as editor_module
+from facemug_lib.editing.fill import toning
 from facemug_lib.editing.fill.recolouring import SEAM, SMALLEST, recoloured, regions, spread
 from facemug_lib.modalities.semantics import SEMANTIC_CLASSES, one_hot
 
@@ -129,7 +129,7 @@ class Parser(nn.Module):
 
 
 def test_an_edit_gets_its_colours(editor, face, monkeypatch) -> None:
-    monkeypatch.setattr(editor_module, "toned", lambda raw, *_: raw)
+    monkeypatch.setattr(toning, "toned", lambda raw, *_: raw)
     judges = SimpleNamespace(parser=Parser())
     knowing, other = copy.copy(editor), copy.copy(editor)
 

@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from facemug_lib.editing import editor as editor_module
 from facemug_lib.editing.editor import Edit, Editor
-from facemug_lib.editing.fill.toning import ENOUGH, toned
+from facemug_lib.editing.fill import toning
+from facemug_lib.editing.fill.toning import toned
+from facemug_lib.editing.settings import TONING
 from facemug_lib.modalities.semantics import SEMANTIC_CLASSES
 
 SIZE = 96
@@ -37,7 +38,7 @@ def test_a_neck_that_is_darker_than_painted_darkens_the_face_and_its_mouth_but_n
     photo = raw.clone()
     photo[..., 60:, :] = torch.tensor([-0.1, -0.2, -0.3]).view(3, 1, 1)
     known = (96 - 63) * SIZE  # the neck, but for what is too near to the hole
-    expected = torch.tensor([-0.3, -0.4, -0.5]) * known / (known + ENOUGH)
+    expected = torch.tensor([-0.3, -0.4, -0.5]) * known / (known + TONING.enough)
     made = toned(raw, photo, hole, FACE, FACE)
     for row in (30, 52, 80):
         assert torch.allclose(made[0, :, row, 40] - 0.2, expected, atol=1e-5), row
@@ -70,7 +71,7 @@ def test_every_sample_is_toned_by_itself(hole) -> None:
 def test_only_what_is_the_persons_own_is_toned(editor, face, mask, monkeypatch) -> None:
     """An exemplar, attributes and texts bring their own complexion."""
     calls = []
-    monkeypatch.setattr(editor_module, "toned", lambda raw, *_: calls.append(len(raw)) or raw - 0.5)
+    monkeypatch.setattr(toning, "toned", lambda raw, *_: calls.append(len(raw)) or raw - 0.5)
     known = Edit(face, mask, guidance_frame="aligned")
     strokes = (face.mean(1, keepdim=True) > 0).float()
     foreign = [replace(known, exemplar=face.flip(3)), replace(known, attributes={"smile": 1.0}, sketch=strokes)]

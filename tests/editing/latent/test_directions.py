@@ -78,7 +78,7 @@ def test_components_are_those_of_scikit_learn(w: torch.Tensor) -> None:
 def test_factors_change_styles_most() -> None:
     torch.manual_seed(0)
     prior = FacePrior()
-    affines = fit.style_affines(prior)
+    affines = prior.style_affines()
     assert [len(one) for one in affines[:4]] == [512, 512, 128, 512] and len(affines) == 17
     found = fit.factors(prior, "middle", 4)
     stacked = torch.cat([one / one.norm() for one in affines[4:10]])

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import PIL.Image
 import pytest
 import torch
 
-from facemug_lib.commands.bodies import edit as commands
+from facemug_lib.commands import edit as commands
 from facemug_lib.editing.editor import Editor
 from facemug_lib.editing.latent import pose
 from facemug_lib.editing.latent.directions import Direction
 from facemug_lib.editing.latent.pose import Aim, turn
+from facemug_lib.editing.settings import POSE
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.landmarks import HeadPose
 from facemug_lib.modalities.conditions import exemplar_input
@@ -43,10 +46,10 @@ def test_directions_meet_the_wanted_angles_though_their_calibration_is_off(steer
     assert (result.wanted.yaw, result.wanted.pitch) == (6, -4)
     assert result.after == read(result.raw)
     for name in wanted:
-        assert abs(getattr(result.after, name) - wanted[name]) <= pose.TOLERANCE
-    monkeypatch.setattr(pose, "TRIES", 1)
+        assert abs(getattr(result.after, name) - wanted[name]) <= POSE.tolerance
+    monkeypatch.setattr(pose, "POSE", replace(POSE, tries=1))
     once = turn(steered, face, Aim(**wanted), judge=read).after
-    assert max(abs(once.yaw - 6), abs(once.pitch + 4)) > pose.TOLERANCE  # a step by the calibration alone falls short
+    assert max(abs(once.yaw - 6), abs(once.pitch + 4)) > POSE.tolerance  # a step by the calibration alone falls short
 
 
 @pytest.mark.parametrize(("aim", "wanted"), [
@@ -58,14 +61,14 @@ def test_what_is_not_asked_for_stays(steered, face, aim, wanted) -> None:
     assert result.before == read(face)
     goal = wanted(result.before.yaw, result.before.pitch)
     assert (result.wanted.yaw, result.wanted.pitch) == pytest.approx(goal)
-    assert (result.after.yaw, result.after.pitch) == pytest.approx(goal, abs=pose.TOLERANCE)
+    assert (result.after.yaw, result.after.pitch) == pytest.approx(goal, abs=POSE.tolerance)
 
 
 def test_the_pose_of_another_face(steered, face) -> None:
     other = (face.flip(-1) * 0.5 + torch.linspace(-0.2, 0.2, 256)).clamp(-1, 1)
     result = turn(steered, face, Aim(like=other), judge=read)
     assert result.wanted == read(other)
-    assert result.after.yaw == pytest.approx(read(other).yaw, abs=pose.TOLERANCE)
+    assert result.after.yaw == pytest.approx(read(other).yaw, abs=POSE.tolerance)
     assert result.strengths["yaw"] != 0
 
 
@@ -93,7 +96,7 @@ def test_warping_goes_to_the_codes_of_the_wanted_pose(steered, face) -> None:
         assert torch.allclose(result.codes, (codes(face) + target) / 2) and result.strengths == {}
     both = turn(warped, face, Aim(like=light.clamp(-1, 1)), method="both", judge=read)
     assert not torch.allclose(both.codes, (codes(face) + codes(light)) / 2)
-    assert both.after.yaw == pytest.approx(both.wanted.yaw, abs=pose.TOLERANCE)
+    assert both.after.yaw == pytest.approx(both.wanted.yaw, abs=POSE.tolerance)
 
 
 def test_refining_brings_the_likeness_and_the_person_back(steered, face, monkeypatch) -> None:
@@ -101,9 +104,9 @@ def test_refining_brings_the_likeness_and_the_person_back(steered, face, monkeyp
     loose = turn(steered, face, Aim(yaw=5.0), judge=read)
     close = turn(steered, face, Aim(yaw=5.0), refine=8, judge=read, progress=lambda done, steps: seen.append((done, steps)))
     assert (close.likeness - face).square().mean() < (loose.likeness - face).square().mean()
-    assert close.after.yaw == pytest.approx(5, abs=pose.TOLERANCE)
+    assert close.after.yaw == pytest.approx(5, abs=POSE.tolerance)
     assert seen[-1] == (10, 10) and len(seen) == 10
-    monkeypatch.setattr(pose, "KEEP_SHARE", 0.0)
+    monkeypatch.setattr(pose, "POSE", replace(POSE, keep_share=0.0))
     assert close.identity > turn(steered, face, Aim(yaw=5.0), refine=8, judge=read, progress=lambda *_: None).identity
 
 
@@ -170,11 +173,11 @@ def photo(tmp_path, astronaut, monkeypatch, steered):
 
 
 def test_the_command_writes_the_aligned_face_and_says_how_it_turned(photo, tmp_path, capsys) -> None:
-    commands.pose_command(photo, tmp_path / "out.png", yaw=4.0, device="cpu")
+    commands.pose(photo, tmp_path / "out.png", yaw=4.0, device="cpu")
     assert PIL.Image.open(tmp_path / "out.png").size == (256, 256)
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith("turned photo.png to yaw 4 by direction (yaw ") and len(said) == 7
-    assert said[3].split()[:3] == ["asked", "for", "+4.0"] and abs(float(said[4].split()[1]) - 4) <= pose.TOLERANCE
+    assert said[3].split()[:3] == ["asked", "for", "+4.0"] and abs(float(said[4].split()[1]) - 4) <= POSE.tolerance
     assert "identity " in said[5] and "256 px" in said[6]
 
 
@@ -182,7 +185,7 @@ def test_the_command_pastes_into_a_mask(photo, tmp_path, astronaut) -> None:
     drawn = np.zeros(astronaut.shape[:2], np.uint8)
     drawn[60:180, 170:280] = 255
     PIL.Image.fromarray(drawn).save(tmp_path / "mask.png")
-    commands.pose_command(photo, tmp_path / "out.png", mirror=True, mask=tmp_path / "mask.png", device="cpu")
+    commands.pose(photo, tmp_path / "out.png", mirror=True, mask=tmp_path / "mask.png", device="cpu")
     written = np.asarray(PIL.Image.open(tmp_path / "out.png"))
     assert np.array_equal(written[drawn == 0], astronaut[drawn == 0]) and not np.array_equal(written, astronaut)
 
@@ -198,5 +201,5 @@ def test_the_command_refuses_before_the_work_and_leaves_nothing(photo, tmp_path)
                                   (tmp_path / "o.png", {"like": blank}, "the face to be like: no face found"),
                                   (tmp_path / "o.png", {"yaw": 3.0, "method": "both"}, "use method direction")):
         with pytest.raises(FacemugError, match=message):
-            commands.pose_command(photo, out, **options, device="cpu")
+            commands.pose(photo, out, **options, device="cpu")
     assert sorted(tmp_path.iterdir()) == before

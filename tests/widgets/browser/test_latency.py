@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from facemug_lib.commands.bodies import bench
+from facemug_lib.commands.machine import bench
 from facemug_lib.errors import FacemugError
 from facemug_lib.widgets import latency, live
 
@@ -26,7 +26,7 @@ def test_every_move_is_timed_from_its_key_to_its_pictures(browser: Any) -> None:
     assert list(measured) == [(region, what) for region in ("whole picture", "face")
                               for what in ("preview, dragging", "preview", "256 px")]
     assert all(len(times) == 3 and min(times) > 1 for times in measured.values())
-    for region in latency.REGIONS:  # the full picture comes after the preview and the quiet time
+    for region in latency.TIMED_REGIONS:  # the full picture comes after the preview and the quiet time
         for preview, full in zip(measured[region, "preview"], measured[region, "256 px"], strict=True):
             assert full > preview + 40
     told = dict(latency.summary(measured))
@@ -37,10 +37,10 @@ def test_without_a_browser_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(live, "NAMES", ())
     monkeypatch.delenv(live.VARIABLE, raising=False)
     with pytest.raises(FacemugError, match="^no Chromium: install one"):
-        bench.bench_command(device="cpu", widgets=True)
+        bench(widgets=True)
     monkeypatch.setenv(live.VARIABLE, "/nowhere/chrome")
     with pytest.raises(FacemugError, match="names /nowhere/chrome, which is no program"):
-        bench.bench_command(device="cpu", widgets=True)
+        bench(widgets=True)
 
 
 def test_percentile() -> None:

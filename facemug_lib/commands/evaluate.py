@@ -1,4 +1,4 @@
-"""Scores and speed: see :mod:`facemug_lib.commands.program`."""
+"""Scores: see :mod:`facemug_lib.commands.program`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from typing import Annotated
 import typer
 
 from facemug_lib.commands.options import Device, pairs
+from facemug_lib.commands.output import say
+from facemug_lib.errors import FacemugError
+
+EVERY_PART = "all"
 
 
 def evaluate(
@@ -42,23 +46,45 @@ def evaluate(
 
     Example: facemug evaluate --count 200 --photos portraits --out data/runs/evaluation
     """
-    from facemug_lib.commands.bodies.evaluate import evaluate_command
+    from facemug_lib.devices import resolve_device
+    from facemug_lib.editing.editor import Editor
+    from facemug_lib.evaluation import parallel, request
+    from facemug_lib.evaluation.evaluate import PARTS, write
+    from facemug_lib.evaluation.evaluate import evaluate as measure
+    from facemug_lib.evaluation.export import export_cases
+    from facemug_lib.evaluation.protocols import FAMILIES
+    from facemug_lib.evaluation.store import Store
+    from facemug_lib.figures import contact_sheet
+    from facemug_lib.figures.plotting import save_figure
+    from facemug_lib.files import require_writable_folder
 
-    evaluate_command(count=count, out=out, photos=photos or (), no_prior=no_prior, aligned=aligned, families=family or (),
-                     parts=part or (), images=images or (), export=export, weights=weights, refine=refine,
-                     workers=workers, limits=pairs(limit or [], "--limit"), device=device)
-
-
-def bench(
-    out: Annotated[Path | None, typer.Option(help="Also write the numbers to this JSON file.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer repetitions.")] = False,
-    widgets: Annotated[bool, typer.Option("--widgets", help="Measure instead how soon the Explorer's pictures appear in a "
-                                                            "browser (playwright and a Chromium).")] = False,
-) -> None:
-    """Measure speed and peak memory on this machine.
-
-    Example: facemug bench --quick --out bench.json
-    """
-    from facemug_lib.commands.bodies.bench import bench_command
-
-    bench_command(out=out, quick=quick, widgets=widgets)
+    plan = request.limited_plan(count, pairs(limit or [], "--limit"))
+    request.check_names("mask family", family or (), FAMILIES)
+    request.check_names("part", part or (), [*PARTS, EVERY_PART])
+    parts = PARTS if EVERY_PART in (part or ()) else tuple(part or ()) or ("completion",)
+    families, photos, images = family or FAMILIES, photos or [], images or []
+    if no_prior and not photos:
+        raise FacemugError("nothing to evaluate: leave out --no-prior, or name a folder with --photos")
+    require_writable_folder(out if export is None else export)
+    target = resolve_device(device)
+    editor = Editor.load(target, weights)
+    store = Store(out / "cache")
+    test_sets = request.test_sets(editor, count, photos, no_prior, aligned, store, say)
+    if export is not None:
+        export_cases(test_sets, families, count, export)
+        print(f"test pictures and masks of {sum(len(one) for one in test_sets)} faces: {export}")
+        return
+    methods = request.methods(editor, images, refine)
+    out.mkdir(parents=True, exist_ok=True)
+    workers = parallel.usual_workers(target) if workers is None else workers
+    if workers > 1 and "completion" in parts:
+        parallel.fill_in_parallel(workers, editor, test_sets, images, out, plan, families, weights, refine)
+    evaluation = measure(editor, test_sets, methods, store, plan, families, parts,
+                         [] if aligned else request.photographs(photos), say)
+    written = write(evaluation, out)
+    if any("pictures" in one.arrays for one in evaluation.measured):
+        written.append(out / "contact_sheet.png")
+        save_figure(contact_sheet.draw(evaluation.test_sets, evaluation.measured), written[-1], 130)
+    print((out / "tables.md").read_text(encoding="utf-8"))
+    for path in written:
+        print(path)

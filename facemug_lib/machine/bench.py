@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
 
-from facemug_lib.devices import machine, release_freed_memory, resolve_device
-from facemug_lib.errors import FacemugError
-from facemug_lib.files import replacing, require_writable_file
+from facemug_lib.devices import machine, release_freed_memory
 
 TRAINED_STAGES = ("head", "expert", "encoder", "warping", "generator")
 
@@ -37,33 +33,13 @@ class Measurement:
     precision: str = "fp32"
 
 
-def bench_command(out: Path | None = None, quick: bool = False, device: str = "auto", widgets: bool = False) -> None:
-    """Measure, print a table, and write the numbers to ``out`` as JSON; with ``widgets`` those of the widgets alone.
-
-    A section that fails is named with its reason and the others go on; then the command fails at its end.
-    """
-    if out is not None:
-        require_writable_file(out)
-    target = resolve_device(device)
-    if widgets:
-        from facemug_lib.widgets.live import find_browser
-
-        find_browser()  # without one there is nothing to measure: one line, no table
-    report = measure(target, quick, tell=lambda line: print(line, flush=True),
-                     sections={"widgets": bench_widgets} if widgets else None)
-    print(table(report))
-    if out is not None:
-        with replacing(out) as temporary:
-            temporary.write_text(json.dumps(report, indent=2) + "\n")
-    if report["failures"]:
-        failed = "; ".join(f"{name}: {reason}" for name, reason in report["failures"].items())
-        raise FacemugError(f"{len(report['failures'])} of {len(report['peak_memory_mib'])} sections failed ({failed})")
+Section = Callable[[torch.device, bool], list[Measurement]]
+"""Measures on a device; true asks for fewer repetitions."""
 
 
-def measure(device: torch.device, quick: bool = False, tell: Callable[[str], None] = lambda line: None,
-            sections: dict[str, Callable[[torch.device, bool], list[Measurement]]] | None = None) -> dict[str, Any]:
+def measure(device: torch.device, sections: Mapping[str, Section], quick: bool = False,
+            tell: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
     """Run every section by itself: {"machine", "measurements", "peak_memory_mib", "failures", "seconds"}, each by section."""
-    sections = SECTIONS if sections is None else sections
     report: dict[str, Any] = {"machine": machine(device), "measurements": []}
     report |= {"peak_memory_mib": {}, "failures": {}, "seconds": {}}
     for name, section in sections.items():
@@ -187,18 +163,18 @@ def bench_editing(device: torch.device, quick: bool) -> list[Measurement]:
     return measured
 
 
-def bench_stage(stage: str) -> Callable[[torch.device, bool], list[Measurement]]:
+def bench_stage(stage: str) -> Section:
     """Training of one stage through the real loop, on faces sampled from the prior."""
 
     def section(device: torch.device, quick: bool) -> list[Measurement]:
         from facemug_lib.training.loop import train
-        from facemug_lib.training.profiles import settings
-        from facemug_lib.training.stages import build_source, build_stage
+        from facemug_lib.training.stages import build_source, build_stage, settings
 
         base = settings(stage, "smoke")
         batch = base.batch if device.type == "cpu" else 32
         steps = 2 if quick else 6
-        chosen = settings(stage, "smoke", {"images": batch * (steps + 1), "batch": batch, "evaluate_count": 1})
+        chosen = settings(stage, "smoke", {"images": batch * (steps + 1), "batch": batch, "evaluate_count": 1,
+                                           "stats_every": 10**9, "checkpoint_every": 10**9, "grid_every": 10**9})
         made = build_stage(stage, chosen, device)
         source = build_source("prior", made, chosen, device)
         ends: list[float] = []
@@ -213,8 +189,7 @@ def bench_stage(stage: str) -> Callable[[torch.device, bool], list[Measurement]]
 
         made.step = timed_step
         with tempfile.TemporaryDirectory() as folder:
-            train(made, source, folder, images=chosen.images, batch=batch, device=device, checkpoint_every=10**9,
-                  grid_every=10**9, stats_every=10**9, evaluate_count=1, clip_norm=chosen.clip_norm, report=lambda line: None)
+            train(made, source, folder, chosen, device=device, report=lambda line: None)
         # From the end of the first step, which warms up, to the end of the last: drawing the faces included.
         speed = batch * (len(ends) - 1) / (ends[-1] - ends[0])
         return [Measurement("training", stage, speed, "images/s", batch, "bf16" if device.type == "cuda" else "fp32")]
@@ -230,7 +205,7 @@ def bench_widgets(device: torch.device, quick: bool) -> list[Measurement]:
     return [Measurement("widgets", name, value, "ms", 1) for name, value in latency.summary(measured)]
 
 
-SECTIONS: dict[str, Callable[[torch.device, bool], list[Measurement]]] = {
+SECTIONS: dict[str, Section] = {
     "prior": bench_prior, "modalities": bench_modalities, "editing": bench_editing,
     **{f"train {stage}": bench_stage(stage) for stage in TRAINED_STAGES},
 }

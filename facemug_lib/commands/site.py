@@ -1,0 +1,133 @@
+"""``facemug site``: the executed notebooks as pages that open without a server, a script or a network.
+
+nbconvert makes the pages. Formulas are drawn here, by matplotlib, because nbconvert leaves them to a script of another site; a
+widget shows its still picture.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import nbformat
+from jinja2 import pass_context
+from jinja2.runtime import Context
+from matplotlib.font_manager import FontProperties
+from matplotlib.mathtext import math_to_image
+from nbconvert import HTMLExporter
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from pygments.formatters import HtmlFormatter
+from traitlets.config import Config
+
+from facemug_lib.commands.runner import RunResult, find_notebook, list_notebooks, run_notebook
+from facemug_lib.errors import FacemugError
+from facemug_lib.files import replacing
+
+# What mathtext writes otherwise than LaTeX does.
+_SPELLINGS = ((r"\\(mathcal|mathbb) (\w)", r"\\\1{\2}"), (r"\\tfrac", r"\\frac"), (r"\\[lr]Vert(?![a-zA-Z])", r"\\Vert "),
+              (r"\\[bB]igg?\(", r"\\left("), (r"\\[bB]igg?\)", r"\\right)"))
+# Of an output's forms the first that it has is shown; scripts and live widgets are none of them.
+_SHOWN = ["text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/plain"]
+_STYLE = """
+body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a }
+.highlight, .output_area pre { padding: .6rem .8rem; overflow-x: auto; font-size: 13px; line-height: 1.45 }
+.highlight { background: #f5f6f8; border-left: 3px solid #7a8aa0 } .highlight pre { margin: 0 }
+code { background: #f0f1f3; padding: 0 .2em } .prompt, .anchor-link { display: none } img { max-width: 100%; height: auto }
+table { border-collapse: collapse; font-size: 14px; margin: .8rem 0 } th, td { padding: .2rem .6rem; border-bottom: 1px solid }
+.formula { text-align: center; margin: 1rem 0 } nav { font-size: 14px } .failed { color: #a00000; font-weight: bold }
+"""
+
+
+def site_command(out: Path, profile: str = "smoke", notebooks: Sequence[str] = (),
+                 report: Callable[[str], None] = print) -> list[RunResult]:
+    """Run ``notebooks`` (all) under ``profile`` and write a page of each and an index to the folder ``out``.
+
+    A notebook that fails has its page all the same, up to its error. Returns what became of each.
+    """
+    if out.exists() and not out.is_dir():
+        raise FacemugError(f"--out {out} is a file: name a folder")
+    paths = [find_notebook(name) for name in notebooks] or list_notebooks()
+    out.mkdir(parents=True, exist_ok=True)
+    results = []
+    for path in paths:
+        result = run_notebook(str(path), profile, report=report)
+        results.append(result)
+        _write(out / f"{path.stem}.html", page(nbformat.read(Path(result.folder) / path.name, 4), path.stem))
+        report(f"{out / path.stem}.html: {result.status}")
+    _write(out / "index.html", index(results, [nbformat.read(path, 4) for path in paths]))
+    return results
+
+
+def page(notebook: nbformat.NotebookNode, title: str) -> str:
+    """An executed notebook as one HTML page that holds everything it shows."""
+    notebook.cells = [cell for cell in notebook.cells if "facemug-runner" not in cell.metadata.get("tags", [])]
+    notebook.metadata.pop("widgets", None)
+    exporter = _Exporter(config=Config({"NbConvertBase": {"display_data_priority": _SHOWN}}), template_name="basic")
+    body, _ = exporter.from_notebook_node(notebook)
+    body = re.sub(r'href="(\w+)\.ipynb"', r'href="\1.html"', body)
+    return _shell(title, f'<nav><a href="index.html">All notebooks</a></nav>\n{body}')
+
+
+def index(results: Sequence[RunResult], notebooks: Sequence[nbformat.NotebookNode]) -> str:
+    """The page that leads to the others."""
+    rows = []
+    for result, notebook in zip(results, notebooks, strict=True):
+        opening = notebook.cells[0].source
+        purpose = re.search(r"\*\*Purpose\.\*\* (.+?)\n\n", opening + "\n\n", re.DOTALL)
+        state = f"{result.seconds:.0f} s" if result.ok else f'<span class="failed">{html.escape(result.error or "failed")}</span>'
+        rows.append(f'<tr><td><a href="{result.notebook}.html">{result.notebook}</a></td><td>'
+                    f"{_Exporter.text(purpose[1]) if purpose else ''}</td><td>{state}</td></tr>")
+    made = results[0].environment | {"profile": results[0].profile, "started": results[0].started}
+    named = ("profile", "started", "git_commit", "torch", "platform")
+    facts = ", ".join(f"{name} {made[name]}" for name in named if made.get(name))
+    title = "FACEMUG: the notebooks, executed"
+    return _shell(title, f"<h1>{title}</h1>\n<table>{''.join(rows)}</table>\n<p>{html.escape(facts)}</p>")
+
+
+class _Renderer(IPythonRenderer):
+    """Markdown with formulas as pictures."""
+
+    def inline_math(self, body: str) -> str:
+        picture, depth = formula(body)
+        return f'<img src="{picture}" alt="{html.escape(body)}" style="vertical-align:{-depth:.1f}pt">'
+
+    def block_math(self, body: str) -> str:
+        return f'<div class="formula"><img src="{formula(body)[0]}" alt="{html.escape(body)}"></div>'
+
+
+class _Exporter(HTMLExporter):
+    @pass_context
+    def markdown2html(self, context: Context, source: str) -> str:
+        return self.text(source)
+
+    @staticmethod
+    def text(source: str) -> str:
+        return MarkdownWithMath(renderer=_Renderer(escape=False, exclude_anchor_links=True)).render(source)
+
+
+def formula(tex: str) -> tuple[str, float]:
+    """TeX without dollars → the address of an SVG that holds it, and how far it reaches below the line, in points."""
+    spelled = " ".join(tex.split())
+    for pattern, replacement in _SPELLINGS:
+        spelled = re.sub(pattern, replacement, spelled)
+    picture = io.BytesIO()
+    try:
+        depth = math_to_image(f"${spelled}$", picture, FontProperties(size=11, math_fontfamily="cm"), dpi=72, format="svg")
+    except ValueError as error:
+        raise FacemugError(f"the formula {tex!r} cannot be drawn: {str(error).splitlines()[-1]}") from error
+    return "data:image/svg+xml;base64," + base64.b64encode(picture.getvalue()).decode(), depth
+
+
+def _shell(title: str, body: str) -> str:
+    style = _STYLE + HtmlFormatter().get_style_defs(".highlight")
+    return (f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{html.escape(title)}</title>\n'
+            f"<style>{style}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n")
+
+
+def _write(path: Path, content: str) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(content, encoding="utf-8")

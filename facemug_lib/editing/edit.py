@@ -1,0 +1,74 @@
+"""What one edit is made from: one declaration for the editor, edit scripts and the command line.
+
+Nothing heavy is imported here, so that `facemug edit --help` can show these defaults at once.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from facemug_lib.seeds import check_seed
+
+if TYPE_CHECKING:
+    from facemug_lib.editing.drawing import FaceLike, Picture
+    from facemug_lib.faces.alignment import Frame
+
+PICTURES = ("mask", "sketch", "semantics", "colour", "exemplar")
+"""The fields of :class:`Edit` that are pictures, the face aside."""
+
+
+@dataclass(frozen=True, eq=False)
+class Edit:
+    """One edit. Only the face and the mask are needed.
+
+    Pictures are paths, PIL images, arrays or tensors; :mod:`facemug_lib.editing.drawing` says what each of them means. What
+    neither the photo nor the guidance decides, the seed does.
+
+    Attributes or a text given alone (or both together) leave the person who they are: what lies under the mask is altered
+    instead of made anew. A stroke of colour is meant for the whole region that it lies on.
+    """
+
+    face: FaceLike  # a photo, an aligned face, or a tensor [1,3,256,256] in [-1,1] of one
+    mask: Picture  # white (1) is edited
+    sketch: Picture | None = None  # strokes on paper
+    semantics: Picture | None = None  # labels of CelebAMask-HQ's 19 classes
+    colour: Picture | None = None  # colours where something is painted
+    exemplar: FaceLike | None = None  # another face, whose looks are wanted
+    attributes: Mapping[str, float] | None = None  # name → strength; 1 is one standard deviation of it over faces
+    influence: Mapping[str, float] | None = None  # modality or "exemplar" → weight, 0 (ignored) … 1 (neutral) … 2
+    refine: int = 0  # steps of latent optimisation on top of the one pass
+    seed: int = 0  # from 0 to 2^63 - 1
+    guidance_frame: Frame = "photo"  # the coordinates of mask and guidance: the photo's, or the "aligned" face's
+    text: str | None = None  # how the face shall look
+    text_source: str = "a person"  # what it is now, as far as the text changes it
+    text_steps: int = 16  # most steps in which the text is followed
+    text_model: str = "small"  # the shipped text–image model, or open_clip's ARCHITECTURE:WEIGHTS
+    exemplar_face: int | None = None  # which of several faces in the exemplar, 0 is the leftmost
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seed", check_seed(self.seed))
+
+
+PLAIN = tuple(one.name for one in fields(Edit) if one.name not in ("face", *PICTURES))
+"""The fields of :class:`Edit` that are words and numbers."""
+
+
+def takes_an_edit(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Give ``method(self, edit, *, progress)`` the arguments of :class:`Edit` in place of ``edit``.
+
+    ``help()`` and a notebook's Shift+Tab show them as if they were written out, and they cannot differ from the declaration.
+    """
+    of_edit, own = inspect.signature(Edit).parameters, inspect.signature(method)
+    itself, _, *options = own.parameters.values()
+
+    @functools.wraps(method)
+    def written_out(self: Any, *given: Any, **named: Any) -> Any:
+        own_options = {name: named.pop(name) for name in list(named) if name not in of_edit}
+        return method(self, Edit(*given, **named), **own_options)
+
+    written_out.__signature__ = own.replace(parameters=[itself, *of_edit.values(), *options])
+    return written_out
