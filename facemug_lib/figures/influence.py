@@ -1,8 +1,9 @@
 """Who wins when guidance contradicts itself: what ``facemug influence`` shows and measures.
 
 Inside the hole of one face the sketch of a second is asked for together with the semantic map of a third, and influence is moved
-from the sketch to the map: in one pass, where it weighs the shares of the aggregation (Eq. 16) and the codes, and after
-refining, where it weighs the terms of the loss.
+from the sketch to the map: in one pass, where it weighs what each changes in the encoder's codes, and after refining, where it
+weighs the terms of the loss. It also weighs the shares of the aggregation (Eq. 16), which change no pixel before the generator
+has learned.
 """
 
 from __future__ import annotations

@@ -6,9 +6,6 @@ hold all state: the browser can be reloaded at any time. Each stroke comes as on
 
 from __future__ import annotations
 
-import re
-import shutil
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -30,17 +27,17 @@ from facemug_lib.editing.latent.text import SOURCE
 from facemug_lib.editing.script.edit_script import SampleRecord, Step, embedded
 from facemug_lib.editing.script.session import Moment, PhotoScript, Session
 from facemug_lib.errors import FacemugError
-from facemug_lib.faces.alignment import AlignedFace, open_face
+from facemug_lib.faces.alignment import AlignedFace
 from facemug_lib.faces.photos import PhotoLike, write_image
 from facemug_lib.modalities.semantics import PALETTE, SEMANTIC_CLASSES
 from facemug_lib.pictures import pixels_of
 from facemug_lib.widgets.layers import LAYERS, Layers, data_url, png
 from facemug_lib.widgets.still import mimebundle
+from facemug_lib.widgets.uploads import Uploads, file_name, open_upload
 from facemug_lib.widgets.worker import Stopped, Turn, Worker
 
 HERE = Path(__file__).parent
 THUMBNAIL = 72  # px
-LARGEST_FILE = 256 * 2**20  # bytes of a photo that is dropped
 LARGEST_EXEMPLAR = 768  # px; more is not looked at, and the script carries it
 SETTINGS = ("attributes", "influence", "text", "text_source", "refine", "seed", "exemplar")
 MASK_TINT = np.array([86, 180, 233], np.float32)
@@ -51,7 +48,8 @@ class Painter(anywidget.AnyWidget):
 
     ``photo`` is anything :func:`~facemug_lib.faces.alignment.open_face` takes, an :class:`AlignedFace`, or None for the sampled
     face of ``seed``; ``face`` picks one of several faces in it. Without ``editor`` the shipped networks are loaded. Other photos
-    can be dropped on the painter later. Raises :class:`FacemugError` for a photo without a usable face.
+    can be dropped on the painter later, or given to :meth:`open_photo`. Raises :class:`FacemugError` for a photo without a usable
+    face.
     """
 
     _esm = HERE / "painter.js"
@@ -82,7 +80,7 @@ class Painter(anywidget.AnyWidget):
         self.editor = editor or Editor.load()
         self.received: Counter[str] = Counter()
         self._worker = Worker(self._failed)
-        self._parts: dict[str, list[bytes]] = {}
+        self._uploads = Uploads()
         self._is_known = photo is None or isinstance(photo, str | PathLike)  # whoever has the script can have the photo, too
         session = Session(self.editor, SampleRecord(seed=seed) if photo is None else photo, face)
         super().__init__(bench={
@@ -152,12 +150,13 @@ class Painter(anywidget.AnyWidget):
         self.go(moment.parent)
 
     def open_photo(self, photo: PhotoLike | AlignedFace, face: int | None = None) -> None:
-        """Begin with another photo; :meth:`wait` for it. The layers are emptied once the photo has been read."""
-        def job(turn: Turn) -> None:
-            self._begin(Session(self.editor, photo, face))
-            self._is_known = isinstance(photo, str | PathLike)
+        """Begin with another photo; :meth:`wait` for it. The layers are emptied once the photo has been read.
 
-        self._start("opening the photo", job)
+        The face is searched beside the kernel's thread, so a photo that cannot be used is told in ``error``, and everything stays
+        as it was. Raises :class:`FacemugError` while something else is being done.
+        """
+        self._idle()
+        self._open("opening the photo", lambda: (read_face(photo, face), ""), is_known=isinstance(photo, str | PathLike))
 
     def save(self, name: str = "edit.json") -> list[Path]:
         """Write the script, the edited photo as a PNG beside it, and the photo too where it is no file yet."""
@@ -207,6 +206,15 @@ class Painter(anywidget.AnyWidget):
         return Step.of(name=name[:200], attributes=attributes, influence=influence, text=self.text.strip(),
                        text_source=self.text_source.strip() or SOURCE, refine=self.refine, seed=self.seed,
                        guidance_frame="aligned", **references)
+
+    def _open(self, what: str, read: Callable[[], tuple[AlignedFace, str]], is_known: bool) -> None:
+        """Begin with the face that ``read`` gives, and show its remark; ``is_known``: the photo is a file that others have."""
+        def job(turn: Turn) -> None:
+            opened, note = read()
+            self._begin(Session(self.editor, opened))
+            self._is_known, self.note = is_known, note
+
+        self._start(what, job)
 
     def _snapshot(self) -> dict[str, Any]:
         return {"layers": self.layers.copy()} | {name: getattr(self, name) for name in SETTINGS}
@@ -351,29 +359,18 @@ class Painter(anywidget.AnyWidget):
     def _on_file(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
         """One part of a photo or an exemplar; the last one opens it."""
         what, part, parts = content["what"], content["part"], content["parts"]
-        if part == 0:
-            self._parts[what] = []
-        self._parts[what].append(bytes(buffers[0]))
-        if sum(map(len, self._parts[what])) > LARGEST_FILE:
-            del self._parts[what]
-            raise FacemugError(f"{content['name']} has more than {LARGEST_FILE >> 20} MiB: scale it down first")
-        if part + 1 < parts:
+        data = self._uploads.add(what, content["name"], part, parts, bytes(buffers[0]))
+        if data is None:
             return
         self._idle()
-        data, name = b"".join(self._parts.pop(what)), _file_name(str(content["name"]))
+        name = file_name(str(content["name"]))
         if what == "exemplar":
             self._start("reading the exemplar", lambda turn: self._take_exemplar(name, data))
             return
-
-        def job(turn: Turn) -> None:
-            opened, note = _uploaded(name, data)
-            self._begin(Session(self.editor, opened))
-            self._is_known, self.note = False, note
-
-        self._start(f"opening {name}", job)
+        self._open(f"opening {name}", lambda: open_upload(name, data), is_known=False)
 
     def _take_exemplar(self, name: str, data: bytes) -> None:
-        opened, note = _uploaded(name, data)
+        opened, note = open_upload(name, data)
         picture = PIL.Image.fromarray(opened.photo.rgb8())
         if max(picture.size) > LARGEST_EXEMPLAR:
             picture.thumbnail((LARGEST_EXEMPLAR, LARGEST_EXEMPLAR), PIL.Image.Resampling.LANCZOS)
@@ -386,30 +383,3 @@ class Painter(anywidget.AnyWidget):
     def _idle(self) -> None:
         if self._worker.is_busy:
             raise FacemugError("an edit is being made: wait for it or cancel it")
-
-
-# -- pictures -------------------------------------------------------------------------------------------------------------
-
-
-def _file_name(name: str) -> str:
-    """A file's name from the browser as one that can be written anywhere."""
-    plain = re.sub(r"[^\w. ()-]", "_", Path(name.replace("\\", "/")).name)[-100:]
-    return plain if plain.strip(". ") else "photo"
-
-
-def _uploaded(name: str, data: bytes) -> tuple[AlignedFace, str]:
-    """The face in a photo that came from the browser, and a remark about it. Of several faces the leftmost is taken."""
-    folder = Path(tempfile.mkdtemp(prefix="facemug-"))
-    try:
-        path = folder / name
-        path.write_bytes(data)
-        try:
-            return open_face(path), ""
-        except FacemugError as error:
-            if "choose one with face=N" not in str(error):
-                raise
-            return open_face(path, face=0), f"{name}: the leftmost of several faces; Painter(photo=…, face=N) takes another"
-    except FacemugError as error:
-        raise FacemugError(str(error).replace(f"{folder}/", "")) from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -20,13 +20,8 @@ class Stopped(Exception):
 class Turn:
     """What a running job is told about itself."""
 
-    def __init__(self, worker: Worker) -> None:
-        self._worker, self.is_cancelled = worker, False
-
-    @property
-    def is_stale(self) -> bool:
-        """Whether the job was cancelled, or another one is waiting for its place."""
-        return self.is_cancelled or self._worker.is_waiting
+    def __init__(self) -> None:
+        self.is_cancelled = False
 
     def progress(self, done: int, total: int) -> None:
         """To be called between the steps of long work. Raises :class:`Stopped` once the job is cancelled."""
@@ -50,11 +45,6 @@ class Worker:
         self._next: Job | None = None
         self._turn: Turn | None = None
         self._thread: threading.Thread | None = None
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether a job waits for the running one to end."""
-        return self._next is not None
 
     @property
     def is_busy(self) -> bool:
@@ -88,7 +78,7 @@ class Worker:
             with self._changed:
                 self._changed.wait_for(lambda: self._next is not None)
                 job, self._next = self._next, None
-                turn = self._turn = Turn(self)
+                turn = self._turn = Turn()
             try:
                 job(turn)
             except Stopped:

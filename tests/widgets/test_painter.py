@@ -15,7 +15,7 @@ import torch
 
 from facemug_lib.editing.script.edit_script import EditScript
 from facemug_lib.errors import FacemugError
-from facemug_lib.widgets import painter as module
+from facemug_lib.widgets import uploads
 from facemug_lib.widgets.painter import Painter
 
 
@@ -141,6 +141,8 @@ def test_long_work_is_told_and_can_be_cancelled(painter: Painter) -> None:
     paint(painter, left=100)  # people go on painting
     painter._receive(painter, {"kind": "edit"}, [])
     assert "being made" in painter.error
+    with pytest.raises(FacemugError, match="being made"):
+        painter.open_photo("me.png")  # it would take the place of the edit's result
     say(painter, "cancel")
     assert painter.note.startswith("cancelled") and painter.busy == "" and len(painter.history) == 1
     assert max(shares) < 1 and painter.layers.is_painted("mask")
@@ -178,6 +180,20 @@ def test_a_photo_that_is_dropped_comes_in_parts(painter: Painter, astronaut: byt
     assert np.array_equal(np.asarray(PIL.Image.open(tmp_path / "edit.png")), painter.photo)
 
 
+def test_another_photo_from_python(painter: Painter, astronaut: bytes, tmp_path: Path) -> None:
+    (tmp_path / "me.png").write_bytes(astronaut)
+    paint(painter)
+    painter.open_photo(tmp_path / "me.png")
+    assert painter.wait(120) and painter.error == "" and painter.busy == ""
+    assert painter.photo.shape == (512, 512, 3) and not painter.layers.is_painted("mask") and len(painter.history) == 1
+    painter.open_photo(tmp_path / "none.png")  # as with a dropped one: the fault is shown, and everything stays
+    assert painter.wait(120) and "none.png" in painter.error and painter.photo.shape == (512, 512, 3)
+    paint(painter)
+    say(painter, "edit")
+    written = painter.save(str(tmp_path / "edit.json"))  # the photo is a file already, and is not written again
+    assert [path.name for path in written] == ["edit.json", "edit.png"]
+
+
 def test_an_unusable_photo_leaves_everything_in_place(painter: Painter, astronaut: bytes) -> None:
     paint(painter)
     picture = painter.picture
@@ -196,14 +212,45 @@ def test_an_unusable_photo_leaves_everything_in_place(painter: Painter, astronau
                                                ("C:\\me\\my face (1).jpg", "my face (1).jpg"), ("a\0b.png", "a_b.png"),
                                                ("ü" * 300 + ".png", "ü" * 96 + ".png")])
 def test_names_of_files_that_are_dropped_lead_nowhere(name: str, written: str) -> None:
-    assert module._file_name(name) == written
+    assert uploads.file_name(name) == written
 
 
-def test_a_photo_too_large_to_hold_is_refused(painter: Painter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LARGEST_FILE", 1000)
-    upload(painter, bytes(5000), "huge.png", size=600)
-    assert "huge.png has more than" in painter.error or "not understood" in painter.error
-    assert painter._parts == {}
+def file_part(painter: Painter, part: int, parts: int, data: bytes = bytes(600), what: str = "photo") -> str:
+    """Send one part of huge.png; what is said of it."""
+    content = {"kind": "file", "what": what, "name": "huge.png", "part": part, "parts": parts}
+    painter._receive(painter, content, [memoryview(data)])
+    return painter.error
+
+
+def test_a_photo_too_large_to_hold_is_refused_to_its_last_part(painter: Painter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "LARGEST_FILE", 1000)
+    assert file_part(painter, 0, 5) == ""
+    for part in (1, 2, 3, 4):  # the browser sends them all, and the last line is the one that stays
+        assert file_part(painter, part, 5) == "huge.png has more than 0 MiB: scale it down first"
+    assert painter._uploads.parts == {} and painter._uploads.refused == set() and painter.photo.shape == (256, 256, 3)
+    assert "not understood" in file_part(painter, 5, 6)  # nothing is left of it that would swallow another fault
+    assert "more than" in file_part(painter, 0, 1, bytes(1001))
+    assert "not understood" in file_part(painter, 1, 2)
+
+
+def test_one_refused_file_stands_in_no_others_way(painter: Painter, astronaut: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as small:
+        small.setattr(uploads, "LARGEST_FILE", 1000)
+        file_part(painter, 0, 9)
+        assert "more than" in file_part(painter, 1, 9)
+    upload(painter, astronaut, "me.png", "exemplar")
+    assert painter.error == "" and painter.exemplar
+    upload(painter, astronaut, "me.png")  # the page was reloaded in the middle of the other one
+    assert painter.error == "" and painter.photo.shape == (512, 512, 3)
+
+
+@pytest.mark.parametrize("order", [(1,), (0, 2), (0, 1, 1)])
+def test_a_part_out_of_its_turn_is_not_understood(painter: Painter, order: tuple[int, ...]) -> None:
+    *first, last = order
+    for part in first:
+        assert file_part(painter, part, 4) == ""
+    assert "not understood" in file_part(painter, last, 4) and "was due" in painter.error
+    assert not painter._worker.is_busy and painter.photo.shape == (256, 256, 3)
 
 
 def test_an_exemplar_is_shown_used_once_and_travels_in_the_script(painter: Painter, astronaut: bytes, editor) -> None:
