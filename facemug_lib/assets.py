@@ -24,12 +24,12 @@ from pathlib import Path
 
 import platformdirs
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, uint8
 
 from facemug_lib import asset_formats
 from facemug_lib.errors import FacemugError
-from facemug_lib.files import replacing
+from facemug_lib.weights import write_tensors
 
 CACHE_VERSION = "v1"  # raise when a conversion changes, so that old caches are left alone
 CONNECTION_TIMEOUT = 20  # seconds, pip's --timeout
@@ -290,11 +290,10 @@ def _fetch(assets: list[Asset]) -> None:
             )
         for asset in assets:
             converted = asset.convert(_read_members(archive, asset))
-            with replacing(work / asset.filename) as target:  # for its permissions; safetensors gives 0600
-                if isinstance(converted, bytes):
-                    target.write_bytes(converted)
-                else:
-                    save_file(converted, target)
+            if isinstance(converted, bytes):
+                (work / asset.filename).write_bytes(converted)
+            else:
+                write_tensors(work / asset.filename, converted)
             os.replace(work / asset.filename, folder / asset.filename)
     except OSError as error:
         raise _disk_error(folder, error) from error

@@ -52,8 +52,16 @@ def save_weights(
         for key, value in tensors.items()
     }
     header = {HEADER_KEY: json.dumps({"config": dict(config), "card": dict(card)}, sort_keys=True)}
-    with replacing(path) as temporary:
-        save_file(packed, temporary, metadata=header)
+    return write_tensors(path, packed, header)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str] | None = None) -> Path:
+    """Write a safetensors file, whole or not at all. Raises :class:`FacemugError` where the disk is full or fails."""
+    try:
+        with replacing(path) as temporary:
+            save_file(dict(tensors), temporary, metadata=None if header is None else dict(header))
+    except SafetensorError as error:  # which is no OSError
+        raise FacemugError(f"cannot write {path}: {error}") from error
     return path
 
 

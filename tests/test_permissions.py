@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, with the permissions that the user's umask asks for."""
+"""What the system allows: files follow the user's umask, and a full disk is one line."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from facemug_lib import weights
+from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation.store import Store
 from facemug_lib.faces.photos import write_image
 from facemug_lib.files import replacing
@@ -84,3 +85,18 @@ def test_a_name_as_long_as_the_file_system_allows_can_be_written(tmp_path: Path)
     with replacing(longest) as temporary:
         temporary.write_text("there")
     assert longest.read_text() == "there"
+
+
+@pytest.mark.parametrize("write", [picture, tensors, checkpoint])
+def test_a_full_disk_is_one_line_and_leaves_no_file(write: Callable[[Path], None], tmp_path: Path) -> None:
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))  # no file may have more bytes; Python ignores the signal
+    try:
+        with pytest.raises((FacemugError, OSError)) as caught:
+            write(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "File too large" in str(caught.value) and "\n" not in str(caught.value)
+    assert not [path for path in tmp_path.rglob("*") if path.name != "run"]

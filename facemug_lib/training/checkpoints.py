@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from facemug_lib.errors import FacemugError
-from facemug_lib.files import replacing
+from facemug_lib.weights import write_tensors
 
 FOLDER = re.compile(r"resume-(\d{12})")
 MANIFEST = "state.json"
@@ -32,10 +32,24 @@ def save_checkpoint(run_folder: Path, images_seen: int, state: Mapping[str, Any]
     target = run_folder / f"resume-{images_seen:012d}"
     temporary = run_folder / f".{target.name}.{os.getpid()}"
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
+    try:
+        _write(temporary, state, int(max_shard_mib * 2**20))
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    for _, old in _checkpoints(run_folder)[:-keep]:
+        shutil.rmtree(old, ignore_errors=True)
+    for leftover in run_folder.glob(".resume-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    return target
+
+
+def _write(folder: Path, state: Mapping[str, Any], limit: int) -> None:
+    """``state`` as a new ``folder``, its tensors in files of at most ``limit`` bytes."""
+    folder.mkdir(parents=True)
     tensors: list[Tensor] = []
     tree = _pack(state, tensors)
-    limit = int(max_shard_mib * 2**20)
     entries: list[dict[str, Any]] = []
     shard: dict[str, Tensor] = {}
     filled = shards = 0
@@ -43,8 +57,7 @@ def save_checkpoint(run_folder: Path, images_seen: int, state: Mapping[str, Any]
     def flush() -> None:
         nonlocal shard, filled, shards
         if shard:
-            with replacing(temporary / f"shard-{shards:03d}.safetensors") as file:  # for its permissions; safetensors gives 0600
-                save_file(shard, file)
+            write_tensors(folder / f"shard-{shards:03d}.safetensors", shard)
             shards += 1
         shard, filled = {}, 0
 
@@ -61,14 +74,7 @@ def save_checkpoint(run_folder: Path, images_seen: int, state: Mapping[str, Any]
             filled += size
         entries.append({"shape": list(tensor.shape), "pieces": pieces})
     flush()
-    (temporary / MANIFEST).write_text(json.dumps({"tree": tree, "tensors": entries, "shards": shards}))
-    shutil.rmtree(target, ignore_errors=True)
-    os.replace(temporary, target)
-    for _, old in _checkpoints(run_folder)[:-keep]:
-        shutil.rmtree(old, ignore_errors=True)
-    for leftover in run_folder.glob(".resume-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-    return target
+    (folder / MANIFEST).write_text(json.dumps({"tree": tree, "tensors": entries, "shards": shards}))
 
 
 def newest_checkpoint(run_folder: Path) -> tuple[int, dict[str, Any]] | None:

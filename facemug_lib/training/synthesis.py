@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from facemug_lib.devices import resolve_device
@@ -28,6 +27,7 @@ from facemug_lib.modalities.semantics import PALETTE
 from facemug_lib.modalities.sketch import pencil_sketch
 from facemug_lib.pictures import grey_pixels, pixels_of
 from facemug_lib.seeds import check_seed
+from facemug_lib.weights import write_tensors
 
 FOLDERS = ("img_path", "edge_root", "semantic_root", "color_root", "masks")
 
@@ -93,8 +93,7 @@ def _write_png(path: Path, pixels: np.ndarray, palette: list[int] | None = None)
 
 
 def _write_codes(path: Path, codes: Tensor) -> None:
-    with replacing(path) as temporary:
-        save_file({"codes": codes}, temporary)
+    write_tensors(path, {"codes": codes})
 
 
 def _same_configuration(path: Path, configuration: Mapping[str, float]) -> None:

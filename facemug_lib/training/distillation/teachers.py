@@ -25,7 +25,6 @@ import numpy as np
 import torch
 from PIL import Image
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -39,6 +38,7 @@ from facemug_lib.faces.photos import READABLE
 from facemug_lib.files import files_in, replacing
 from facemug_lib.modalities.semantics import SEMANTIC_CLASSES
 from facemug_lib.training.distillation.tfjs import GraphModel
+from facemug_lib.weights import write_tensors
 
 LABELS = {name: index for index, name in enumerate(SEMANTIC_CLASSES)}
 
@@ -311,5 +311,4 @@ def _write_attributes(folder: Path, names: list[str], known: dict[str, Tensor]) 
     rows = torch.stack([known.get(name, unknown) for name in names])
     path = folder / ATTRIBUTES_FILE
     header = {"files": json.dumps(names), "attributes": json.dumps(list(ATTRIBUTES))}
-    with replacing(path) as partial:
-        save_file({"attributes": rows}, partial, metadata=header)
+    write_tensors(path, {"attributes": rows}, header)
