@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-import torch
-from stubs import StubJudges
+from stubs import Light, StubJudges
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -22,19 +21,6 @@ def test_twenty_prompts_that_the_small_model_can_read() -> None:
     for prompt in PROMPTS:
         assert prompt.trait in TRAITS and prompt.sign in (-1, 1)
         assert model.understood(prompt.text) != model.understood(prompt.source)
-
-
-class Light:
-    """Knows bright from dark."""
-
-    name, layers = "light", "all"
-
-    def embed_texts(self, texts: list[str]) -> Tensor:
-        return torch.tensor([[1.0, 0.0] if text == "bright" else [0.0, 1.0] for text in texts])
-
-    def embed_images(self, images: Tensor) -> Tensor:
-        light = images.mean((1, 2, 3))
-        return F.normalize(torch.stack((1 + light, 1 - light), dim=1), dim=1)
 
 
 @pytest.mark.parametrize("is_masked", [True, False])

@@ -39,3 +39,16 @@ class StubJudges:
 
     def pose(self, pictures: Tensor) -> Tensor:
         return pictures.mean((2, 3)) * 90
+
+
+class Light:
+    """A text–image model that knows two words, "bright" and anything else, and sees how bright a picture is."""
+
+    name, layers = "light", "all"
+
+    def embed_texts(self, texts: list[str]) -> Tensor:
+        return torch.tensor([[1.0, 0.0] if text == "bright" else [0.0, 1.0] for text in texts])
+
+    def embed_images(self, images: Tensor) -> Tensor:
+        light = images.mean((1, 2, 3))
+        return torch.nn.functional.normalize(torch.stack((1 + light, 1 - light), dim=1), dim=1)
