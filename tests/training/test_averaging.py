@@ -82,6 +82,11 @@ def test_the_command_writes_and_installs(tmp_path: Path, monkeypatch: pytest.Mon
     average(plain, "style_encoder", runs, [0.25, 0.75])
     fresh = {name for name, value in plain.state_dict().items() if not torch.allclose(value, tensors[name], atol=1e-3)}
     assert fresh and all("running_" in name or "num_batches" in name for name in fresh)
+    kept = average_command("encoder", runs, (1, 3), images=0, batch=4, out=tmp_path / "kept")["style_encoder"]
+    a, b = (read_weights(Path(run) / "weights" / "style_encoder.safetensors")[0] for run in runs)
+    for name, value in read_weights(kept)[0].items():
+        if "running" in name:  # not measured anew
+            assert torch.allclose(value, 0.25 * a[name] + 0.75 * b[name], rtol=1e-2, atol=1e-3), name
 
 
 @pytest.mark.parametrize(("runs", "shares", "message"), [
