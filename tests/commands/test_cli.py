@@ -92,6 +92,25 @@ def test_bad_input_gets_one_line_and_status_2(arguments: list[str], words: str, 
     assert words in one_line(capsys)
 
 
+def test_nothing_is_written_to_an_empty_name(tmp_path: Path) -> None:
+    group = typer.main.get_command(cli.app)
+    commands = [*group.commands.values(), *group.commands["directions"].commands.values()]
+    outputs = [option for command in commands for option in command.params if option.name in ("out", "script_out", "export")]
+    assert len(outputs) >= 18
+    for option in outputs:
+        with pytest.raises(FacemugError, match="empty name"):
+            option.type.convert("", option, None)
+        assert option.type.convert(str(tmp_path), option, None) == tmp_path
+
+
+@pytest.mark.parametrize("command", [["sample"], ["replay", __file__], ["pose", __file__, "--frontal"]])
+def test_a_slash_after_the_name_of_a_picture_means_a_folder(command: list[str], tmp_path: Path,
+                                                           capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*command, "--out", f"{tmp_path / 'face.png'}/"]) == 2
+    assert f"no folder {tmp_path / 'face.png'}: make it first" in one_line(capsys)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("option", ["--influence", "--attribute"])
 def test_weights_must_be_numbers(option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["edit", __file__, "--mask", __file__, "--out", "o.png", option, "sketch=much"]) == 2
