@@ -78,7 +78,7 @@ def average(
     out: Annotated[Path, typer.Option(help="Folder of the mean's weights.", **OUTPUT_FOLDER)],
     share: Annotated[list[float] | None, typer.Option(help="Share of each run in the mean, in their order; equal.")] = None,
     data: Annotated[str, typer.Option(metavar="prior|FOLDER", help="Faces that normalisation is measured on.")] = "prior",
-    images: Annotated[int, typer.Option(min=1, help="How many of them.")] = 640,
+    images: Annotated[int, typer.Option(min=0, help="How many of them; 0 = keep the runs' statistics.")] = 640,
     seed: Seed = 0,
     device: Device = "auto",
     install: Annotated[bool, typer.Option("--install", help="Copy the mean to data/weights.")] = False,

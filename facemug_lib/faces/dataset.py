@@ -151,6 +151,7 @@ class FaceFolder:
                  split: Literal["train", "test", "all"] = "train",
                  flip: bool = True, num_codes: int | None = None, cache_mib: int = 2048, workers: int = 8) -> None:
         self.folder, self.device, self.size = Path(folder), torch.device(device), size
+        self.name = self.folder.resolve().name  # what a weights file's card may say of it: no path of somebody's machine
         if not self.folder.is_dir():
             raise FacemugError(f"{folder} is not a folder: --data takes `prior` or a folder of images")
         label_folder = self.folder / "labels"
@@ -250,7 +251,7 @@ class FaceFolder:
         return FaceBatch(images, None if self.codes is None else self.codes[picked], extra)
 
     def describe(self) -> str:
-        return f"{len(self.files)} images of {self.folder}" + (" with codes" if self.has_codes else "")
+        return f"{len(self.files)} images of {self.name}" + (" with codes" if self.has_codes else "")
 
 
 class MixedFaces:

@@ -34,7 +34,8 @@ def average_command(stage: str, runs: Sequence[str], shares: Sequence[float] = (
     """Average the networks that ``stage`` ships over ``runs`` (run folders, or ``"shipped"``) and score the mean.
 
     ``shares`` are the runs' weights in the mean, equal ones by default. ``data`` and ``images`` are what the statistics of batch
-    normalisation are measured on. Writes ``out/weights``; ``install`` copies from there to data/weights.
+    normalisation are measured on; with 0 images these are the mean of the runs' own, which is right where a run kept them
+    frozen. Writes ``out/weights``; ``install`` copies from there to data/weights.
     """
     if stage not in AVERAGED_STAGES:
         raise FacemugError(f"networks of stage {stage!r} cannot be averaged: use one of {', '.join(AVERAGED_STAGES)}")
@@ -47,7 +48,7 @@ def average_command(stage: str, runs: Sequence[str], shares: Sequence[float] = (
     for module in made.modules.values():
         module.to(target).eval()
     source = build_source(data, made, chosen, target)
-    for name in made.ema:
+    for name in made.ema if images else ():
         recalibrate(made.modules[name], getattr(made, "observe", None), source, images, batch, seed)
     with torch.no_grad():
         scores = {name: float(value) for name, value in made.evaluate(made.modules, chosen.evaluate_count).items()}

@@ -21,8 +21,8 @@ from facemug_lib.commands import edit
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.prior import FacePrior
 
-COMMANDS = ["doctor", "assets", "run", "train", "average", "edit", "pose", "replay", "directions", "sample", "app", "align",
-            "synthesize", "evaluate", "subsets", "influence", "gallery", "prompts", "bench"]
+COMMANDS = ["doctor", "assets", "run", "site", "train", "average", "edit", "pose", "replay", "directions", "sample", "app",
+            "align", "synthesize", "evaluate", "subsets", "influence", "gallery", "prompts", "bench"]
 
 
 def stub(monkeypatch: pytest.MonkeyPatch, module: str, **functions: object) -> None:

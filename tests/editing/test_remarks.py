@@ -70,7 +70,7 @@ def test_a_mask_larger_than_the_crop(editor, larger: AlignedFace) -> None:
 def test_a_mask_on_the_face_that_was_not_taken(editor, two: np.ndarray, larger: AlignedFace) -> None:
     on_small = rectangle(two.shape, slice(90, 150), slice(360, 410))
     with pytest.raises(FacemugError, match=r"outside of the face crop: .* or choose face 1, which the mask lies on \(--face 1\)"):
-        read_edit(Edit(larger, on_small), {})
+        read_edit(Edit(larger, on_small), {}, 17)
     wide = rectangle(two.shape, slice(90, 150), slice(200, 430))  # reaches into the crop
     assert any("lies on another face" in one and "face 1 at x=" in one and "(--face 1)" in one
                for one in editor.edit(larger, wide).remarks)
