@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import types
+import typing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,7 +18,7 @@ import typer
 
 from facemug_lib import cli
 from facemug_lib.cli import main
-from facemug_lib.commands import edit
+from facemug_lib.commands import directions, edit
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.prior import FacePrior
 
@@ -93,14 +94,14 @@ def test_bad_input_gets_one_line_and_status_2(arguments: list[str], words: str, 
 
 
 def test_nothing_is_written_to_an_empty_name(tmp_path: Path) -> None:
-    group = typer.main.get_command(cli.app)
-    commands = [*group.commands.values(), *group.commands["directions"].commands.values()]
-    outputs = [option for command in commands for option in command.params if option.name in ("out", "script_out", "export")]
+    commands = [*cli.app.registered_commands, *directions.directions.registered_commands]
+    hints = [typing.get_type_hints(command.callback, include_extras=True) for command in commands]
+    outputs = [hint for found in hints for name, hint in found.items() if name in ("out", "script_out", "export")]
     assert len(outputs) >= 18
-    for option in outputs:
+    for _, option in map(typing.get_args, outputs):
         with pytest.raises(FacemugError, match="empty name"):
-            option.type.convert("", option, None)
-        assert option.type.convert(str(tmp_path), option, None) == tmp_path
+            option.parser("")
+        assert option.parser(str(tmp_path)) == tmp_path
 
 
 @pytest.mark.parametrize("command", [["sample"], ["replay", __file__], ["pose", __file__, "--frontal"]])
