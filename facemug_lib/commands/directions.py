@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from facemug_lib.commands.options import INPUT, Bank, Device, tell_skipped
+from facemug_lib.commands.options import INPUT, OUTPUT, OUTPUT_FOLDER, Bank, Device, tell_skipped
 from facemug_lib.commands.output import say
 from facemug_lib.editing.edit import Edit
 from facemug_lib.errors import FacemugError
@@ -36,7 +36,7 @@ def directions_list(
 @directions.command("fit")
 def directions_fit(
     data: Annotated[Path, typer.Option(help="Faces with codes, from `facemug synthesize`.", exists=True, file_okay=False)],
-    out: Annotated[Path, typer.Option(help="The .safetensors file to write.")],
+    out: Annotated[Path, typer.Option(help="The .safetensors file to write.", **OUTPUT)],
     faces: Annotated[int | None, typer.Option(min=100, help="Only so many of the faces.")] = None,
     bank: Bank = None,
     device: Device = "auto",
@@ -66,7 +66,7 @@ def directions_fit(
 @directions.command("new")
 def directions_new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What the attribute is to be called.")],
-    out: Annotated[Path, typer.Option(help="The .safetensors file to write, or to add the direction to.")],
+    out: Annotated[Path, typer.Option(help="The .safetensors file to write, or to add the direction to.", **OUTPUT)],
     positive: Annotated[Path | None, typer.Option(help="Photographs that have it.", exists=True, file_okay=False)] = None,
     negative: Annotated[Path | None, typer.Option(help="Photographs that lack it.", exists=True, file_okay=False)] = None,
     labels: Annotated[Path | None, typer.Option(help="Or a CSV file with the columns file and label.", **INPUT)] = None,
@@ -104,7 +104,7 @@ def directions_new(
 @directions.command("text")
 def directions_text(
     target: Annotated[str, typer.Argument(metavar="TEXT", help="How faces shall look.")],
-    out: Annotated[Path, typer.Option(help="The .safetensors file to write, or to add the direction to.")],
+    out: Annotated[Path, typer.Option(help="The .safetensors file to write, or to add the direction to.", **OUTPUT)],
     source: Annotated[str, typer.Option("--text-from", help="What they are otherwise.")] = Edit.text_source,
     name: Annotated[str | None, typer.Option(help="What the attribute is to be called; the text.")] = None,
     faces: Annotated[int, typer.Option(min=100, help="Sampled faces that are compared with the text.")] = 600,
@@ -143,7 +143,7 @@ def directions_text(
 
 @directions.command("measure")
 def directions_measure(
-    out: Annotated[Path, typer.Option(help="Folder of the tables and pictures.")],
+    out: Annotated[Path, typer.Option(help="Folder of the tables and pictures.", **OUTPUT_FOLDER)],
     file: Annotated[Path | None, typer.Option(help="A file of directions instead of the shipped one.", **INPUT)] = None,
     count: Annotated[int, typer.Option(min=2, help="Unseen faces.")] = 500,
     masked: Annotated[int, typer.Option(min=0, help="Faces edited under a mask by smile, age and gender; 0 for none.")] = 0,

@@ -11,6 +11,7 @@ import typer
 
 from facemug_lib.commands.options import (
     INPUT,
+    OUTPUT,
     Bank,
     Device,
     ExemplarFace,
@@ -38,7 +39,7 @@ def edit(
         **INPUT)],
     out: Annotated[Path, typer.Option(
         help="The edited photograph, at full size, with the colour profile, resolution, date and author of the input; with its "
-        "place (GPS) only in the same file format; without its thumbnail.")],
+        "place (GPS) only in the same file format; without its thumbnail.", **OUTPUT)],
     sketch: Annotated[Path | None, typer.Option(
         help="Dark strokes on white paper, white ones on black, or any on a transparent layer. Spots rubbed out of paper are "
         "paper.", **INPUT)] = None,
@@ -67,7 +68,7 @@ def edit(
     guidance_frame: Annotated[Frame, typer.Option(help="Coordinates of mask and guidance images.")] = Frame.photo,
     influence: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Weight of a modality; repeatable.")] = None,
     script_out: Annotated[Path | None, typer.Option(help="Record the edit in this .json file; the steps that are in it already "
-                                                    "are made first.")] = None,
+                                                    "are made first.", **OUTPUT)] = None,
     weights: Annotated[Path | None, typer.Option(help="Folder of other weights.", exists=True, file_okay=False)] = None,
     bank: Bank = None,
     device: Device = "auto",
@@ -140,7 +141,7 @@ def _tell_edit(edit: Edit, result: EditResult, edited: np.ndarray, out: Path, de
 def pose(
     photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="A photograph with a face.", **INPUT)],
     out: Annotated[Path, typer.Option(help="The turned face, aligned, 256 px; with --mask the photograph, at full size. What the "
-                                      "input says of itself goes on as with `edit`.")],
+                                      "input says of itself goes on as with `edit`.", **OUTPUT)],
     like: Annotated[Path | None, typer.Option(help="Take the pose from this photograph's face.", **INPUT)] = None,
     like_face: Annotated[int | None, typer.Option(min=0, help="Which face of that photograph, counted from 0, left to "
                                                   "right.")] = None,
@@ -202,7 +203,7 @@ def pose(
 def replay(
     script: Annotated[Path, typer.Argument(metavar="SCRIPT", help="A .json file that `edit --script-out` wrote.", **INPUT)],
     out: Annotated[Path, typer.Option(help="The picture to write, or a folder. What the input says of itself goes on as with "
-                                      "`edit`.")],
+                                      "`edit`.", **OUTPUT)],
     photo: Annotated[list[Path] | None, typer.Option(
         help="The photograph to edit, or others, or a folder; repeatable. A script of a sampled face needs none.",
         exists=True)] = None,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from facemug_lib.commands.options import Device, pairs
+from facemug_lib.commands.options import OUTPUT_FOLDER, Device, pairs
 from facemug_lib.commands.output import say
 from facemug_lib.errors import FacemugError
 
@@ -16,7 +16,7 @@ EVERY_PART = "all"
 
 def evaluate(
     count: Annotated[int, typer.Option(min=2, help="Faces of each test set.")] = 200,
-    out: Annotated[Path, typer.Option(help="Folder of tables, results.json, contact sheet and cache.")] = Path(
+    out: Annotated[Path, typer.Option(help="Folder of tables, results.json, contact sheet and cache.", **OUTPUT_FOLDER)] = Path(
         "data/runs/evaluation"),
     photos: Annotated[list[Path] | None, typer.Option(help="A folder of photographs as a test set; repeatable.", exists=True,
                                                       file_okay=False)] = None,
@@ -27,7 +27,7 @@ def evaluate(
         help="completion, paper, guidance, subsets, warping, incremental or all; completion.")] = None,
     images: Annotated[list[Path] | None, typer.Option(help="Somebody's results, to be scored too; repeatable.", exists=True,
                                                       file_okay=False)] = None,
-    export: Annotated[Path | None, typer.Option(help="Only write the test pictures and masks there.")] = None,
+    export: Annotated[Path | None, typer.Option(help="Only write the test pictures and masks there.", **OUTPUT_FOLDER)] = None,
     weights: Annotated[Path | None, typer.Option(help="Folder of other weights.", exists=True, file_okay=False)] = None,
     refine: Annotated[int, typer.Option(min=0, help="Score FACEMUG with so many refinement steps as well.")] = 0,
     workers: Annotated[int | None, typer.Option(min=1, max=64, help="Processes that share the CPU, 3 GB each; one for each "

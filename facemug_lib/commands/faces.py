@@ -9,6 +9,8 @@ import typer
 
 from facemug_lib.commands.options import (
     INPUT,
+    OUTPUT,
+    OUTPUT_FOLDER,
     Bank,
     Device,
     Face,
@@ -22,7 +24,7 @@ from facemug_lib.errors import FacemugError
 
 
 def sample(
-    out: Annotated[Path, typer.Option(help="A file for a grid of all, or a folder for one file each.")],
+    out: Annotated[Path, typer.Option(help="A file for a grid of all, or a folder for one file each.", **OUTPUT)],
     seed: Seed = 0,
     count: Annotated[int, typer.Option(min=1, help="How many faces.")] = 1,
     psi: Psi = 0.7,
@@ -70,7 +72,7 @@ def sample(
 
 def align(
     photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="Photographs.", **INPUT)],
-    out: Annotated[Path, typer.Option(help="Folder for the aligned faces.")],
+    out: Annotated[Path, typer.Option(help="Folder for the aligned faces.", **OUTPUT_FOLDER)],
     face: Face = None,
     size: Size = 256,
 ) -> None:
@@ -111,7 +113,7 @@ def align(
 
 def synthesize(
     count: Annotated[int, typer.Option(min=1, help="How many faces.")],
-    out: Annotated[Path, typer.Option(help="Folder of the data set.")],
+    out: Annotated[Path, typer.Option(help="Folder of the data set.", **OUTPUT_FOLDER)],
     seed: Seed = 0,
     psi: Psi = 0.7,
     size: Size = 256,

@@ -10,6 +10,8 @@ import typer
 
 from facemug_lib.commands.options import (
     INPUT,
+    OUTPUT,
+    OUTPUT_FOLDER,
     Device,
     ExemplarFace,
     Face,
@@ -21,7 +23,7 @@ from facemug_lib.errors import FacemugError
 
 
 def gallery(
-    out: Annotated[Path, typer.Option(help="The picture to write (PNG or JPEG).")],
+    out: Annotated[Path, typer.Option(help="The picture to write (PNG or JPEG).", **OUTPUT)],
     count: Annotated[int, typer.Option(min=1, max=200, help="How many edits.")] = 24,
     photos: Annotated[Path | None, typer.Option(help="Edit the faces of this folder, not sampled ones.", exists=True,
                                                 file_okay=False)] = None,
@@ -55,7 +57,7 @@ def gallery(
 
 
 def prompts(
-    out: Annotated[Path, typer.Option(help="Folder of the table and the pictures.")],
+    out: Annotated[Path, typer.Option(help="Folder of the table and the pictures.", **OUTPUT_FOLDER)],
     count: Annotated[int, typer.Option(min=1, help="Unseen faces that every prompt edits.")] = 2,
     refine: Annotated[int, typer.Option(min=0, help="Steps of latent optimisation before the text is followed.")] = 0,
     text_steps: Annotated[int, typer.Option(min=1, help="Most steps in which a text is followed.")] = Edit.text_steps,
@@ -102,7 +104,7 @@ def prompts(
 def subsets(
     photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="A photograph with a face.", **INPUT)],
     mask: Annotated[Path, typer.Option(help="White = edit.", **INPUT)],
-    out: Annotated[Path, typer.Option(help="The picture to write (PNG or JPEG); the numbers go beside it (CSV).")],
+    out: Annotated[Path, typer.Option(help="The picture to write (PNG or JPEG); the numbers go beside it (CSV).", **OUTPUT)],
     sketch: Annotated[Path | None, typer.Option(help="Dark strokes on white.", **INPUT)] = None,
     semantics: Annotated[Path | None, typer.Option(help="Label map: indices 0-18 or palette colours.", **INPUT)] = None,
     colour: Annotated[Path | None, typer.Option("--colour", "--color", help="Colours wanted.", **INPUT)] = None,
@@ -143,7 +145,7 @@ def subsets(
 
 
 def influence(
-    out: Annotated[Path, typer.Option(help="The picture to write (PNG or JPEG); the numbers go beside it (CSV).")],
+    out: Annotated[Path, typer.Option(help="The picture to write (PNG or JPEG); the numbers go beside it (CSV).", **OUTPUT)],
     count: Annotated[int, typer.Option(min=1, max=200, help="How many faces are measured; the first two are shown.")] = 4,
     refine: Annotated[int, typer.Option(min=0, help="Steps of latent optimisation beside the feed-forward pass.")] = 24,
     weights: Annotated[Path | None, typer.Option(help="Folder of other weights.", exists=True, file_okay=False)] = None,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from facemug_lib.commands.options import OUTPUT
 from facemug_lib.commands.output import say
 from facemug_lib.errors import FacemugError
 
@@ -53,7 +54,7 @@ def assets(
 
 
 def bench(
-    out: Annotated[Path | None, typer.Option(help="Also write the numbers to this JSON file.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Also write the numbers to this JSON file.", **OUTPUT)] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer repetitions.")] = False,
     widgets: Annotated[bool, typer.Option("--widgets", help="Measure instead how soon the Explorer's pictures appear in a "
                                                             "browser (playwright and a Chromium).")] = False,

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from facemug_lib.commands.options import (
+    OUTPUT_FOLDER,
     Profile,
     Settings,
     pairs,
@@ -25,7 +26,8 @@ def run(
     notebook: Annotated[str, typer.Argument(metavar="NOTEBOOK", help="Number, name, beginning of a name, or path.")],
     profile: Annotated[Profile, typer.Option(help="How much the run may cost.")] = Profile.smoke,
     settings: Settings = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder instead of one under data/runs/notebooks.")] = None,
+    out: Annotated[Path | None, typer.Option(
+        help="Run folder instead of one under data/runs/notebooks.", **OUTPUT_FOLDER)] = None,
 ) -> None:
     """Run one notebook headlessly, with checked parameters.
 
@@ -52,7 +54,7 @@ def site(
     notebooks: Annotated[list[str] | None, typer.Argument(metavar="[NOTEBOOK]...", help="Those to show, named as for "
                                                           "`facemug run`; all.")] = None,
     profile: Annotated[Profile, typer.Option(help="How much the runs may cost.")] = Profile.smoke,
-    out: Annotated[Path, typer.Option(help="Folder of the pages.")] = Path("site"),
+    out: Annotated[Path, typer.Option(help="Folder of the pages.", **OUTPUT_FOLDER)] = Path("site"),
 ) -> None:
     """Run the notebooks and write them, executed, as pages to read.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -35,8 +36,32 @@ class Frame(StrEnum):
     aligned = "aligned"
 
 
+def output_folder(text: str | Path) -> Path:
+    """The folder that an option names.
+
+    Raises :class:`FacemugError` for an empty text, which a shell makes of a variable that is not set.
+    """
+    if not str(text).strip():
+        raise FacemugError("an empty name for the file or folder to write: name one, . is the current folder")
+    return Path(text)
+
+
+def output_path(text: str | Path) -> Path:
+    """The file or folder that an option names.
+
+    A slash at the end means a folder, but ``Path`` drops it and would take ``face.png/`` for a file. Raises :class:`FacemugError`
+    for such a name where no folder is, and for an empty one.
+    """
+    path = output_folder(text)
+    if str(text).endswith((os.sep, os.altsep or os.sep)) and path.suffix and not path.is_dir():
+        raise FacemugError(f"no folder {path}: make it first, or leave out the {os.sep} to write a file")
+    return path
+
+
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N; an explicit one never falls back.")]
 INPUT = {"exists": True, "dir_okay": False, "readable": True}
+OUTPUT = {"parser": output_path, "metavar": "PATH"}
+OUTPUT_FOLDER = {"parser": output_folder, "metavar": "PATH"}
 Bank = Annotated[Path | None, typer.Option(
     help="A StyleGAN2 checkpoint (g_ema.pt) in place of the default face prior; its own weights must be given too.", **INPUT)]
 Seed = Annotated[int, typer.Option(callback=lambda seed: check_seed(seed, "--seed"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from facemug_lib.commands.options import (
+    OUTPUT_FOLDER,
     Bank,
     Device,
     Profile,
@@ -27,7 +28,7 @@ def train(
     profile: Annotated[Profile, typer.Option(help="Preset of sizes, durations and loss weights.")] = Profile.smoke,
     images: Annotated[int | None, typer.Option(min=1, help="Stop when this many images have been seen.")] = None,
     minutes: Annotated[float | None, typer.Option(min=0.0, help="Stop, with a checkpoint, after this many minutes.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder instead of one under data/runs.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder instead of one under data/runs.", **OUTPUT_FOLDER)] = None,
     data: Annotated[str, typer.Option(metavar="prior|FOLDER", help="Faces sampled on the fly, or a folder.")] = "prior",
     settings: Settings = None,
     bank: Bank = None,
@@ -74,7 +75,7 @@ def _tell(result: TrainResult, minutes: float | None, images: int, install: bool
 def average(
     stage: Annotated[str, typer.Argument(metavar="STAGE", help="encoder, warping or generator.")],
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run folders that began from one another, or shipped.")],
-    out: Annotated[Path, typer.Option(help="Folder of the mean's weights.")],
+    out: Annotated[Path, typer.Option(help="Folder of the mean's weights.", **OUTPUT_FOLDER)],
     share: Annotated[list[float] | None, typer.Option(help="Share of each run in the mean, in their order; equal.")] = None,
     data: Annotated[str, typer.Option(metavar="prior|FOLDER", help="Faces that normalisation is measured on.")] = "prior",
     images: Annotated[int, typer.Option(min=0, help="How many of them; 0 = keep the runs' statistics.")] = 640,

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import types
+import typing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,7 +18,7 @@ import typer
 
 from facemug_lib import cli
 from facemug_lib.cli import main
-from facemug_lib.commands import edit
+from facemug_lib.commands import directions, edit
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.prior import FacePrior
 
@@ -90,6 +91,25 @@ def test_help_imports_nothing_heavy() -> None:
 def test_bad_input_gets_one_line_and_status_2(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
     assert words in one_line(capsys)
+
+
+def test_nothing_is_written_to_an_empty_name(tmp_path: Path) -> None:
+    commands = [*cli.app.registered_commands, *directions.directions.registered_commands]
+    hints = [typing.get_type_hints(command.callback, include_extras=True) for command in commands]
+    outputs = [hint for found in hints for name, hint in found.items() if name in ("out", "script_out", "export")]
+    assert len(outputs) >= 18
+    for _, option in map(typing.get_args, outputs):
+        with pytest.raises(FacemugError, match="empty name"):
+            option.parser("")
+        assert option.parser(str(tmp_path)) == tmp_path
+
+
+@pytest.mark.parametrize("command", [["sample"], ["replay", __file__], ["pose", __file__, "--frontal"]])
+def test_a_slash_after_the_name_of_a_picture_means_a_folder(command: list[str], tmp_path: Path,
+                                                           capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*command, "--out", f"{tmp_path / 'face.png'}/"]) == 2
+    assert f"no folder {tmp_path / 'face.png'}: make it first" in one_line(capsys)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("option", ["--influence", "--attribute"])
