@@ -90,8 +90,11 @@ def read_photo(source: PhotoLike) -> Photo:
         photo = Photo(_tensor_pixels(source), "the tensor")
     elif isinstance(source, np.ndarray):
         photo = Photo(_array_pixels(source), "the array")
-    else:
+    elif isinstance(source, str | os.PathLike | PIL.Image.Image):
         photo = _opened(source)
+    else:
+        raise FacemugError(f"a photo cannot be read from {type(source).__name__}: give a file's path, a PIL image, a NumPy array or "
+                           "a tensor")
     return _large_enough(photo)
 
 

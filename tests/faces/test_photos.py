@@ -148,3 +148,10 @@ def test_refused_writes_leave_nothing(tmp_path, pixels):
     with pytest.raises(FacemugError, match="cannot write"):
         write_image(tmp_path / "taken.png", pixels)
     assert [p.name for p in tmp_path.iterdir()] == ["taken.png"]
+
+
+@pytest.mark.parametrize("source", [None, 3, b"abc", [1, 2]])
+def test_what_is_no_photo_is_refused_in_one_line(source: object) -> None:
+    with pytest.raises(FacemugError, match="a photo cannot be read from .*: give a file's path") as refused:
+        read_photo(source)
+    assert "\n" not in str(refused.value)
