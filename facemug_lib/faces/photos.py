@@ -93,8 +93,8 @@ def read_photo(source: PhotoLike) -> Photo:
     elif isinstance(source, str | os.PathLike | PIL.Image.Image):
         photo = _opened(source)
     else:
-        raise FacemugError(f"a photo cannot be read from {type(source).__name__}: give a file's path, a PIL image, a NumPy array or "
-                           "a tensor")
+        raise FacemugError(f"a photo cannot be read from {type(source).__name__}: give a file's path, a PIL image, an array or a "
+                           "tensor")
     return _large_enough(photo)
 
 
