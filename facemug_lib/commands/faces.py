@@ -39,10 +39,10 @@ def sample(
     import torch
 
     from facemug_lib.commands.targets import checked_file
-    from facemug_lib.devices import resolve_device
+    from facemug_lib.devices import batches, resolve_device
     from facemug_lib.faces.bank import load_bank
     from facemug_lib.faces.photos import write_image
-    from facemug_lib.faces.sampling import CHUNK, faces_of_seeds
+    from facemug_lib.faces.sampling import faces_of_seeds
     from facemug_lib.files import require_writable_folder
     from facemug_lib.pictures import square_grid
     from facemug_lib.seeds import check_seed
@@ -55,8 +55,8 @@ def sample(
         require_writable_folder(out)
     prior = load_bank(bank, resolve_device(device))
     faces = []
-    for first in range(seed, seed + count, CHUNK):
-        seeds = range(first, min(first + CHUNK, seed + count))
+    for places in batches(count):
+        seeds = range(seed + places.start, seed + places.stop)
         made = faces_of_seeds(prior, seeds, psi, size)[1]
         if is_file:
             faces.append(made)

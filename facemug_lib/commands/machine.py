@@ -63,11 +63,10 @@ def bench(
 
     Example: facemug bench --quick --out bench.json
     """
-    import json
-
     from facemug_lib.devices import resolve_device
-    from facemug_lib.files import replacing, require_writable_file
+    from facemug_lib.files import require_writable_file
     from facemug_lib.machine.bench import SECTIONS, bench_widgets, measure, table
+    from facemug_lib.recording import write_json
 
     if out is not None:
         require_writable_file(out)
@@ -78,8 +77,7 @@ def bench(
     report = measure(resolve_device("auto"), {"widgets": bench_widgets} if widgets else SECTIONS, quick, say)
     print(table(report))
     if out is not None:
-        with replacing(out) as temporary:
-            temporary.write_text(json.dumps(report, indent=2) + "\n")
+        write_json(out, report)
     # One section that fails does not keep the others from being measured and written; the command fails in the end.
     if report["failures"]:
         failed = "; ".join(f"{name}: {reason}" for name, reason in report["failures"].items())

@@ -15,6 +15,7 @@ from facemug_lib.commands.options import (
     Settings,
     pairs,
 )
+from facemug_lib.commands.output import say
 
 
 def _shown(path: Path | str) -> str:
@@ -38,7 +39,7 @@ def run(
     from facemug_lib.commands.runner import run_notebook
 
     result = run_notebook(notebook, profile.value, pairs(settings or [], "--set"), out,
-                          report=lambda line: print(line, flush=True))
+                          report=say)
     for name, value in result.metrics.items():
         print(f"{name}: {value}")
     for figure in result.figures:
@@ -64,7 +65,7 @@ def site(
     """
     from facemug_lib.commands.site import site_command
 
-    results = site_command(out, profile.value, notebooks or (), report=lambda line: print(line, flush=True))
+    results = site_command(out, profile.value, notebooks or (), report=say)
     print(f"{len(results)} notebooks: {_shown(out / 'index.html')}")
     if failed := [result.notebook for result in results if not result.ok]:
         print(f"facemug: error: {', '.join(failed)} failed: see the page", file=sys.stderr)

@@ -14,7 +14,7 @@ import platform
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -24,6 +24,7 @@ from typing import Any
 from facemug_lib.commands.notebook_parameters import nearest, resolve_parameters
 from facemug_lib.errors import FacemugError
 from facemug_lib.files import CLONE
+from facemug_lib.progress import Tell, untold
 from facemug_lib.recording import RESULT_VARIABLE, write_json
 
 START_TIMEOUT = 300  # seconds for a kernel to answer; a cold disk under load needs minutes
@@ -80,7 +81,7 @@ def find_notebook(name: str) -> Path:
 
 
 def run_notebook(name: str, profile: str = "smoke", overrides: Mapping[str, Any] | None = None, out: Path | str | None = None,
-                 report: Callable[[str], None] = lambda line: None) -> RunResult:
+                 report: Tell = untold) -> RunResult:
     """Execute one notebook in a fresh kernel of this interpreter and write its executed copy and ``result.json``.
 
     ``overrides`` are parameter values, as text or typed. ``out`` is the run folder, by default
@@ -133,7 +134,7 @@ def run_notebook(name: str, profile: str = "smoke", overrides: Mapping[str, Any]
 
 
 def _execute(notebook: Any, path: Path, output: Path, values: Mapping[str, Any], scratch: Path, recorded: Path, done: Path,
-             report: Callable[[str], None]) -> None:
+             report: Tell) -> None:
     import nbformat
     import papermill
 
@@ -185,7 +186,7 @@ def _environment_variables(variables: Mapping[str, str]) -> Iterator[None]:
 class _CellBar:
     """Lines of progress: when a code cell starts, the heading it stands under; and what cells print."""
 
-    def __init__(self, report: Callable[[str], None], total: int) -> None:
+    def __init__(self, report: Tell, total: int) -> None:
         self.report, self.total, self.count = report, total, 0
         self.start, self.heading, self.rest = time.perf_counter(), "", ""
 

@@ -23,9 +23,9 @@ from facemug_lib.editing.drawing import FaceLike, Picture, read_face
 from facemug_lib.editing.edit import Edit, takes_an_edit
 from facemug_lib.editing.fill.blending import altered, blend
 from facemug_lib.editing.fill.recolouring import recoloured_like
-from facemug_lib.editing.fill.refine import Experts, Progress, Refined, RefineSettings, refine
+from facemug_lib.editing.fill.refine import Experts, Refined, RefineSettings, refine
 from facemug_lib.editing.fill.toning import toned_like
-from facemug_lib.editing.inputs import Batch, Exemplars, Inputs, batches, read_edit
+from facemug_lib.editing.inputs import Batch, Exemplars, Inputs, made_together, read_edit
 from facemug_lib.editing.known_faces import is_the_priors_own
 from facemug_lib.editing.latent.directions import Direction, load_directions, moved
 from facemug_lib.editing.latent.text import Followed, TextEditSettings, follow
@@ -40,6 +40,7 @@ from facemug_lib.modalities.conditions import MODALITIES, Conditions, exemplar_i
 from facemug_lib.models.generator import RefinementGenerator
 from facemug_lib.models.latent_warping import LatentWarping
 from facemug_lib.models.style_encoder import StyleEncoder
+from facemug_lib.progress import Progress
 from facemug_lib.weights import load_module, weights_hash
 
 
@@ -188,7 +189,7 @@ class Editor:
         with clock("read"):
             inputs = [read_edit(edit, self.directions, self.prior.num_codes) for edit in edits]
         results: dict[int, EditResult] = {}
-        for places in batches(inputs):
+        for places in made_together(inputs):
             made = self._edited([inputs[place] for place in places], clock.copy(), settings, text_settings, progress)
             results |= zip(places, made, strict=True)
         return [results[place] for place in range(len(edits))]

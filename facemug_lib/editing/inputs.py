@@ -175,7 +175,7 @@ class Batch:
                        image=torch.where(where, self.photo, self.conditions.image))
 
 
-def batches(inputs: Sequence[Inputs]) -> list[list[int]]:
+def made_together(inputs: Sequence[Inputs]) -> list[list[int]]:
     """Which edits are made together: places in ``inputs``, each once."""
     groups: dict[object, list[int]] = {}
     for place, one in enumerate(inputs):

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-CHUNK = 8  # faces whose pictures are held at a time, by those who make many
-
 
 @torch.no_grad()
 def faces_of_seeds(prior: torch.nn.Module, seeds: Sequence[int], psi: float, size: int) -> tuple[Tensor, Tensor]:

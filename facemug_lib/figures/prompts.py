@@ -21,7 +21,7 @@ from facemug_lib.evaluation.protocols import TestSet
 from facemug_lib.experts.student import ExpertStudent
 from facemug_lib.experts.traits import traits
 from facemug_lib.figures.plotting import show_rows
-from facemug_lib.progress import Tell
+from facemug_lib.progress import Tell, untold
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,7 +38,7 @@ class PromptSheet:
 
 
 def data(editor: Editor, expert: ExpertStudent, judges: Judges, faces: TestSet, count: int = 2, refine: int = 0,
-         steps: int = STEPS, model: str = Edit.text_model, prompts: Sequence[Prompt] = PROMPTS, tell: Tell = lambda line: None,
+         steps: int = STEPS, model: str = Edit.text_model, prompts: Sequence[Prompt] = PROMPTS, tell: Tell = untold,
          keep: Callable[[str], None] = lambda table: None) -> PromptSheet:
     """Follow every prompt on the first ``count`` faces, everywhere and under a mask; ``keep`` gets the table as it grows."""
     indices = range(count)

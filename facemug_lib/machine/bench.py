@@ -17,6 +17,7 @@ import psutil
 import torch
 
 from facemug_lib.devices import machine, release_freed_memory
+from facemug_lib.progress import Tell, silent, untold
 
 TRAINED_STAGES = ("head", "expert", "encoder", "warping", "generator")
 
@@ -38,7 +39,7 @@ Section = Callable[[torch.device, bool], list[Measurement]]
 
 
 def measure(device: torch.device, sections: Mapping[str, Section], quick: bool = False,
-            tell: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
+            tell: Tell = untold) -> dict[str, Any]:
     """Run every section by itself: {"machine", "measurements", "peak_memory_mib", "failures", "seconds"}, each by section."""
     report: dict[str, Any] = {"machine": machine(device), "measurements": []}
     report |= {"peak_memory_mib": {}, "failures": {}, "seconds": {}}
@@ -157,7 +158,7 @@ def bench_editing(device: torch.device, quick: bool) -> list[Measurement]:
     edits, steps = (3, 4) if quick else (11, 12)
     seconds = median_seconds(lambda: editor.edit(face, mask, **guidance), device, edits)
     measured = [Measurement("editing", f"feed-forward, median of {edits}", 1e3 * seconds, "ms", 1)]
-    refined = editor.edit(face, mask, refine=steps, progress=lambda done, total: None)
+    refined = editor.edit(face, mask, refine=steps, progress=silent)
     # The steps only: choosing a start and the last picture are not part of a step's cost, but they are of the refinement's.
     measured.append(Measurement("editing", "refinement, per step", 1e3 * refined.timings["refine"] / steps, "ms", 1))
     return measured
@@ -189,7 +190,7 @@ def bench_stage(stage: str) -> Section:
 
         made.step = timed_step
         with tempfile.TemporaryDirectory() as folder:
-            train(made, source, folder, chosen, device=device, report=lambda line: None)
+            train(made, source, folder, chosen, device=device, report=untold)
         # From the end of the first step, which warms up, to the end of the last: drawing the faces included.
         speed = batch * (len(ends) - 1) / (ends[-1] - ends[0])
         return [Measurement("training", stage, speed, "images/s", batch, "bf16" if device.type == "cuda" else "fp32")]

@@ -5,11 +5,11 @@ The random ones of training are :func:`facemug_lib.modalities.dropout.training_c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
+from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.dataset import FaceBatch
@@ -20,10 +20,18 @@ from facemug_lib.modalities.sketch import pencil_sketch
 GUIDANCE = MODALITIES[1:]
 
 
-def labels_from(batch: FaceBatch, expert: nn.Module | Callable[[], Any] | None) -> Tensor:
+class Parser(Protocol):
+    """Whoever labels faces: the expert, or what teaches it."""
+
+    def parse(self, images: Tensor) -> Tensor:
+        """Label maps, long [b,h,w], of images [b,3,h,w] in [-1,1]."""
+        ...
+
+
+def labels_from(batch: FaceBatch, expert: Parser | None) -> Tensor:
     """Label maps [b,h,w] of a batch: those it carries; of a face without one, or of which nothing is known, the expert's parse.
 
-    ``expert`` is anything with ``parse``, or a function that fetches it: it is called only where it is needed.
+    The expert is asked only where it is needed.
     """
     labels = batch.extra.get("labels")
     is_unread = torch.ones(len(batch), dtype=torch.bool) if labels is None else (labels < 0).flatten(1).all(1)
@@ -33,7 +41,6 @@ def labels_from(batch: FaceBatch, expert: nn.Module | Callable[[], Any] | None) 
         raise FacemugError("no label maps: train the expert first (`facemug train expert --install`), or put labels/<name>.png "
                            "beside the images")
     with torch.no_grad():
-        expert = expert if hasattr(expert, "parse") else expert()
         parsed = expert.parse(batch.images[is_unread.to(batch.images.device)]).to(batch.images.device)
     if labels is None:
         return parsed

@@ -7,7 +7,7 @@ where the mapping network puts them (encoder4editing). Faces from a folder witho
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, Literal
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from facemug_lib.devices import batches
 from facemug_lib.faces.dataset import FaceBatch, FaceFolder, heldout_faces
 from facemug_lib.modalities.conditions import exemplar_input
 from facemug_lib.modalities.draws import chance
@@ -35,7 +36,6 @@ from facemug_lib.training.stage import StepContext
 from facemug_lib.training.start import start, start_path
 
 TEST_MASK_SEED = 1
-CHUNK = 8  # faces of one evaluation pass
 
 
 class EncoderSettings(GuidedSettings, RebuildingSettings):
@@ -255,37 +255,40 @@ class EncoderStage:
         def add(score: str, value: Tensor, faces: int) -> None:
             total[score] = total.get(score, 0.0) + float(value) * faces
 
-        for first in range(0, count, CHUNK):
-            faces, views = self._test_views(min(CHUNK, count - first), first)
+        for places in batches(count):
+            faces, views = self._test_views(len(places), places.start)
             number = len(faces)
             mean = self.prior.mean_w.expand_as(faces.codes)
             add("code_mse_mean", losses.code_regression_loss(mean, faces.codes, self.prior.std_w), number)
-            target = self.identity(faces.images)
-            for view, inputs in views.items():
-                codes = modules["style_encoder"](inputs)
-                rebuilt = self.prior.synthesize(codes).float().clamp(-1, 1)
+            for view, codes, scores in self._scored(modules["style_encoder"], faces, views):
                 add(f"code_mse_{view}", losses.code_regression_loss(codes, faces.codes, self.prior.std_w), number)
-                add(f"lpips_{view}", self.test_perceptual(rebuilt, faces.images).mean(), number)
-                add(f"identity_{view}", 1 - losses.identity_loss(self.identity(rebuilt), target), number)
+                for score, values in scores.items():
+                    add(f"{score}_{view}", values.mean(), number)
         scores = {score: value / count for score, value in total.items()}
         return scores | self._evaluate_photographs(modules["style_encoder"])
+
+    def _scored(self, encoder: nn.Module, faces: FaceBatch,
+                views: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor, dict[str, Tensor]]]:
+        """Per view: (its name, the codes [b,t,512], LPIPS-Alex and identity similarity [b] of the prior's pictures of them)."""
+        target = self.identity(faces.images)
+        for view, inputs in views.items():
+            codes = encoder(inputs)
+            rebuilt = self.prior.synthesize(codes).float().clamp(-1, 1)
+            alike = F.cosine_similarity(self.identity(rebuilt).float(), target.float(), dim=1)
+            yield view, codes, {"lpips": self.test_perceptual(rebuilt, faces.images), "identity": alike}
 
     def _evaluate_photographs(self, encoder: nn.Module) -> dict[str, float]:
         """LPIPS-Alex and identity similarity of the held-out photographs, whole, with a hole, and with the hole and guidance."""
         if self.photographs is None:
             return {}
-        total, count = {}, len(self.photographs)
-        for first in range(0, count, CHUNK):
-            faces = self.photographs.draw(range(first, min(first + CHUNK, count)), 0)
-            target = self.identity(faces.images)
-            for view, inputs in self._views(faces, first).items():
-                rebuilt = self.prior.synthesize(encoder(inputs)).float().clamp(-1, 1)
-                scores = {"lpips": self.test_perceptual(rebuilt, faces.images),
-                          "identity": (self.identity(rebuilt) * target).sum(dim=1)}
-                for score, value in scores.items():
+        total: dict[str, float] = {}
+        for places in batches(len(self.photographs)):
+            faces = self.photographs.draw(places, 0)
+            for view, _, scores in self._scored(encoder, faces, self._views(faces, places.start)):
+                for score, values in scores.items():
                     key = f"photo_{score}_{view}"
-                    total[key] = total.get(key, 0.0) + float(value.sum())
-        return {score: value / count for score, value in total.items()}
+                    total[key] = total.get(key, 0.0) + float(values.sum())
+        return {score: value / len(self.photographs) for score, value in total.items()}
 
     def sample_grid(self, modules: dict[str, nn.Module]) -> np.ndarray:
         """Four unseen faces, and eight held-out photographs where some take part: face, masked face, label map; then the prior's

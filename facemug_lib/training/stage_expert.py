@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from facemug_lib.devices import BATCH
+from facemug_lib.devices import batches
 from facemug_lib.experts.student import ATTRIBUTES, ExpertConfig, ExpertStudent
 from facemug_lib.faces.dataset import FaceFolder
 from facemug_lib.modalities.draws import chance
@@ -23,6 +23,7 @@ from facemug_lib.modalities.semantics import NUM_CLASSES, colourise, flip_labels
 from facemug_lib.pictures import picture_grid
 from facemug_lib.training.augmentation import moved, photograph
 from facemug_lib.training.conditions import labels_from
+from facemug_lib.training.distillation.agreement import class_iou, compare, confused
 from facemug_lib.training.profiles import PhotographSettings, knob
 from facemug_lib.training.stage import FaceBatch, StepContext
 from facemug_lib.training.start import start
@@ -144,12 +145,16 @@ class ExpertStage:
 
     def _targets(self, batch: FaceBatch) -> tuple[Tensor, Tensor]:
         attributes = batch.extra.get("attributes")
-        labels = labels_from(batch, self._ask)
+        labels = labels_from(batch, self)
         if attributes is None:
             attributes = self._ask().attributes(batch.images, labels).to(batch.images.device)
         elif "mirrored" in batch.extra:  # the file's rows describe the images before the source flipped them
             attributes = torch.where(batch.extra["mirrored"][:, None], attributes * self._sign.to(attributes), attributes)
         return labels, attributes
+
+    def parse(self, images: Tensor) -> Tensor:
+        """The teachers' label maps, long [b,h,w], of images [b,3,h,w] in [-1,1]."""
+        return self._ask().parse(images)
 
     def _ask(self) -> Teachers | FormerExpert:
         if self._teachers is None:
@@ -173,8 +178,6 @@ class ExpertStage:
     def evaluate(self, modules: dict[str, nn.Module], count: int) -> dict[str, float]:
         """Agreement with the teachers on unseen prior samples: mIoU, pixel accuracy, correlation or accuracy per attribute; and
         ``photo_…`` with the label maps of held-out photographs, over all classes that these show."""
-        from facemug_lib.training.distillation.agreement import compare
-
         faces = self._test_faces(count)
         scores = compare(modules["expert"], faces.images, faces.extra["labels"], faces.extra["attributes"]).summary()
         return scores | self._evaluate_photographs(modules["expert"])
@@ -182,16 +185,13 @@ class ExpertStage:
     def _evaluate_photographs(self, expert: nn.Module) -> dict[str, float]:
         if self.photographs is None:
             return {}
-        confusion = torch.zeros(NUM_CLASSES, NUM_CLASSES)
-        for first in range(0, len(self.photographs), BATCH):
-            faces = self.photographs.draw(range(first, min(first + BATCH, len(self.photographs))), 0)
-            truth, guess = faces.extra["labels"], expert.parse(faces.images)
-            known = truth >= 0
-            pairs = truth[known] * NUM_CLASSES + guess[known]
-            confusion += torch.bincount(pairs.cpu(), minlength=NUM_CLASSES**2).view(NUM_CLASSES, NUM_CLASSES)
-        right, shown = confusion.diag(), confusion.sum(1)
-        iou = right / (shown + confusion.sum(0) - right).clamp(min=1)
-        return {"photo_pixel_accuracy": float(right.sum() / shown.sum()), "photo_miou": float(iou[shown > 0].mean())}
+        confusion = torch.zeros(NUM_CLASSES, NUM_CLASSES, dtype=torch.long)
+        for places in batches(len(self.photographs)):
+            faces = self.photographs.draw(places, 0)
+            confusion += confused(expert.parse(faces.images), faces.extra["labels"])
+        is_shown = confusion.sum(1) > 0
+        return {"photo_pixel_accuracy": float(confusion.diagonal().sum() / confusion.sum()),
+                "photo_miou": float(class_iou(confusion)[is_shown].mean())}
 
     def sample_grid(self, modules: dict[str, nn.Module]) -> np.ndarray:
         """Eight unseen faces, and eight held-out photographs where some take part: the teacher's parse, the student's."""

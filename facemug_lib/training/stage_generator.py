@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from facemug_lib.devices import batches
 from facemug_lib.experts.fidelity import psnr
 from facemug_lib.faces.dataset import FaceBatch, derangement, heldout_faces
 from facemug_lib.modalities.conditions import Conditions, exemplar_input
@@ -27,7 +28,6 @@ from facemug_lib.training.stage import StepContext
 from facemug_lib.training.start import frozen, start
 
 TEST_MASK_SEED = 3
-CHUNK = 8
 
 
 class GeneratorSettings(GuidedSettings):
@@ -202,8 +202,8 @@ class GeneratorStage:
         """LPIPS and the PSNR inside the hole (dB), without and with guidance; ``prior_…`` is inversion and paste, untrained."""
         self._test_faces(count)  # renders all faces once
         total: dict[str, float] = {}
-        for first in range(0, count, CHUNK):
-            images, edits = self._test_edits(min(CHUNK, count - first), first)
+        for places in batches(count):
+            images, edits = self._test_edits(len(places), places.start)
             for view, conditions in edits.items():
                 ours, prior = self._edit(modules["generator"], conditions, images)
                 for who, made in (("", ours), ("prior_", prior)):

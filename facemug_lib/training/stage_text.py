@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from facemug_lib.devices import BATCH, batches
 from facemug_lib.experts.student import ExpertStudent
 from facemug_lib.experts.text_image import SmallTextImage
 from facemug_lib.experts.traits import all_traits
@@ -29,7 +30,6 @@ from facemug_lib.training.start import start
 
 Said = Mapping[str, str]
 HELD_OUT = 10  # one in so many sets of claims is never trained on
-CHUNK = 8
 COLOURS = frozenset(("skin", "hair", "lips", "clothes", "background", "light"))
 """Aspects of which nothing is known any more once a face's exposure and colours have been changed."""
 
@@ -92,7 +92,7 @@ class TextStage:
         """What is clear of each face; kept, since a folder's faces come again and again."""
         keys = _keys(images)
         new = [place for place, key in enumerate(keys) if key not in self._said]
-        for places in (new[first:first + CHUNK] for first in range(0, len(new), CHUNK)):
+        for places in (new[part.start:part.stop] for part in batches(len(new))):
             read = all_traits(self.expert, images[places])
             rows = torch.stack([read[name] for name in NUMBERS], dim=1).tolist()
             for place, row in zip(places, rows, strict=True):
@@ -177,7 +177,7 @@ class TextStage:
         caption says the same."""
         images, said = self._test_faces(count)
         model = modules["text_image"]
-        faces = torch.cat([model.embed_images(part) for part in images.split(CHUNK)])
+        faces = torch.cat([model.embed_images(part) for part in images.split(BATCH)])
         right = {}
         for name, aspect in ASPECTS.items():
             words = list(aspect.options)
@@ -201,7 +201,7 @@ class TextStage:
 
         images, _ = self._test_faces(32)
         model = modules["text_image"]
-        faces = torch.cat([model.embed_images(part) for part in images.split(CHUNK)])
+        faces = torch.cat([model.embed_images(part) for part in images.split(BATCH)])
         best = (model.embed_texts(["a smiling woman", "an old man", "blond hair", "glasses"]) @ faces.t()).topk(6, dim=1).indices
         return picture_grid([images[row] for row in best])
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from facemug_lib.devices import BATCH
 from facemug_lib.faces.dataset import FaceBatch, heldout_faces
 from facemug_lib.modalities.conditions import exemplar_input
 from facemug_lib.modalities.draws import uniform
@@ -26,7 +27,6 @@ from facemug_lib.training.stage import StepContext
 from facemug_lib.training.start import frozen, start
 
 TEST_SEED = 2
-CHUNK = 8
 
 
 class WarpingSettings(RebuildingSettings):
@@ -117,7 +117,7 @@ class WarpingStage:
         faces = self._test_faces(count)
         generator = torch.Generator().manual_seed(TEST_SEED)
         sums: dict[str, float] = {}
-        for images, known in zip(faces.images.split(CHUNK), faces.codes.split(CHUNK), strict=True):
+        for images, known in zip(faces.images.split(BATCH), faces.codes.split(BATCH), strict=True):
             w_0, source, target = self._codes(images, generator)
             for name, codes in (("warped", source + modules["latent_warping"](source, target).float()), ("source", source)):
                 made = self.prior.synthesize(codes).float().clamp(-1, 1)

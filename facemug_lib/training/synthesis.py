@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +15,18 @@ import PIL.Image
 import torch
 from torch import Tensor
 
-from facemug_lib.devices import resolve_device
+from facemug_lib.devices import BATCH, batches, resolve_device
 from facemug_lib.errors import FacemugError
 from facemug_lib.experts.student import ExpertStudent
 from facemug_lib.faces.bank import load_bank
-from facemug_lib.faces.sampling import CHUNK, faces_of_seeds
+from facemug_lib.faces.sampling import faces_of_seeds
 from facemug_lib.files import file_hash, replacing, require_writable_folder
 from facemug_lib.modalities.colour import region_mean
 from facemug_lib.modalities.masks import free_form
 from facemug_lib.modalities.semantics import PALETTE
 from facemug_lib.modalities.sketch import pencil_sketch
 from facemug_lib.pictures import grey_pixels, pixels_of
+from facemug_lib.progress import Tell, untold
 from facemug_lib.seeds import check_seed
 from facemug_lib.weights import write_tensors
 
@@ -33,7 +34,7 @@ FOLDERS = ("img_path", "edge_root", "semantic_root", "color_root", "masks")
 
 
 def synthesize(count: int, out: Path, seed: int = 0, psi: float = 0.7, size: int = 256, device: str = "auto",
-               tell: Callable[[str], None] = lambda line: None, bank: Path | None = None) -> int:
+               tell: Tell = untold, bank: Path | None = None) -> int:
     """Write a data set: faces, their codes, and the modalities of each. Returns how many of the faces are new.
 
     ``<out>/img_path/<number>.png`` with ``edge_root``, ``semantic_root`` (class indices) and ``color_root`` beside it, as the
@@ -55,8 +56,7 @@ def synthesize(count: int, out: Path, seed: int = 0, psi: float = 0.7, size: int
         folder.mkdir(exist_ok=True)
     started, made_now = time.perf_counter(), 0
     codes = []
-    for first in range(0, count, CHUNK):
-        numbers = range(first, min(first + CHUNK, count))
+    for numbers in batches(count):
         seeds = [seed + number for number in numbers]
         paths = {name: [folder / f"{number:06d}.png" for number in numbers] for name, folder in folders.items()}
         if all(path.is_file() for files in paths.values() for path in files):
@@ -68,10 +68,10 @@ def synthesize(count: int, out: Path, seed: int = 0, psi: float = 0.7, size: int
                 _write_png(folders[name] / f"{number:06d}.png", pixels, palette if name == "semantic_root" else None)
         codes.append(code.cpu())
         made_now += len(numbers)
-        if first // CHUNK % 8 == 0 and first:
+        if numbers.start and numbers.start % (8 * BATCH) == 0:
             rate = made_now / (time.perf_counter() - started)
-            tell(f"{first + len(numbers)} of {count} faces, {rate:.1f} a second")
-    _write_codes(out / "img_path" / "codes.safetensors", torch.cat(codes).contiguous())
+            tell(f"{numbers.stop} of {count} faces, {rate:.1f} a second")
+    write_tensors(out / "img_path" / "codes.safetensors", {"codes": torch.cat(codes).contiguous()})
     return made_now
 
 
@@ -92,10 +92,6 @@ def _write_png(path: Path, pixels: np.ndarray, palette: list[int] | None = None)
         picture.putpalette(palette + [0] * (765 - len(palette)) + [255] * 3)
     with replacing(path) as temporary:
         picture.save(temporary, "PNG")
-
-
-def _write_codes(path: Path, codes: Tensor) -> None:
-    write_tensors(path, {"codes": codes})
 
 
 def _same_configuration(path: Path, configuration: Mapping[str, float | str]) -> None:

@@ -23,9 +23,7 @@ from facemug_lib.errors import FacemugError
 from facemug_lib.experts.perceptual import Lpips
 from facemug_lib.modalities.conditions import Conditions
 from facemug_lib.modalities.sketch import pencil_filter
-
-Progress = Callable[[int, int], None]
-"""Called after every step with (steps done, steps in all). Raise from it to stop."""
+from facemug_lib.progress import Progress
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,22 +17,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from facemug_lib.devices import BATCH
 from facemug_lib.editing.latent.directions import Direction, constant
 from facemug_lib.errors import FacemugError
 from facemug_lib.experts.text_image import TextImage, text_direction
 from facemug_lib.experts.traits import TRAITS
 from facemug_lib.faces.code_space import DEFAULT_CODES, CodeSpace, code_groups
+from facemug_lib.progress import Tell, untold
 from facemug_lib.seeds import check_seed
 
 Read = Callable[[Tensor], Mapping[str, Tensor]]
 """Faces [b,3,h,w] → trait → [b]; NaN where it cannot be read."""
-Progress = Callable[[str], None]
 
 SIDE_SHARE = 0.2  # of the faces on each side that a boundary is fitted between
 HELD_OUT = 0.3  # of those faces
 LEAST_PHOTOS = 5  # of each kind, for a direction from photographs
 STRENGTHS_OF_SVM = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # C; the best on held-out faces is taken
-CHUNK = 8
 PROBE = 0.15  # norm of the step, in units of the norm of std(w), by which slopes are measured first
 
 
@@ -51,9 +51,8 @@ class Samples:
 
 @torch.no_grad()
 def rendered(prior: CodeSpace, codes: Tensor, read: Read, size: int = 256) -> dict[str, Tensor]:
-    """Traits of the faces of codes [n,t,512], made and read ``CHUNK`` at a time."""
-    found = [read(prior.synthesize(codes[start : start + CHUNK], size).float().clamp(-1, 1))
-             for start in range(0, len(codes), CHUNK)]
+    """Traits of the faces of codes [n,t,512], made and read in batches."""
+    found = [read(prior.synthesize(piece, size).float().clamp(-1, 1)) for piece in codes.split(BATCH)]
     return {name: torch.cat([one[name] for one in found]) for name in found[0]}
 
 
@@ -151,7 +150,7 @@ RECIPES: dict[str, Recipe] = {
 """Chosen by what one step does to eight faces: the codes that move a trait most for the least change of all others."""
 
 
-def supervised(prior: CodeSpace, samples: Samples, codes: Tensor, read: Read, tell: Progress = lambda line: None,
+def supervised(prior: CodeSpace, samples: Samples, codes: Tensor, read: Read, tell: Tell = untold,
                recipes: Mapping[str, Recipe] = RECIPES) -> list[Direction]:
     """A calibrated direction for every trait that has a recipe; slopes are measured from codes [n,t,512]."""
     needed = dict.fromkeys([*recipes, *(other for recipe in recipes.values() for other in recipe.leave)])

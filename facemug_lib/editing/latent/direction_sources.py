@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from facemug_lib.devices import BATCH
+from facemug_lib.devices import BATCH, batches
 from facemug_lib.editing.editor import Editor
 from facemug_lib.editing.latent.direction_fit import Samples
 from facemug_lib.editing.latent.directions import Direction, ReadTraits, load_directions, save_directions
@@ -21,7 +21,7 @@ from facemug_lib.faces.alignment import open_face
 from facemug_lib.faces.code_space import DEFAULT_CODES, CodeSpace
 from facemug_lib.faces.dataset import FaceFolder, read_square
 from facemug_lib.faces.photos import pictures_in
-from facemug_lib.modalities.conditions import exemplar_input
+from facemug_lib.progress import Tell, untold
 
 CALIBRATION_SEED = 13_000_000
 CALIBRATION_FACES = 24
@@ -34,19 +34,20 @@ def calibration_codes(prior: CodeSpace) -> Tensor:
 
 
 def samples_of_folder(data: Path, expert: ExpertStudent, device: torch.device, faces: int | None = None,
-                      tell: Callable[[str], None] = lambda line: None, num_codes: int = DEFAULT_CODES) -> Samples:
+                      tell: Tell = untold, num_codes: int = DEFAULT_CODES) -> Samples:
     """Codes and traits of the faces (or the first ``faces``) in a folder of `facemug synthesize`, in the order of their seeds."""
     source = FaceFolder(data, device, num_codes=num_codes, split="all")
     if not source.has_codes:
         raise FacemugError(f"{data} holds faces without their codes: make some with `facemug synthesize`")
     count = len(source) if faces is None else min(faces, len(source))
     pieces, codes = [], []
-    for start in range(0, count, BATCH):
-        files = source.files[start : min(start + BATCH, count)]  # in their own order: that of their seeds
+    for places in batches(count):
+        part = slice(places.start, places.stop)
+        files = source.files[part]  # in their own order: that of their seeds
         pieces.append(traits(expert, torch.stack([read_square(path, 256) for path in files]).to(device) / 127.5 - 1))
-        codes.append(source.codes[start : start + len(files)].mean(1))
-        if start // BATCH % 40 == 39:
-            tell(f"{start + BATCH} of {count} faces read")
+        codes.append(source.codes[part].mean(1))
+        if places.start // BATCH % 40 == 39:
+            tell(f"{places.stop} of {count} faces read")
     return Samples(torch.cat(codes).cpu(), {name: torch.cat([one[name] for one in pieces]).cpu() for name in pieces[0]})
 
 
@@ -61,7 +62,7 @@ def traits_read(data: Path, samples: Samples) -> ReadTraits | None:
 
 @torch.no_grad()
 def codes_of_photos(editor: Editor, files: Sequence[Path], aligned: bool = False,
-                    tell: Callable[[str], None] = lambda line: None) -> tuple[Tensor, list[int]]:
+                    tell: Tell = untold) -> tuple[Tensor, list[int]]:
     """(codes [m,t,512] of the photos that show a face, their places in ``files``), as the style encoder reads them; ``tell`` is
     told of the others."""
     codes, kept = [], []
@@ -71,7 +72,7 @@ def codes_of_photos(editor: Editor, files: Sequence[Path], aligned: bool = False
         except FacemugError as error:
             tell(f"skipped: {error}")
             continue
-        codes.append(editor.encoder(exemplar_input(face.to(editor.device))).float().cpu())
+        codes.append(editor.read(face).cpu())
         kept.append(place)
     if not codes:
         raise FacemugError(f"none of {len(files)} pictures shows a face that could be aligned: give others, or --aligned crops")

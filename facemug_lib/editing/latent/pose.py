@@ -23,7 +23,6 @@ from torch.nn.functional import cosine_similarity, pad
 from facemug_lib.editing.drawing import SIZE, Drawing, FaceLike, Picture, read_face
 from facemug_lib.editing.editor import Editor
 from facemug_lib.editing.fill.blending import blend
-from facemug_lib.editing.fill.refine import Progress
 from facemug_lib.editing.forward import warped
 from facemug_lib.editing.latent.directions import Direction, moved
 from facemug_lib.editing.remarks import remarks
@@ -34,6 +33,7 @@ from facemug_lib.faces.code_space import code_groups
 from facemug_lib.faces.landmarks import HeadPose
 from facemug_lib.modalities.conditions import Conditions
 from facemug_lib.pictures import pixels_of
+from facemug_lib.progress import Progress
 
 Method = Literal["warping", "direction", "both"]
 PoseJudge = Callable[[Tensor], HeadPose | None]

@@ -20,13 +20,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from facemug_lib.editing.edit import Edit
-from facemug_lib.editing.fill.refine import Progress
 from facemug_lib.editing.settings import TextEditSettings
 from facemug_lib.errors import FacemugError
 from facemug_lib.experts.text_image import TextImage, text_direction
 from facemug_lib.faces.code_space import code_groups
 from facemug_lib.modalities.draws import uniform
 from facemug_lib.pictures import similarity_grid
+from facemug_lib.progress import Progress
 from facemug_lib.seeds import check_seed
 
 SOURCE, STEPS = Edit.text_source, Edit.text_steps

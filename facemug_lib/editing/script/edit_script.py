@@ -27,12 +27,12 @@ from facemug_lib.devices import machine
 from facemug_lib.editing.drawing import SIZE, Drawing, read_face
 from facemug_lib.editing.edit import PICTURES, PLAIN, Edit
 from facemug_lib.editing.editor import Editor, EditResult
-from facemug_lib.editing.fill.refine import Progress
 from facemug_lib.editing.known_faces import sampled_face
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import AlignedFace, Frame, crop_photo
 from facemug_lib.faces.photos import Photo, PhotoLike, write_image
 from facemug_lib.files import replacing
+from facemug_lib.progress import Progress
 from facemug_lib.seeds import LARGEST_SEED
 
 FORMAT: Literal["facemug edit script"] = "facemug edit script"

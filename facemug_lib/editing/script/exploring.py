@@ -26,7 +26,6 @@ from torch.nn import functional as F
 from facemug_lib.editing.drawing import SIZE
 from facemug_lib.editing.editor import Editor
 from facemug_lib.editing.fill.blending import CHANGE_SIGMA, blend, sameness
-from facemug_lib.editing.fill.refine import Progress
 from facemug_lib.editing.known_faces import (
     GROUPS,
     sampled_codes,
@@ -41,6 +40,7 @@ from facemug_lib.editing.script.staged import StagedPainter, nothing
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import AlignedFace
 from facemug_lib.modalities.masks import semantic
+from facemug_lib.progress import Progress
 from facemug_lib.seeds import check_seed
 
 WHOLE, OWN = "whole picture", "own mask"

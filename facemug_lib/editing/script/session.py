@@ -14,12 +14,12 @@ import numpy as np
 
 from facemug_lib.editing.drawing import read_face
 from facemug_lib.editing.editor import Editor, EditResult
-from facemug_lib.editing.fill.refine import Progress
 from facemug_lib.editing.known_faces import sampled_face
 from facemug_lib.editing.script.edit_script import EditScript, Replayed, Replayer, SampleRecord, Step
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import AlignedFace
 from facemug_lib.faces.photos import PhotoLike
+from facemug_lib.progress import Progress
 
 
 @dataclass(frozen=True, eq=False)

@@ -44,24 +44,33 @@ class Agreement:
         return {"miou12": self.miou, "pixel_accuracy": self.accuracy, **self.attributes}
 
 
+def confused(guess: Tensor, truth: Tensor) -> Tensor:
+    """How many pixels of label maps [b,h,w] are what and are taken for what, long [19,19] on the CPU: rows the truth, columns the
+    guess. Unknown pixels are left out."""
+    known = truth >= 0
+    pairs = truth[known] * NUM_CLASSES + guess[known]
+    return torch.bincount(pairs, minlength=NUM_CLASSES**2).view(NUM_CLASSES, NUM_CLASSES).cpu()
+
+
+def class_iou(confusion: Tensor) -> Tensor:
+    """Intersection over union [19] of each class; NaN for one that appears on neither side."""
+    hit = confusion.diagonal().double()
+    union = confusion.sum(0) + confusion.sum(1) - hit
+    return torch.where(union > 0, hit / union, torch.nan)
+
+
 @torch.no_grad()
 def compare(student: ExpertStudent, images: Tensor, labels: Tensor, attributes: Tensor, batch: int = 8) -> Agreement:
     """``student`` on images [n,3,h,w] against the teachers' labels [n,h,w] and attributes [n,10], NaN = unknown."""
-    confusion = torch.zeros(NUM_CLASSES * NUM_CLASSES, dtype=torch.long)
+    confusion = torch.zeros(NUM_CLASSES, NUM_CLASSES, dtype=torch.long)
     read = []
     for part, truth in zip(images.split(batch), labels.split(batch), strict=True):
         output = student(part)
-        known = truth >= 0
-        pairs = truth[known] * NUM_CLASSES + output.semantics.argmax(1)[known]
-        confusion += torch.bincount(pairs.flatten(), minlength=NUM_CLASSES * NUM_CLASSES).cpu()
+        confusion += confused(output.semantics.argmax(1), truth)
         read.append(torch.stack([output.attributes[name] for name in ATTRIBUTES], 1))
-    confusion = confusion.view(NUM_CLASSES, NUM_CLASSES)
-    hit = confusion.diagonal().double()
-    union = confusion.sum(0) + confusion.sum(1) - hit
-    iou = torch.where(union > 0, hit / union, torch.nan)
     agreed = _attribute_agreement(torch.cat(read).cpu().double(), attributes.cpu().double())
-    per_class = dict(zip(SEMANTIC_CLASSES, iou.tolist(), strict=True))
-    return Agreement(per_class, float(hit.sum() / confusion.sum()), agreed, confusion, len(images))
+    per_class = dict(zip(SEMANTIC_CLASSES, class_iou(confusion).tolist(), strict=True))
+    return Agreement(per_class, float(confusion.diagonal().sum() / confusion.sum()), agreed, confusion, len(images))
 
 
 def agreement(student: ExpertStudent, teachers: Teachers, images: Tensor | Iterable[Tensor], batch: int = 8) -> Agreement:
