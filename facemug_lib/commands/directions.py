@@ -162,10 +162,10 @@ def directions_measure(
     from facemug_lib.devices import resolve_device
     from facemug_lib.editing.editor import Editor
     from facemug_lib.editing.latent.directions import load_directions, load_read_traits
-    from facemug_lib.evaluation.attributes import MASKED, PSI, SEED, effects, masked_effect
+    from facemug_lib.evaluation.attributes import MASKED, SEED, effects, masked_effect
     from facemug_lib.evaluation.code_keys import code_of
     from facemug_lib.evaluation.judges import Judges
-    from facemug_lib.evaluation.protocols import prior_set
+    from facemug_lib.evaluation.protocols import PSI, prior_set
     from facemug_lib.evaluation.store import Store
     from facemug_lib.experts import student
     from facemug_lib.experts import traits as traits_module

@@ -16,7 +16,7 @@ from facemug_lib.commands.options import (
     Device,
     ExemplarFace,
     Face,
-    Frame,
+    GuidanceFrame,
     PoseMethod,
     Seed,
     numbers,
@@ -65,7 +65,7 @@ def edit(
     seed: Seed = Edit.seed,
     face: Face = None,
     exemplar_face: ExemplarFace = None,
-    guidance_frame: Annotated[Frame, typer.Option(help="Coordinates of mask and guidance images.")] = Frame.photo,
+    guidance_frame: Annotated[GuidanceFrame, typer.Option(help="Coordinates of mask and guidance images.")] = GuidanceFrame.photo,
     influence: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Weight of a modality; repeatable.")] = None,
     script_out: Annotated[Path | None, typer.Option(help="Record the edit in this .json file; the steps that are in it already "
                                                     "are made first.", **OUTPUT)] = None,

@@ -27,8 +27,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from facemug_lib.errors import FacemugError
 from facemug_lib.seeds import check_seed
+from facemug_lib.training.profiles import PROFILES
 
-PROFILES = ("smoke", "laptop", "paper")
 TAG = "parameters"
 _ANNOTATION_NAMES = {"int": int, "float": float, "bool": bool, "str": str, "list": list, "dict": dict, "Literal": Literal}
 

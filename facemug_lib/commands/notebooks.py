@@ -11,8 +11,8 @@ import typer
 
 from facemug_lib.commands.options import (
     OUTPUT_FOLDER,
+    Overrides,
     Profile,
-    Settings,
     pairs,
 )
 from facemug_lib.commands.output import say
@@ -26,7 +26,7 @@ def _shown(path: Path | str) -> str:
 def run(
     notebook: Annotated[str, typer.Argument(metavar="NOTEBOOK", help="Number, name, beginning of a name, or path.")],
     profile: Annotated[Profile, typer.Option(help="How much the run may cost.")] = Profile.smoke,
-    settings: Settings = None,
+    settings: Overrides = None,
     out: Annotated[Path | None, typer.Option(
         help="Run folder instead of one under data/runs/notebooks.", **OUTPUT_FOLDER)] = None,
 ) -> None:

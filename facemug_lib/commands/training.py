@@ -12,9 +12,9 @@ from facemug_lib.commands.options import (
     OUTPUT_FOLDER,
     Bank,
     Device,
+    Overrides,
     Profile,
     Seed,
-    Settings,
     pairs,
 )
 from facemug_lib.commands.output import say
@@ -30,7 +30,7 @@ def train(
     minutes: Annotated[float | None, typer.Option(min=0.0, help="Stop, with a checkpoint, after this many minutes.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder instead of one under data/runs.", **OUTPUT_FOLDER)] = None,
     data: Annotated[str, typer.Option(metavar="prior|FOLDER", help="Faces sampled on the fly, or a folder.")] = "prior",
-    settings: Settings = None,
+    settings: Overrides = None,
     bank: Bank = None,
     seed: Seed = 0,
     device: Device = "auto",

@@ -30,7 +30,7 @@ from facemug_lib.faces.photos import Photo, PhotoLike, read_photo
 from facemug_lib.faces.warping import warp
 from facemug_lib.modalities.semantics import UNLABELLED, label_map_from_image
 
-SIZE = 256
+FACE_SIZE = 256  # side of an aligned face, in which everything is edited [px]
 Picture = str | PathLike[str] | np.ndarray | PIL.Image.Image | Tensor
 FaceLike = AlignedFace | PhotoLike
 
@@ -39,12 +39,13 @@ def read_face(face: FaceLike, index: int | None = None, option: str = "face") ->
     """An aligned face of 256 px: from a photo, of which ``index`` picks one of several faces (``option`` is what the caller calls
     that argument), from a tensor [1,3,256,256] that is one already, or as it is."""
     if isinstance(face, AlignedFace):
-        if face.size != SIZE:
-            raise FacemugError(f"the aligned face has {face.size} px: open it with size={SIZE}")
+        if face.size != FACE_SIZE:
+            raise FacemugError(f"the aligned face has {face.size} px: open it with size={FACE_SIZE}")
         return face
     if isinstance(face, Tensor):
-        if tuple(face.shape) != (1, 3, SIZE, SIZE):
-            raise FacemugError(f"a face tensor of shape {list(face.shape)}: give [1, 3, {SIZE}, {SIZE}] in [-1, 1], aligned")
+        if tuple(face.shape) != (1, 3, FACE_SIZE, FACE_SIZE):
+            raise FacemugError(f"a face tensor of shape {list(face.shape)}: "
+                               f"give [1, 3, {FACE_SIZE}, {FACE_SIZE}] in [-1, 1], aligned")
         # The 8-bit photo inside is for pasting back only; editing starts from the tensor's own values.
         return replace(open_face(face.clamp(-1, 1), aligned=True), image=face.detach().to("cpu", torch.float32).clamp(-1, 1))
     return open_face(face, face=index, option=option)
@@ -62,7 +63,7 @@ class Drawing:
         if frame not in ("photo", "aligned"):
             raise FacemugError(f"guidance frame {frame!r}: use photo or aligned")
         if frame == "aligned":
-            blank = Photo(np.zeros((SIZE, SIZE), np.uint8), "the aligned face")
+            blank = Photo(np.zeros((FACE_SIZE, FACE_SIZE), np.uint8), "the aligned face")
             face = AlignedFace(face.image, blank, np.array([[1.0, 0, 0], [0, 1.0, 0]]))
         return cls(face, frame)
 
@@ -86,7 +87,7 @@ class Drawing:
     def mask(self, picture: Picture) -> Tensor:
         """[1,1,256,256] in {0,1}. Raises :class:`FacemugError` if nothing is to be edited."""
         if isinstance(picture, Tensor):
-            mask = _checked_tensor("mask", picture, (1, 1, SIZE, SIZE))
+            mask = _checked_tensor("mask", picture, (1, 1, FACE_SIZE, FACE_SIZE))
         else:
             self.pixels("mask", picture)
             mask = self.face.mask_to_crop(picture)
@@ -97,7 +98,7 @@ class Drawing:
     def sketch(self, picture: Picture) -> Tensor:
         """[1,1,256,256] in {0,1}, 1 = stroke."""
         if isinstance(picture, Tensor):
-            return _checked_tensor("sketch", picture, (1, 1, SIZE, SIZE))
+            return _checked_tensor("sketch", picture, (1, 1, FACE_SIZE, FACE_SIZE))
         strokes = stroke_pixels(self.pixels("sketch", picture))
         if not strokes.any():
             raise FacemugError("the sketch is blank: draw dark strokes on white, or white ones on black")
@@ -107,22 +108,22 @@ class Drawing:
     def semantics(self, picture: Picture) -> Tensor:
         """Labels long [1,256,256], -1 = unlabelled."""
         if isinstance(picture, Tensor):
-            if tuple(picture.shape) != (1, SIZE, SIZE) or picture.is_floating_point() or picture.dtype == torch.bool:
+            if tuple(picture.shape) != (1, FACE_SIZE, FACE_SIZE) or picture.is_floating_point() or picture.dtype == torch.bool:
                 raise FacemugError(f"semantics is a {picture.dtype} tensor of shape {list(picture.shape)}: "
-                                   f"give whole-number labels [1, {SIZE}, {SIZE}]")
+                                   f"give whole-number labels [1, {FACE_SIZE}, {FACE_SIZE}]")
             return picture.detach().long().cpu()
         source = Path(picture).expanduser() if isinstance(picture, str | PathLike) else picture
         labels = label_map_from_image(source)
         self._check_size("label map", labels.shape[2], labels.shape[1])
         # One up, so that what lies outside of the photo, 0, is unlabelled and not background.
         shifted = (labels[0] + 1).to(torch.uint8).numpy()
-        crop = warp(shifted, self.face.matrix, (SIZE, SIZE), "nearest", reflect=False)
+        crop = warp(shifted, self.face.matrix, (FACE_SIZE, FACE_SIZE), "nearest", reflect=False)
         return torch.from_numpy(crop.astype(np.int64))[None] + UNLABELLED
 
     def colour(self, picture: Picture) -> Tensor:
         """[1,3,256,256] in [-1,1], 0 in all channels where nothing is painted."""
         if isinstance(picture, Tensor):
-            return _checked_tensor("colour", picture, (1, 3, SIZE, SIZE))
+            return _checked_tensor("colour", picture, (1, 3, FACE_SIZE, FACE_SIZE))
         pixels = self.pixels("colour", picture)
         painted = painted_pixels(pixels)
         colours = pixels[..., :3] if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
@@ -130,7 +131,7 @@ class Drawing:
             raise FacemugError("the colour picture is unpainted: paint on a transparent layer or on black or white paper")
         # Unpainted pixels must not darken their neighbours: average colour × painted and painted, then divide.
         premultiplied = np.dstack([colours * painted[..., None], painted * 255]).astype(np.float32)
-        crop = warp(premultiplied, self.face.matrix, (SIZE, SIZE), "area", reflect=False)
+        crop = warp(premultiplied, self.face.matrix, (FACE_SIZE, FACE_SIZE), "area", reflect=False)
         share = crop[..., 3:] / 255
         values = np.clip(crop[..., :3] / np.maximum(share, 1e-3) / 127.5 - 1, -1, 1)
         values[np.abs(values) < 1e-3] = 1e-3  # mid-grey is a colour, 0 is none

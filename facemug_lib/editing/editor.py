@@ -29,7 +29,7 @@ from facemug_lib.editing.inputs import Batch, Exemplars, Inputs, made_together, 
 from facemug_lib.editing.known_faces import is_the_priors_own
 from facemug_lib.editing.latent.directions import Direction, load_directions, moved
 from facemug_lib.editing.latent.text import Followed, TextEditSettings, follow
-from facemug_lib.editing.networks import Judges, check_fits, require, weights_files
+from facemug_lib.editing.networks import ExpertLoader, check_fits, require, weights_files
 from facemug_lib.editing.remarks import remarks
 from facemug_lib.errors import FacemugError
 from facemug_lib.experts.text_image import TextImage, load_text_image
@@ -97,9 +97,9 @@ class Editor:
                  device: torch.device | str = "cpu", experts: Callable[[bool, bool, bool], Experts] | None = None,
                  directions: Mapping[str, Direction] | None = None,
                  text_models: Mapping[str, TextImage] | None = None) -> None:
-        """Networks frozen, in evaluation mode and on ``device``. ``experts(parser, identity, perceptual)`` gives the judges;
-        ``directions`` are what attributes can be named, the shipped ones by default; ``text_models`` are text–image models
-        that are at hand already, by name."""
+        """Networks frozen, in evaluation mode and on ``device``. ``experts(parser, identity, perceptual)`` gives the
+        :class:`Experts`; ``directions`` are what attributes can be named, the shipped ones by default; ``text_models``
+        are text–image models that are at hand already, by name."""
         self.prior, self.encoder, self.warping, self.generator = prior, encoder, warping, generator
         self.device = torch.device(device)
         self.loaded_from: dict[str, str] = {}  # what :meth:`load` was given of weights, directions and bank, as absolute paths
@@ -129,7 +129,7 @@ class Editor:
         known = None if bank is None else {}  # the shipped directions move the codes of the default prior
         if directions is not None:
             known = (load_directions() if bank is None else {}) | load_directions(directions)
-        editor = cls(prior, encoder, warping, generator, device=device, experts=Judges(files, device), directions=known)
+        editor = cls(prior, encoder, warping, generator, device=device, experts=ExpertLoader(files, device), directions=known)
         given = {"weights": weights, "directions": directions, "bank": bank}
         editor.loaded_from = {name: str(Path(path).absolute()) for name, path in given.items() if path is not None}
         return editor
@@ -331,7 +331,7 @@ class Editor:
         return self.experts(parser=True, identity=False, perceptual=False).parser
 
     def experts(self, parser: bool, identity: bool, perceptual: bool = True) -> Experts:
-        """Those of the judges that are asked for: the parser, the identity network, LPIPS-VGG; each is loaded once."""
+        """Those of the experts that are asked for: the parser, the identity network, LPIPS-VGG; each is loaded once."""
         if self._experts is None:
             raise FacemugError("this editor was made without experts: make it with Editor.load, or use refine=0")
         return self._experts(parser, identity, perceptual)

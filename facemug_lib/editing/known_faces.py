@@ -16,7 +16,7 @@ from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import AlignedFace, open_face
 from facemug_lib.faces.code_space import CodeSpace, code_groups
 
-GROUPS = ("coarse", "middle", "fine")
+MIXED_GROUPS = ("coarse", "middle", "fine")
 """Groups of codes (:func:`facemug_lib.faces.code_space.code_groups`) that can be taken from a second face."""
 ROUNDING = 0.51 / 127.5  # what saving in 8 bits changes a value by, at most
 
@@ -25,8 +25,8 @@ ROUNDING = 0.51 / 127.5  # what saving in 8 bits changes a value by, at most
 def sampled_codes(prior: CodeSpace, seed: int, psi: float = 0.7, mix_seed: int | None = None,
                   mix_layers: Sequence[str] = ()) -> Tensor:
     """Codes [1,t,512] of a seed's face at truncation ``psi``; the groups ``mix_layers`` are those of the face of ``mix_seed``."""
-    if unknown := [name for name in mix_layers if name not in GROUPS]:
-        raise FacemugError(f"no group of layers is called {unknown[0]!r}: choose from {', '.join(GROUPS)}")
+    if unknown := [name for name in mix_layers if name not in MIXED_GROUPS]:
+        raise FacemugError(f"no group of codes is called {unknown[0]!r}: choose from {', '.join(MIXED_GROUPS)}")
     codes = prior.broadcast(prior.w_of_seeds([seed], psi)).float()
     if mix_seed is None or not mix_layers:
         return codes

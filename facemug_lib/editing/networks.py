@@ -1,4 +1,4 @@
-"""Where the editor's networks are, and the judges that it asks now and then."""
+"""Where the editor's networks are, and the experts that it asks now and then."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from facemug_lib.models.latent_warping import LatentWarping
 from facemug_lib.models.style_encoder import StyleEncoder
 from facemug_lib.weights import load_module, weights_path
 
-STAGES = {"prior_heads": "head", "style_encoder": "encoder", "latent_warping": "warping", "generator": "generator",
+STAGE_OF = {"prior_heads": "head", "style_encoder": "encoder", "latent_warping": "warping", "generator": "generator",
           "expert": "expert", "text_image": "text"}
 """Which training stage makes which weights."""
 
 
 def weights_files(folder: Path | str | None) -> dict[str, Path]:
     """Name → file of all weights: the shipped ones, those of a run's folder instead where it has them."""
-    files = {name: weights_path(name) for name in STAGES}
+    files = {name: weights_path(name) for name in STAGE_OF}
     if folder is None:
         return files
     folder = Path(folder).expanduser()
     if not folder.is_dir():
         raise FacemugError(f"{folder} is not a folder: --weights takes a folder of .safetensors files, such as a run folder")
-    own = {name: path for name in STAGES for path in (folder / f"{name}.safetensors", folder / "weights" / f"{name}.safetensors")
-           if path.is_file()}
+    own = {name: path for name in STAGE_OF
+           for path in (folder / f"{name}.safetensors", folder / "weights" / f"{name}.safetensors") if path.is_file()}
     if not own:
-        raise FacemugError(f"{folder} holds none of {', '.join(f'{name}.safetensors' for name in STAGES)}: name a run folder")
+        raise FacemugError(f"{folder} holds none of {', '.join(f'{name}.safetensors' for name in STAGE_OF)}: name a run folder")
     return files | own
 
 
@@ -41,7 +41,7 @@ def require(files: Mapping[str, Path], name: str) -> Path:
     """The file of that name. Raises :class:`FacemugError` where it does not exist."""
     if not files[name].is_file():
         raise FacemugError(f"no weights {files[name]}: restore data/weights from git, or train them with "
-                           f"`facemug train {STAGES[name]} --install`")
+                           f"`facemug train {STAGE_OF[name]} --install`")
     return files[name]
 
 
@@ -68,8 +68,8 @@ def check_fits(prior: CodeSpace, encoder: StyleEncoder, warping: LatentWarping, 
         raise FacemugError(f"{files['style_encoder']} was trained with another bank, whose mean face is another one: {remedy}")
 
 
-class Judges:
-    """Loads each judge when it is first asked for, and keeps it."""
+class ExpertLoader:
+    """Loads each of the :class:`Experts` when it is first asked for, and keeps it."""
 
     def __init__(self, files: Mapping[str, Path], device: torch.device) -> None:
         self.files, self.device = files, device

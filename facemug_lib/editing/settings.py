@@ -61,7 +61,7 @@ class TextEditSettings:
     alike, wanted or not: at the same distance from the start the text was followed less.
     """
 
-    layers: str | None = number(None, "group of codes that may move; none = the one that the text–image model names")
+    code_group: str | None = number(None, "group of codes that may move; none = the one that the text–image model names")
     lr: float = number(1.0, "length of the first step in W+ (std(w) has the norm 10)")
     momentum: float = number(0.7, "share of a step that goes on in the next one")
     direction: float = number(1.0, "λ1, weight of L_dir (Eq. 5)")

@@ -16,22 +16,19 @@ from torch import Tensor, nn
 
 from facemug_lib.devices import batches
 from facemug_lib.editing.editor import Edit, Editor
+from facemug_lib.editing.latent.direction_fit import Read
 from facemug_lib.editing.latent.directions import Direction, moved
 from facemug_lib.evaluation.code_keys import code_of
-from facemug_lib.evaluation.metrics import Score, average, cosine
-from facemug_lib.evaluation.protocols import EDIT_SEEDS, TestSet
+from facemug_lib.evaluation.metrics import Score, cosine, mean_score
+from facemug_lib.evaluation.protocols import EDIT_SEEDS, PSI, TestSet
 from facemug_lib.evaluation.store import Arrays, Keep, digest, keep_nothing
 from facemug_lib.pictures import as_8_bit
 from facemug_lib.progress import Tell, silent, untold
 from facemug_lib.weights import weights_hash
 
 SEED = 12_000_000  # of the faces that directions are measured on; no training and no other test draws them
-PSI = 0.7
 MASKED = {"smile": (4.0, "face"), "age": (2.5, "face"), "gender": (3.0, "foreground")}
 """Attributes, strengths and mask families of the masked edits. Hair says more of gender than the face alone does."""
-
-Read = Callable[[Tensor], Mapping[str, Tensor]]
-"""Faces [b,3,256,256] → trait → [b]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,8 +100,8 @@ def _effect(direction: Direction, before: Arrays, after: Arrays, deviations: Map
     alike = cosine(torch.from_numpy(after["identity"]), torch.from_numpy(before["identity"])).numpy()
     own = change.get(direction.about.get("trait", ""), np.full(len(groups), np.nan))
     known = own[np.isfinite(own)]
-    return Effect(direction, len(groups), {name: average(values, groups) for name, values in change.items()},
-                  average(alike, groups), float((known >= 0.5).mean()) if len(known) else math.nan)
+    return Effect(direction, len(groups), {name: mean_score(values, groups) for name, values in change.items()},
+                  mean_score(alike, groups), float((known >= 0.5).mean()) if len(known) else math.nan)
 
 
 # -- under a mask ---------------------------------------------------------------------------------------------------------
@@ -159,5 +156,5 @@ def masked_effect(editor: Editor, test_set: TestSet, name: str, strength: float,
         tell(f"{name} {strength:+g} under the {family} mask: {places.stop} of {count} faces")
     values = torch.cat(changes).float().numpy()
     groups = np.arange(len(values)) % EDIT_SEEDS
-    return MaskedEffect(name, strength, len(values), average(values, groups), float((values >= wanted).mean()), wanted, outside,
-                        average(torch.cat(alike).float().numpy(), groups), values)
+    return MaskedEffect(name, strength, len(values), mean_score(values, groups), float((values >= wanted).mean()), wanted,
+                        outside, mean_score(torch.cat(alike).float().numpy(), groups), values)

@@ -12,8 +12,6 @@ from facemug_lib.devices import batches
 from facemug_lib.evaluation.store import digest
 from facemug_lib.pictures import as_8_bit, to_pixels
 
-SIZE = 256
-
 
 @dataclass(frozen=True, eq=False)
 class Cases:

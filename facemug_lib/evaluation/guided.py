@@ -112,7 +112,7 @@ def averages(measured: Arrays, groups: np.ndarray, baseline: Arrays | None = Non
         if name == "iou":
             result["miou"] = _miou(values, groups, None if baseline is None else baseline[name])
         elif values.ndim == 1:
-            result[name] = metrics.average(values if baseline is None else values - baseline[name], groups)
+            result[name] = metrics.mean_score(values if baseline is None else values - baseline[name], groups)
     return result
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from facemug_lib.editing.editor import Editor
-from facemug_lib.editing.latent.pose import Aim, Method, PoseResult, turn
+from facemug_lib.editing.latent.pose import Aim, PoseResult, TurnMethod, turn
 from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation import metrics
 from facemug_lib.evaluation.judges import Judges
@@ -21,7 +21,7 @@ from facemug_lib.progress import Tell, silent, untold
 class Way:
     """A method, and the steps that fit the codes to the face."""
 
-    method: Method
+    method: TurnMethod
     refine: int = 0
 
     def __str__(self) -> str:

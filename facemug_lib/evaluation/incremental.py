@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from facemug_lib.editing.drawing import FACE_SIZE
 from facemug_lib.editing.editor import Edit, Editor
 from facemug_lib.evaluation import metrics
-from facemug_lib.evaluation.cases import SIZE
 from facemug_lib.evaluation.guided import Row, arrays, averages, maps_of, planned
 from facemug_lib.evaluation.judges import Judges
 from facemug_lib.evaluation.protocols import EDIT_SEEDS, TestSet, edit_groups
@@ -24,17 +24,17 @@ from facemug_lib.modalities import masks
 from facemug_lib.pictures import as_8_bit, to_pixels
 
 
-class Step(NamedTuple):
+class Increment(NamedTuple):
     """Where one edit happens (``"irregular"``, or a region of the first parse) and what it is given ("" = nothing)."""
 
     region: str
     guidance: str
 
 
-STEPS = (
-    Step("irregular", ""), Step("lips", "colour"), Step("brows", "sketch"), Step("irregular", "exemplar"),
-    Step("hair", "colour"), Step("eyes", "semantics"), Step("irregular", "sketch"), Step("nose", "exemplar"),
-    Step("irregular", "semantics"), Step("lips", ""),
+INCREMENTS = (
+    Increment("irregular", ""), Increment("lips", "colour"), Increment("brows", "sketch"), Increment("irregular", "exemplar"),
+    Increment("hair", "colour"), Increment("eyes", "semantics"), Increment("irregular", "sketch"), Increment("nose", "exemplar"),
+    Increment("irregular", "semantics"), Increment("lips", ""),
 )
 SMALL = (0.02, 0.08)  # share of the picture that an irregular hole covers
 DILATION = 4  # pixels
@@ -46,11 +46,11 @@ def step_holes(step: int, indices: Sequence[int], labels: Tensor) -> Tensor:
     """The holes [n,1,256,256] of step ``step`` on faces with labels [n,256,256]; irregular where a face has no such region."""
     holes = []
     for index, own in zip(indices, labels, strict=True):
-        region = STEPS[step].region
+        region = INCREMENTS[step].region
         hole = None if region == "irregular" else masks.semantic(own[None], region, DILATION)
         if hole is None or not hole.any():
-            draw = torch.Generator().manual_seed(8_000_000 + len(STEPS) * index + step)
-            hole = masks.irregular(1, SIZE, SIZE, SMALL, draw)
+            draw = torch.Generator().manual_seed(8_000_000 + len(INCREMENTS) * index + step)
+            hole = masks.irregular(1, FACE_SIZE, FACE_SIZE, SMALL, draw)
         holes.append(hole)
     return torch.cat(holes)
 
@@ -71,14 +71,14 @@ class Script(NamedTuple):
     def edits(self, step: int, faces: Tensor) -> tuple[list[Edit], Tensor]:
         """The edits of step ``step`` on the pictures reached so far, and their holes."""
         holes = step_holes(step, self.indices, self.labels)
-        wanted = STEPS[step].guidance
+        wanted = INCREMENTS[step].guidance
         seeds = [index % EDIT_SEEDS for index in self.indices]  # one seed for all steps: no drift is to come from another draw
         return planned(faces, holes, seeds, {wanted: self.guidance[wanted]} if wanted else {}), holes
 
 
 @dataclass(frozen=True, eq=False)
 class IncrementalProtocol:
-    """:data:`STEPS` on aligned faces, copied outside the holes as the editor does, and for contrast whole pictures fed back.
+    """:data:`INCREMENTS` on aligned faces, copied outside the holes as the editor does, and for contrast whole pictures fed back.
 
     After each step, over all outside of the holes so far: ``changed``, how many 8-bit values differ from the first picture, and
     ``outside_lpips_alex`` to it, with the first picture put into the holes of both, so that it is 0 if nothing drifted.
@@ -92,7 +92,7 @@ class IncrementalProtocol:
 
     def describe(self, unit: str, indices: Sequence[int]) -> dict[str, Any]:
         others = [self.test_set.exemplar_of(index) for index in indices]
-        return {"protocol": "incremental", "unit": unit, "indices": list(indices), "steps": [list(step) for step in STEPS],
+        return {"protocol": "incremental", "unit": unit, "indices": list(indices), "steps": [list(step) for step in INCREMENTS],
                 "faces": digest(*(values[chosen] for values in (self.test_set.pixels, self.test_set.labels)
                                   for chosen in (list(indices), others)))}
 
@@ -102,8 +102,8 @@ class IncrementalProtocol:
         images = self.test_set.images(indices)
         script = Script.of(indices, images, self.test_set.labels[list(indices)].long(), self.test_set.images(others),
                            self.test_set.labels[others].long())
-        made, unions = [images], [torch.zeros(len(images), 1, SIZE, SIZE)]
-        for step in range(len(STEPS)):
+        made, unions = [images], [torch.zeros(len(images), 1, FACE_SIZE, FACE_SIZE)]
+        for step in range(len(INCREMENTS)):
             plan, holes = script.edits(step, made[-1])
             results = self.editor.edit_many(plan)
             made.append(as_8_bit(torch.cat([(one.raw if unit == RESYNTHESISED else one.image).cpu() for one in results])))
@@ -130,7 +130,7 @@ class IncrementalProtocol:
 
 @dataclass(frozen=True, eq=False)
 class PhotoProtocol:
-    """:data:`STEPS` on whole photographs, each step on what ``paste_back`` gave: ``changed`` values at full size, as above.
+    """:data:`INCREMENTS` on whole photographs, each step on what ``paste_back`` gave: ``changed`` values at full size, as above.
 
     Place k of the indices is ``photos[k]``; its exemplar is face k of ``test_set``. The photo's alignment is found once.
     """
@@ -144,7 +144,7 @@ class PhotoProtocol:
     def describe(self, unit: str, indices: Sequence[int]) -> dict[str, Any]:
         files = [hashlib.sha256(Path(self.photos[index]).read_bytes()).hexdigest() for index in indices]
         others = [index % len(self.test_set) for index in indices]
-        return {"protocol": "photographs", "unit": unit, "photos": files, "steps": [list(step) for step in STEPS],
+        return {"protocol": "photographs", "unit": unit, "photos": files, "steps": [list(step) for step in INCREMENTS],
                 "faces": digest(self.test_set.pixels[others], self.test_set.labels[others]), "indices": list(indices)}
 
     def pictures(self, index: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -154,7 +154,7 @@ class PhotoProtocol:
         script = Script.of([index], face.image, self.judges.parse(face.image), self.test_set.images(other),
                            self.test_set.labels[other].long())
         made, unions = [face.original], [np.zeros(face.original.shape[:2], dtype=bool)]
-        for step in range(len(STEPS)):
+        for step in range(len(INCREMENTS)):
             plan, holes = script.edits(step, face.image)
             made.append(self.editor.edit_many([replace(plan[0], face=face)])[0].paste_back())
             unions.append(unions[-1] | face.mask_to_photo(holes))
@@ -182,4 +182,4 @@ def step_rows(set_name: str, chain: str, measured: Arrays, indices: Sequence[int
              "step": number + 1, "n": len(indices), "reference": chain == RESYNTHESISED,
              "scores": averages({name: values[:, number] for name, values in measured.items()}, groups),
              "most_changed": int(measured["changed"][:, number].max())}
-            for number, step in enumerate(STEPS)]
+            for number, step in enumerate(INCREMENTS)]

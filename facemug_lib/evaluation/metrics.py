@@ -1,6 +1,6 @@
 """What pictures score, as pure mathematics on tensors and features; the networks are in :mod:`facemug_lib.evaluation.judges`.
 
-Measures of one picture return a value each, NaN where there was nothing to measure; :func:`average` leaves those out. Measures
+Measures of one picture return a value each, NaN where there was nothing to measure; :func:`mean_score` leaves those out. Measures
 of whole sets take features [n,d] (arrays or CPU tensors) and return a number; :func:`jackknife` gives its standard error.
 
 **N matters.** FID falls as N grows, so that only values of equal N compare; KID does not depend on N. U-IDS and P-IDS need far
@@ -28,7 +28,7 @@ from facemug_lib.modalities.semantics import NUM_CLASSES, class_indices
 from facemug_lib.modalities.sketch import pencil_sketch
 from facemug_lib.training.distillation.agreement import FREQUENT_CLASSES
 
-__all__ = ["Discriminability", "Score", "angle_error", "average", "colour_error", "cosine", "discriminability", "fid",
+__all__ = ["Discriminability", "Score", "angle_error", "colour_error", "cosine", "discriminability", "fid",
            "jackknife", "kid", "mean_iou", "p_ids", "pencil_sketch", "psnr", "semantic_counts", "sketch_agreement", "ssim",
            "u_ids"]
 
@@ -124,7 +124,7 @@ def sketch_agreement(image: Tensor, sketch: Tensor, mask: Tensor, tolerance: int
 # -- of a set of pictures -------------------------------------------------------------------------------------------------
 
 
-def average(values: Features | Sequence[float], groups: Features | Sequence[int]) -> Score:
+def mean_score(values: Features | Sequence[float], groups: Features | Sequence[int]) -> Score:
     """Mean of values [n] without the NaNs among them, with its jackknife error over groups [n]; n counts what was averaged."""
     values = np.asarray(values, np.float64)
     known = np.isfinite(values)

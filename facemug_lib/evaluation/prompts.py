@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from facemug_lib.editing.editor import Edit, Editor
-from facemug_lib.editing.latent.text import STEPS, TextEditSettings
+from facemug_lib.editing.latent.text import TEXT_STEPS, TextEditSettings
 from facemug_lib.evaluation.attributes import Read
-from facemug_lib.evaluation.metrics import Score, average, cosine
+from facemug_lib.evaluation.metrics import Score, cosine, mean_score
 from facemug_lib.evaluation.protocols import EDIT_SEEDS, TestSet
 from facemug_lib.pictures import as_8_bit
 from facemug_lib.progress import silent
@@ -77,7 +77,7 @@ class PromptEffect:
 
 
 def prompt_effect(editor: Editor, test_set: TestSet, prompt: Prompt, read: Read, identity: Callable[[Tensor], Tensor],
-                  deviation: float, indices: Sequence[int], *, is_masked: bool = True, refine: int = 0, steps: int = STEPS,
+                  deviation: float, indices: Sequence[int], *, is_masked: bool = True, refine: int = 0, steps: int = TEXT_STEPS,
                   model: str = Edit.text_model, settings: TextEditSettings | None = None) -> tuple[PromptEffect, Tensor]:
     """Edit those faces by a prompt and read its trait before and after: (the effect, pictures [n,3,256,256])."""
     cases = test_set.cases(prompt.family, list(indices))
@@ -92,8 +92,8 @@ def prompt_effect(editor: Editor, test_set: TestSet, prompt: Prompt, read: Read,
     alike = cosine(identity(pictures), identity(cases.images)).float().cpu().numpy()
     effect = PromptEffect(
         prompt, prompt.family if is_masked else "none", len(before), float(before.nanmean()), float(after.nanmean()),
-        average(((after - before) * prompt.sign / deviation).numpy(), groups),
-        float(np.mean([one.followed.agreement for one in results])), average(alike, groups),
+        mean_score(((after - before) * prompt.sign / deviation).numpy(), groups),
+        float(np.mean([one.followed.agreement for one in results])), mean_score(alike, groups),
         int(((torch.cat([one.image for one in results]).cpu() != cases.images) & (masks < 0.5)).sum()),
         float(np.mean([len(one.followed.losses) - 1 for one in results])))
     return effect, pictures

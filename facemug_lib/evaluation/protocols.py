@@ -25,8 +25,9 @@ import torch
 from torch import Tensor, nn
 
 from facemug_lib.devices import BATCH, batches
+from facemug_lib.editing.drawing import FACE_SIZE
 from facemug_lib.errors import FacemugError
-from facemug_lib.evaluation.cases import SIZE, Cases
+from facemug_lib.evaluation.cases import Cases
 from facemug_lib.evaluation.code_keys import code_of
 from facemug_lib.evaluation.store import Keep, digest, keep_nothing
 from facemug_lib.faces.alignment import align_folder
@@ -100,18 +101,18 @@ def hole(family: str, index: int, labels: Tensor) -> Tensor:
     """The hole [1,1,256,256] of face ``index`` with parse ``labels`` [256,256]."""
     if family == "irregular":
         draw = torch.Generator().manual_seed(7_000_000 + 1_000 * (index % EDIT_SEEDS) + index)
-        return masks.irregular(1, SIZE, SIZE, BUCKETS[index % len(BUCKETS)], draw)
+        return masks.irregular(1, FACE_SIZE, FACE_SIZE, BUCKETS[index % len(BUCKETS)], draw)
     if family == "mixed":
         return hole(mixed_family(index), index, labels)
     if family == "centre":
-        return masks.centre(1, SIZE, SIZE)
+        return masks.centre(1, FACE_SIZE, FACE_SIZE)
     if family not in FAMILIES:
         raise FacemugError(f"unknown mask family {family!r}: choose from {', '.join(FAMILIES)}")
     label_map = labels[None]
     mask = (masks.foreground(label_map, SEMANTIC_DILATION) if family == "foreground"
             else masks.semantic(label_map, family, SEMANTIC_DILATION))
     if mask.mean() > LARGEST_HOLE or not mask.any():  # a parse that sees no hair, or nothing else
-        mask = masks.centre(1, SIZE, SIZE)
+        mask = masks.centre(1, FACE_SIZE, FACE_SIZE)
     return mask
 
 
@@ -160,7 +161,7 @@ def prior_set(prior: nn.Module, expert: nn.Module, count: int, spare: int = 0,
             pieces.append(torch.from_numpy(found["pixels"]))
             if places.start and places.start % (8 * BATCH) == 0:
                 tell(f"prior: {places.start} of {len(seeds)} faces sampled")
-        return torch.cat(pieces) if pieces else torch.empty(0, 3, SIZE, SIZE, dtype=torch.uint8)
+        return torch.cat(pieces) if pieces else torch.empty(0, 3, FACE_SIZE, FACE_SIZE, dtype=torch.uint8)
 
     pixels = sampled(TEST_SEEDS[:count])
     return TestSet("prior", pixels, tuple(f"seed {seed}" for seed in TEST_SEEDS[:count]), parsed(expert, pixels, device),
@@ -182,7 +183,7 @@ def folder_set(folder: Path | str, expert: nn.Module, count: int | None = None, 
         source = folder
         if not aligned:
             source = Path(temporary)
-            report = align_folder(folder, source, SIZE)
+            report = align_folder(folder, source, FACE_SIZE)
             if report.skipped:
                 tell(f"{folder.name}: {len(report.skipped)} of {len(report.skipped) + len(report.written)} photographs left out, "
                      f"the first: {report.skipped[0]}")
@@ -190,7 +191,7 @@ def folder_set(folder: Path | str, expert: nn.Module, count: int | None = None, 
                        key=lambda path: hashlib.sha256(path.relative_to(source).as_posix().encode()).hexdigest())
         if len(files) < 2:
             raise FacemugError(f"{folder} holds {len(files)} usable faces: an evaluation needs two or more")
-        pixels = torch.stack([read_square(path, SIZE) for path in files])
+        pixels = torch.stack([read_square(path, FACE_SIZE) for path in files])
     chosen = len(files) if count is None else min(count, len(files))
     names = tuple(path.relative_to(source).as_posix() for path in files[:chosen])
     return TestSet(folder.resolve().name, pixels[:chosen], names, parsed(expert, pixels[:chosen], device), pixels[chosen:],

@@ -19,7 +19,7 @@ from facemug_lib.evaluation.store import Arrays, digest
 
 TURN = 20.0  # degrees of yaw between face and exemplar from which on a pair counts
 POOL = 8  # neighbours among whom a face finds its foreign exemplar
-FAMILIES = ("centre", "irregular")
+ABLATED_FAMILIES = ("centre", "irregular")
 NONE, OFF, ON = "no exemplar", "exemplar, no warping", "exemplar, warped"
 EDITS = {"mirrored": (NONE, OFF, ON), "foreign": (OFF, ON)}
 SCORES = {"mirrored": ("lpips_alex", "arcface", "pose"), "foreign": ("arcface", "pose")}
@@ -50,7 +50,8 @@ class WarpingProtocol:
     editor: Editor
     judges: Judges
     test_set: TestSet
-    units: Sequence[str] = tuple(f"{form}, {family}, {edit}" for form in EDITS for family in FAMILIES for edit in EDITS[form])
+    units: Sequence[str] = tuple(f"{form}, {family}, {edit}"
+                                 for form in EDITS for family in ABLATED_FAMILIES for edit in EDITS[form])
     _poses: dict[int, Tensor] = field(default_factory=dict, init=False, repr=False)
 
     def poses(self, indices: Sequence[int]) -> Tensor:
@@ -115,7 +116,7 @@ class WarpingProtocol:
         """A row per form, kind of hole and edit; ``changes``: paired differences, with minus without warping."""
         places = np.arange(len(indices))
         buckets = np.array(indices) % len(BUCKETS)
-        holes = {family: (family, places) for family in FAMILIES} | {
+        holes = {family: (family, places) for family in ABLATED_FAMILIES} | {
             bucket_name(bucket): ("irregular", places[buckets == number]) for number, bucket in enumerate(BUCKETS)}
         rows = []
         for form, edits in EDITS.items():

@@ -1,1 +1,1 @@
-"""Frozen judges: networks that look at faces and are never trained together with the generator."""
+"""Experts: frozen networks that look at faces and are never trained together with the generator."""

@@ -10,10 +10,10 @@ from torch.nn import functional as F
 
 from facemug_lib.assets import asset_path
 
-SIDE = 160
+INPUT_SIDE = 160
 # The square of an FFHQ-aligned face that separates people best, of five tried on ten portraits: top, left and side, in units
 # of the image.
-CROP = (0.13, 0.13, 0.74)
+CROP_BOX = (0.13, 0.13, 0.74)
 
 
 class FaceNet:
@@ -28,11 +28,11 @@ class FaceNet:
     @torch.no_grad()
     def __call__(self, image: Tensor) -> Tensor:
         side = image.shape[-1]
-        top, left, size = (round(side * value) for value in CROP)
-        faces = F.interpolate(image[..., top:top + size, left:left + size].float().cpu(), (SIDE, SIDE), mode="bilinear",
-                              align_corners=False, antialias=True)
+        top, left, size = (round(side * value) for value in CROP_BOX)
+        faces = F.interpolate(image[..., top:top + size, left:left + size].float().cpu(), (INPUT_SIDE, INPUT_SIDE),
+                              mode="bilinear", align_corners=False, antialias=True)
         # FaceNet standardises each picture; the floor keeps a uniform one finite.
-        deviation = faces.std((1, 2, 3), keepdim=True, correction=0).clamp(min=1 / np.sqrt(3 * SIDE * SIDE))
+        deviation = faces.std((1, 2, 3), keepdim=True, correction=0).clamp(min=1 / np.sqrt(3 * INPUT_SIDE * INPUT_SIDE))
         faces = (faces - faces.mean((1, 2, 3), keepdim=True)) / deviation
         embeddings = []
         for face in faces.numpy():

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from facemug_lib.assets import asset_path
 
-CROP = 112
+INPUT_SIDE = 112
 # Left eye, right eye (image's sides), nose, mouth corners. ArcFace's frame, in pixels of its 112-pixel training crops …
 ARCFACE_POINTS = ((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041))
 # … and where the same detector finds those points on FFHQ-aligned faces, in units of the side: medians over 25 portraits
@@ -44,7 +44,7 @@ class ArcFace(nn.Module):
         self.network = convert(str(asset_path("arcface")))
         scale, x, y = _similarity()
         # affine_grid speaks of [-1, 1] on both sides: u = 2·p/side - 1.
-        zoom = scale * CROP
+        zoom = scale * INPUT_SIDE
         theta = torch.tensor([[zoom, 0.0, 2 * x + zoom - 1], [0.0, zoom, 2 * y + zoom - 1]])
         self.register_buffer("theta", theta, persistent=False)
         self.eval().requires_grad_(False)
@@ -55,7 +55,7 @@ class ArcFace(nn.Module):
         if image.shape[-1] > 256:
             image = F.interpolate(image, (256, 256), mode="bilinear", align_corners=False, antialias=True)
         theta = self.theta.to(image.dtype).expand(len(image), -1, -1)
-        grid = F.affine_grid(theta, [len(image), 3, CROP, CROP], align_corners=False)
+        grid = F.affine_grid(theta, [len(image), 3, INPUT_SIDE, INPUT_SIDE], align_corners=False)
         return F.grid_sample(image, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
     def forward(self, image: Tensor) -> Tensor:

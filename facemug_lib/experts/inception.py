@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from facemug_lib.assets import asset_path
 
-SIDE = 299
+INPUT_SIDE = 299
 EPSILON = 0.001  # of batch normalisation
 
 
@@ -94,7 +94,7 @@ def resize_like_fid(pixels: Tensor) -> Tensor:
     shift of later rules and without smoothing."""
     for dim in (3, 2):
         size = pixels.shape[dim]
-        place = torch.arange(SIDE, device=pixels.device, dtype=pixels.dtype) * (size / SIDE)
+        place = torch.arange(INPUT_SIDE, device=pixels.device, dtype=pixels.dtype) * (size / INPUT_SIDE)
         before = place.long()
         share = (place - before).view(-1, *(1,) * (3 - dim))
         low, high = (pixels.index_select(dim, index) for index in (before, (before + 1).clamp_max(size - 1)))

@@ -15,10 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facemug_lib.experts.trunk import CompactTrunk
-from facemug_lib.modalities.semantics import SEMANTIC_CLASSES
+from facemug_lib.modalities.semantics import NUM_CLASSES, SEMANTIC_CLASSES
 from facemug_lib.weights import load_module
-
-NUM_CLASSES = len(SEMANTIC_CLASSES)
 
 
 class Attribute(NamedTuple):

@@ -25,7 +25,7 @@ from facemug_lib.modalities import captions
 from facemug_lib.weights import load_module
 
 CONTEXT = 40  # tokens of a text, its two ends included
-THUMBNAIL = 8
+COLOUR_GRID = 8
 PAD, FIRST = 0, 2  # ids: 0 pads, 1 begins, words follow, the largest ends (open_clip's text tower looks at the largest)
 FILLERS = frozenset((
     *("make", "made", "let", "give", "turn", "change", "into", "have", "has", "having", "wearing", "wear", "wears", "be"),
@@ -53,11 +53,11 @@ SAME = 1e-3  # distance of unit vectors below which two texts mean the same
 class TextImage(Protocol):
     """Embeds texts and faces so that they can be compared; gradients flow through the pictures.
 
-    ``layers``: the codes that its words are about, a group of :func:`facemug_lib.faces.code_space.code_groups`.
+    ``code_group``: the codes that its words are about, a group of :func:`facemug_lib.faces.code_space.code_groups`.
     """
 
     name: str
-    layers: str
+    code_group: str
 
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """Unit vectors [n,d]. Raises :class:`FacemugError` for a text that the model cannot understand."""
@@ -92,7 +92,7 @@ class FaceTower(nn.Module):
         self.trunk, self.branch, self.place = like.trunk, like.branch, like.place
         self.read = like.read[:2]
         self.project = nn.Linear(config.hidden, config.embed_dim)
-        self.colours = nn.Sequential(nn.Linear(3 * THUMBNAIL**2, config.hidden), nn.ReLU(inplace=True),
+        self.colours = nn.Sequential(nn.Linear(3 * COLOUR_GRID**2, config.hidden), nn.ReLU(inplace=True),
                                      nn.Linear(config.hidden, config.embed_dim))
         self.image_size = config.image_size
 
@@ -108,7 +108,7 @@ class FaceTower(nn.Module):
     def seen(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """What the expert's part sees [b,hidden], and the thumbnail's colours [b,192]."""
         return (self.read(what_and_where(self.branch(self.trunk(images)[-1]), self.place)),
-                F.adaptive_avg_pool2d(images, THUMBNAIL).flatten(1))
+                F.adaptive_avg_pool2d(images, COLOUR_GRID).flatten(1))
 
     def told(self, seen: Tensor, thumbnail: Tensor) -> Tensor:
         """The embedding [b,d] of what :meth:`seen` gave."""
@@ -121,7 +121,7 @@ class SmallTextImage(nn.Module):
 
     name = "small"
     # It names colours, but does not mind how strong they are: with the fine codes free, faces turned orange or white.
-    layers = "upper"
+    code_group = "upper"
 
     def __init__(self, config: TextImageConfig | None = None) -> None:
         from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
@@ -241,7 +241,7 @@ class SmallTextImage(nn.Module):
 class OpenClip:
     """A pretrained model of open_clip: ``"ViT-B-32:openai"``, or ``"ViT-B-32:/path/to/checkpoint.pt"``."""
 
-    layers = "all"
+    code_group = "all"
 
     def __init__(self, name: str, device: torch.device | str = "cpu") -> None:
         import open_clip

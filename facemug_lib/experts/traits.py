@@ -21,7 +21,7 @@ TRAITS: dict[str, Attribute] = ATTRIBUTES | {
 # Where FFHQ's alignment puts things, as shares of the picture: the cheeks lie between eyes and mouth, the beard below the nose.
 CHEEKS, BEARD = (0.50, 0.64), (0.66, 0.90)
 MIDDLE = 0.5
-LEAST = 0.002  # share of the picture below which a region says nothing
+LEAST_AREA = 0.002  # share of the picture below which a region says nothing
 
 
 @torch.no_grad()
@@ -50,7 +50,7 @@ def skin_traits(images: Tensor, labels: Tensor) -> dict[str, Tensor]:
     def mean(where: Tensor) -> Tensor:
         where = skin & where
         found = (luminance * where).sum((1, 2)) / where.sum((1, 2)).clamp(min=1)
-        return found.masked_fill(where.float().mean((1, 2)) < LEAST, torch.nan)
+        return found.masked_fill(where.float().mean((1, 2)) < LEAST_AREA, torch.nan)
 
     def band(limits: tuple[float, float]) -> Tensor:
         return (rows >= limits[0]) & (rows < limits[1])
@@ -69,7 +69,7 @@ def colour_traits(images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         where = (labels == SEMANTIC_CLASSES.index(name))[:, None].to(images.dtype)
         total = where.sum((2, 3))
         colour = ((images + 1) / 2 * where).sum((2, 3)) / total.clamp(min=1)
-        return colour.masked_fill(total < LEAST * labels[0].numel(), torch.nan).unbind(1)
+        return colour.masked_fill(total < LEAST_AREA * labels[0].numel(), torch.nan).unbind(1)
 
     def lightness(colour: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         return 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]

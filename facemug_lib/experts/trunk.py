@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from facemug_lib.assets import load_asset
 
 
-class Stage(NamedTuple):
+class TrunkStage(NamedTuple):
     """One run of inverted-residual blocks."""
 
     blocks: int
@@ -22,8 +22,8 @@ class Stage(NamedTuple):
 
 STEM = 32
 EFFICIENTNET_LITE0 = (
-    Stage(1, 3, 1, 1, 16), Stage(2, 3, 2, 6, 24), Stage(2, 5, 2, 6, 40), Stage(3, 3, 2, 6, 80), Stage(3, 5, 1, 6, 112),
-    Stage(4, 5, 2, 6, 192), Stage(1, 3, 1, 6, 320),
+    TrunkStage(1, 3, 1, 1, 16), TrunkStage(2, 3, 2, 6, 24), TrunkStage(2, 5, 2, 6, 40), TrunkStage(3, 3, 2, 6, 80),
+    TrunkStage(3, 5, 1, 6, 112), TrunkStage(4, 5, 2, 6, 192), TrunkStage(1, 3, 1, 6, 320),
 )
 BATCH_NORM_EPS = 1e-3
 

@@ -20,9 +20,9 @@ SAMPLE = 20_000  # pixels are enough to see this by
 
 NEAR = 16  # levels from the paper: where JPEG's noise lies
 NOISY = 0.1  # more such pixels than this for each of the others are noise, not the edges of strokes
-STROKE = 0.4  # of the strongest paint within REACH pixels: more is paint in a noisy picture, less its halo
+STROKE = 0.4  # of the strongest paint within STROKE_SIDE pixels: more is paint in a noisy picture, less its halo
 FAINTEST = 12  # levels
-REACH = 9  # side of the square: JPEG's blocks have 8
+STROKE_SIDE = 9  # side of the square: JPEG's blocks have 8
 
 
 def edited_pixels(pixels: np.ndarray) -> np.ndarray:
@@ -77,7 +77,7 @@ def painted_pixels(pixels: np.ndarray) -> np.ndarray:
     distance = np.abs(colours.astype(np.int16) - paper).max(axis=2).astype(np.float32)
     is_paint = distance > 0
     if _is_noisy(colours, distance * is_shown):
-        strongest = cv2.dilate(cv2.blur(distance * is_shown, (3, 3)), np.ones((REACH, REACH), np.uint8))
+        strongest = cv2.dilate(cv2.blur(distance * is_shown, (3, 3)), np.ones((STROKE_SIDE, STROKE_SIDE), np.uint8))
         is_paint = distance >= np.maximum(FAINTEST, STROKE * strongest)
     return is_shown & is_paint
 

@@ -25,7 +25,7 @@ from facemug_lib.errors import FacemugError
 from facemug_lib.faces.code_space import CODE_DIM, CodeSpace, pixel_norm
 from facemug_lib.weights import load_module, weights_path
 
-CHANNELS = (512, 512, 512, 512, 256, 128, 64)  # output channels of layers 0…6, at 8² … 512²
+LAYER_CHANNELS = (512, 512, 512, 512, 256, 128, 64)  # output channels of layers 0…6, at 8² … 512²
 HEAD_SIZES = (64, 128, 256)  # sizes painted by a learned head, from features of that very resolution
 
 keep_freed_memory()  # before the first large activation
@@ -199,7 +199,7 @@ class PictureHeads(nn.ModuleDict):
 
 def feature_channels_at(resolution: int) -> int:
     """Channels of the network's features at ``resolution`` (4 … 512)."""
-    return CHANNELS[0] if resolution == 4 else CHANNELS[int(math.log2(resolution)) - 3]
+    return LAYER_CHANNELS[0] if resolution == 4 else LAYER_CHANNELS[int(math.log2(resolution)) - 3]
 
 
 class FacePrior(CodeSpace):
@@ -225,12 +225,12 @@ class FacePrior(CodeSpace):
         self.mapping = nn.ModuleList(nn.Linear(CODE_DIM, CODE_DIM) for _ in range(8))
         self.constant = nn.Parameter(torch.empty(1, 512, 4, 4))
         self.conv1 = DenseStyledConv(512, 4)
-        sizes = (512, *CHANNELS[:-1])
+        sizes = (512, *LAYER_CHANNELS[:-1])
         self.layers = nn.ModuleList(
             SynthesisLayer(in_channels, out_channels, 8 * 2**index)
-            for index, (in_channels, out_channels) in enumerate(zip(sizes, CHANNELS, strict=True))
+            for index, (in_channels, out_channels) in enumerate(zip(sizes, LAYER_CHANNELS, strict=True))
         )
-        self.to_rgb = ToRgb(CHANNELS[-1])
+        self.to_rgb = ToRgb(LAYER_CHANNELS[-1])
         self.heads = heads
         self.feature_channels = {4 * 2**octave: feature_channels_at(4 * 2**octave) for octave in range(6)}
         self.code_layers = {4: (0,)} | {8 * 2**index: tuple(range(1 + 3 * index, 4 + 3 * index)) for index in range(5)}

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SETTINGS: dict[str, dict[str, float]] = {
+INFLUENCE_SETTINGS: dict[str, dict[str, float]] = {
     "sketch alone": {"sketch": 1.0, "semantics": 0.0},
     "sketch 2, map 0.25": {"sketch": 2.0, "semantics": 0.25},
     "sketch 1, map 1": {"sketch": 1.0, "semantics": 1.0},
@@ -67,7 +67,7 @@ class Contradiction:
 
 def data(editor: Editor, judges: Judges, test_set: TestSet, count: int = 4, refine: int = 24,
          tell: Tell = untold) -> Contradiction:
-    """Edit faces 0 … ``count`` − 1 under each of :data:`SETTINGS`, in one pass and with ``refine`` steps.
+    """Edit faces 0 … ``count`` − 1 under each of :data:`INFLUENCE_SETTINGS`, in one pass and with ``refine`` steps.
 
     The sketch is of the face that :meth:`TestSet.exemplar_of` pairs face i with, the map of its neighbour two places on.
     """
@@ -94,7 +94,7 @@ def _measured(editor: Editor, judges: Judges, test_set: TestSet, indices: list[i
     pictures, scores = {}, {}
     for steps in (0, refine) if refine else (0,):
         way = f"+ {steps} steps" if steps else "one pass"
-        for setting, influence in SETTINGS.items():
+        for setting, influence in INFLUENCE_SETTINGS.items():
             results = editor.edit_many(plan, influence=influence, refine=steps, progress=silent)
             made = as_8_bit(torch.cat([result.image.cpu() for result in results]))
             if influence["sketch"] == influence["semantics"]:
@@ -132,7 +132,7 @@ def draw(found: Contradiction) -> Figure:
     ways = list(dict.fromkeys(way for way, _ in found.pictures))
     faces, row = min(SHOWN, len(found.faces)), SIDE + CAPTION
     head, foot = 0.3, 0.16 + 0.17 * len(ways)
-    width = 2 * (SIDE + GAP) + MARGIN + len(SETTINGS) * (SIDE + GAP) + GAP
+    width = 2 * (SIDE + GAP) + MARGIN + len(INFLUENCE_SETTINGS) * (SIDE + GAP) + GAP
     height = head + faces * len(ways) * row + foot
     figure = pyplot.figure(figsize=(width, height))
 
@@ -148,7 +148,7 @@ def draw(found: Contradiction) -> Figure:
         axis.text(0.5, -0.03, caption, transform=axis.transAxes, fontsize=7.5, va="top", ha="center")
         return axis
 
-    for column, setting in enumerate(SETTINGS, start=2):
+    for column, setting in enumerate(INFLUENCE_SETTINGS, start=2):
         figure.text((left(column) + SIDE / 2) / width, 1 - (head - 0.08) / height, setting, fontsize=8, fontweight="bold",
                     ha="center")
     for face in range(faces):
@@ -156,7 +156,7 @@ def draw(found: Contradiction) -> Figure:
         for place, (pictures, name) in enumerate(inputs if len(ways) > 1 else inputs[:2]):
             show(face * len(ways) + place // 2, place % 2, pictures[face], name)
         for line, way in enumerate(ways, start=face * len(ways)):
-            for column, setting in enumerate(SETTINGS, start=2):
+            for column, setting in enumerate(INFLUENCE_SETTINGS, start=2):
                 scores = found.scores[way, setting]
                 axis = show(line, column, found.pictures[way, setting][face],
                             f"sketch {scores['sketch'][face]:.2f}   map {scores['semantics'][face]:.2f}")
@@ -166,7 +166,7 @@ def draw(found: Contradiction) -> Figure:
     for line, way in enumerate(ways):
         at = (foot - 0.17 - 0.17 * line) / height
         figure.text((left(2) - 0.06) / width, at, f"{way}, mean of {len(found.faces)} faces", fontsize=7.5, ha="right")
-        for column, setting in enumerate(SETTINGS, start=2):
+        for column, setting in enumerate(INFLUENCE_SETTINGS, start=2):
             text = "   ".join(f"{name} {value:.2f}" for name, value in zip(("sketch", "map"), means[way, setting].values(),
                                                                           strict=True))
             figure.text((left(column) + SIDE / 2) / width, at, text, fontsize=7.5, ha="center")

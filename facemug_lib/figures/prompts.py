@@ -14,7 +14,7 @@ from torch import Tensor
 
 from facemug_lib.editing.edit import Edit
 from facemug_lib.editing.editor import Editor
-from facemug_lib.editing.latent.text import STEPS
+from facemug_lib.editing.latent.text import TEXT_STEPS
 from facemug_lib.evaluation.judges import Judges
 from facemug_lib.evaluation.prompts import PROMPTS, Prompt, PromptEffect, prompt_effect
 from facemug_lib.evaluation.protocols import TestSet
@@ -38,7 +38,7 @@ class PromptSheet:
 
 
 def data(editor: Editor, expert: ExpertStudent, judges: Judges, faces: TestSet, count: int = 2, refine: int = 0,
-         steps: int = STEPS, model: str = Edit.text_model, prompts: Sequence[Prompt] = PROMPTS, tell: Tell = untold,
+         steps: int = TEXT_STEPS, model: str = Edit.text_model, prompts: Sequence[Prompt] = PROMPTS, tell: Tell = untold,
          keep: Callable[[str], None] = lambda table: None) -> PromptSheet:
     """Follow every prompt on the first ``count`` faces, everywhere and under a mask; ``keep`` gets the table as it grows."""
     indices = range(count)

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-GUIDANCE = INFLUENCES[1:]
-COLUMNS = tuple(subset for subset in SUBSETS.values() if set(subset) <= {"sketch", "semantics", "colour"})
+GUIDANCE_AND_EXEMPLAR = INFLUENCES[1:]
+SUBSET_COLUMNS = tuple(subset for subset in SUBSETS.values() if set(subset) <= {"sketch", "semantics", "colour"})
 BANDS = {
     ("image",): "With the image: only the hole is made anew",
     ("image", "exemplar"): "With the image and the exemplar",
@@ -70,16 +70,16 @@ def data(editor: Editor, judges: Judges, face: AlignedFace, mask: Picture, given
     given = given or {}
     if exemplar_face is not None and "exemplar" not in given:
         raise FacemugError(f"exemplar_face {exemplar_face} picks a face of no exemplar: give one (--exemplar)")
-    if unknown := sorted(set(given) - set(GUIDANCE)):
-        raise FacemugError(f"guidance names {unknown[0]!r}: choose from {', '.join(GUIDANCE)}")
+    if unknown := sorted(set(given) - set(GUIDANCE_AND_EXEMPLAR)):
+        raise FacemugError(f"guidance names {unknown[0]!r}: choose from {', '.join(GUIDANCE_AND_EXEMPLAR)}")
     drawing, images = Drawing.on(face, "photo"), as_8_bit(face.image)
     hole = drawing.mask(mask)
     guidance = maps_of(images, judges.parse(images)) | {"exemplar": images.flip(-1)}
-    sources = dict.fromkeys(GUIDANCE, "the photo's own") | {"exemplar": "the photo's mirror image"}
+    sources = dict.fromkeys(GUIDANCE_AND_EXEMPLAR, "the photo's own") | {"exemplar": "the photo's mirror image"}
     for name, picture in given.items():
         guidance[name] = read_exemplar(picture, exemplar_face) if name == "exemplar" else getattr(drawing, name)(picture)
         sources[name] = Path(picture).name if isinstance(picture, str | Path) else "given"
-    for name in GUIDANCE:
+    for name in GUIDANCE_AND_EXEMPLAR:
         spoken = planned_subset(images, hole, [seed], guidance, ("image", name))[0]
         if getattr(spoken, name) is None:
             if name in given:
@@ -119,7 +119,7 @@ def draw(grid: SubsetGrid) -> Figure:
     """What is asked on top; below, a row for each of :data:`BANDS` and a column for each subset of sketch, semantics, colour."""
     from matplotlib import pyplot
 
-    across, row = len(COLUMNS), HEADING + SIDE + CAPTION
+    across, row = len(SUBSET_COLUMNS), HEADING + SIDE + CAPTION
     width, height = across * (SIDE + GAP) + GAP, (1 + len(BANDS)) * row + GAP
     figure = pyplot.figure(figsize=(width, height))
 
@@ -146,11 +146,11 @@ def draw(grid: SubsetGrid) -> Figure:
               "Guidance outside of the hole counts only without the image.\n\n"
               "LPIPS: distance to the photo (AlexNet), lower is nearer.\n"
               "identity: ArcFace cosine with the photo, higher is nearer.")
-    figure.text((GAP + (len(GUIDANCE) + 2) * (SIDE + GAP)) / width, 1 - (HEADING + 0.05) / height, legend, fontsize=8, va="top",
-                linespacing=1.5)
+    figure.text((GAP + (len(GUIDANCE_AND_EXEMPLAR) + 2) * (SIDE + GAP)) / width, 1 - (HEADING + 0.05) / height, legend,
+                fontsize=8, va="top", linespacing=1.5)
     for line, (common, title) in enumerate(BANDS.items(), start=1):
         heading(line, title)
-        for column, own in enumerate(COLUMNS):
+        for column, own in enumerate(SUBSET_COLUMNS):
             name = next(name for name, subset in SUBSETS.items() if set(subset) == {*common, *own})
             axis, scores = place(line, column), grid.scores[name]
             axis.imshow(pixels_of(grid.pictures[name][0]))

@@ -24,11 +24,11 @@ from facemug_lib.errors import FacemugError
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are BigTIFF's
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266
-STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_BYTES, PLANAR, PREDICTOR = 273, 277, 278, 279, 284, 317
+STRIP_OFFSETS, SAMPLES_PER_PIXEL, ROWS_PER_STRIP, STRIP_BYTES, PLANAR, PREDICTOR = 273, 277, 278, 279, 284, 317
 TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_BYTES, EXTRA_SAMPLES, SAMPLE_FORMAT = 322, 323, 324, 325, 338, 339
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, INKS = 0, 1, 2, 5
-CHANNELS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, INKS: 4}
+CHANNELS_OF_MEANING = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, INKS: 4}
 OTHER_COLOURS = {3: "a palette", 4: "a mask", 6: "YCbCr", 8: "CIE L*a*b*", 9: "ICC L*a*b*", 10: "ITU L*a*b*",
                  32803: "a raw sensor's", 34892: "a raw sensor's"}
 TOO_LARGE = "has more than {} megapixels: scale it down or cut the face out first"
@@ -71,13 +71,13 @@ def read_deep(content: bytes, most_pixels: int) -> tuple[np.ndarray, bool]:
     """
     tags = directory(content)
     _check(tags, most_pixels)
-    count = int(tags.get(SAMPLES, 1))
+    count = int(tags.get(SAMPLES_PER_PIXEL, 1))
     if count > 1 and tags.get(PLANAR, 1) == 2:
         samples = np.dstack([_samples(content, _plane(tags, number, count)) for number in range(count)])
     else:
         samples = _interleaved(content, tags, count)
     meaning = int(tags[PHOTOMETRIC])
-    colours, rest = samples[..., :CHANNELS[meaning]], samples[..., CHANNELS[meaning]:]
+    colours, rest = samples[..., :CHANNELS_OF_MEANING[meaning]], samples[..., CHANNELS_OF_MEANING[meaning]:]
     if meaning == WHITE_IS_ZERO:
         colours = 65535 - colours
     extra = _numbers(tags, EXTRA_SAMPLES, 0)
@@ -114,15 +114,15 @@ def _check(tags: Directory, most_pixels: int) -> None:
                            "channel, whole numbers")
     if meaning is None:
         raise ValueError("it does not say what its channels are")
-    if meaning not in CHANNELS:
+    if meaning not in CHANNELS_OF_MEANING:
         raise FacemugError(f"stores its colours as {OTHER_COLOURS.get(meaning, f'kind {meaning}')} with 16 bits: save it as RGB")
     if compression not in COMPRESSIONS:
         raise FacemugError(f"is compressed in a way that is not read with 16 bits (TIFF's number {compression}): save it with "
                            "LZW, ZIP or no compression")
     if tags[WIDTH] * tags[HEIGHT] > most_pixels:
         raise FacemugError(TOO_LARGE.format(most_pixels // 10**6))
-    if tags.get(SAMPLES, 1) < CHANNELS[meaning]:
-        raise ValueError(f"{tags.get(SAMPLES, 1)} channels of {CHANNELS[meaning]}")
+    if tags.get(SAMPLES_PER_PIXEL, 1) < CHANNELS_OF_MEANING[meaning]:
+        raise ValueError(f"{tags.get(SAMPLES_PER_PIXEL, 1)} channels of {CHANNELS_OF_MEANING[meaning]}")
     if tags.next:
         raise FacemugError("holds several pages: save the one to edit as a still image")
 
@@ -160,7 +160,7 @@ def _as_grey(tags: Directory) -> Directory:
                 TILE_HEIGHT, TILE_OFFSETS, TILE_BYTES):
         if tag in tags:
             grey[tag] = tags[tag]
-    grey[BITS], grey[SAMPLES], grey[PHOTOMETRIC], grey[PLANAR] = 16, 1, BLACK_IS_ZERO, 1
+    grey[BITS], grey[SAMPLES_PER_PIXEL], grey[PHOTOMETRIC], grey[PLANAR] = 16, 1, BLACK_IS_ZERO, 1
     return grey
 
 

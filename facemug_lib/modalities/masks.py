@@ -30,7 +30,7 @@ INTERVALS, INTERVALS_CPU = 1 << 22, 1 << 15  # computed at once: about 0.4 GB on
 
 
 @dataclass(frozen=True)
-class Recipe:
+class FreeFormRecipe:
     """How many shapes a random mask gets; every count n stands for a draw from {0, ..., n - 1}."""
 
     small_rectangles: int  # sides below half the size
@@ -38,8 +38,8 @@ class Recipe:
     strokes: int
 
 
-COMODGAN = Recipe(10, 5, 20)
-MAT = Recipe(4, 2, 8)
+COMODGAN = FreeFormRecipe(10, 5, 20)
+MAT = FreeFormRecipe(4, 2, 8)
 
 
 def free_form(
@@ -148,7 +148,7 @@ class _Capsules:
 
 
 def _random_masks(
-    recipe: Recipe, b: int, h: int, w: int, rng: torch.Generator, device: torch.device, hole_range: tuple[float, float],
+    recipe: FreeFormRecipe, b: int, h: int, w: int, rng: torch.Generator, device: torch.device, hole_range: tuple[float, float],
     scale_widths: bool,
 ) -> Tensor:  # fmt: skip
     low, high = hole_range

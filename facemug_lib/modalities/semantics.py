@@ -57,7 +57,7 @@ PALETTE = (
 UNLABELLED_COLOUR = (255, 255, 255)
 
 # Groups of classes that people mean by one word; every class name is accepted beside them.
-REGIONS: dict[str, tuple[str, ...]] = {
+CLASS_GROUPS: dict[str, tuple[str, ...]] = {
     "face": ("skin", "nose", "eye_g", "l_eye", "r_eye", "l_brow", "r_brow", "mouth", "u_lip", "l_lip"),
     "eyes": ("eye_g", "l_eye", "r_eye"),
     "brows": ("l_brow", "r_brow"),
@@ -68,7 +68,7 @@ REGIONS: dict[str, tuple[str, ...]] = {
 
 
 def class_indices(classes: str | int | Iterable[str | int]) -> tuple[int, ...]:
-    """Indices of classes given by name ("hair"), region ("face", see :data:`REGIONS`) or index, sorted, no repeats."""
+    """Indices of classes given by name ("hair"), region ("face", see :data:`CLASS_GROUPS`) or index, sorted, no repeats."""
     wanted = [classes] if isinstance(classes, str | int) else list(classes)
     indices: set[int] = set()
     for item in wanted:
@@ -76,10 +76,10 @@ def class_indices(classes: str | int | Iterable[str | int]) -> tuple[int, ...]:
             indices.add(item)
         elif item in SEMANTIC_CLASSES:
             indices.add(SEMANTIC_CLASSES.index(item))
-        elif item in REGIONS:
-            indices.update(SEMANTIC_CLASSES.index(name) for name in REGIONS[item])
+        elif item in CLASS_GROUPS:
+            indices.update(SEMANTIC_CLASSES.index(name) for name in CLASS_GROUPS[item])
         else:
-            known = ", ".join((*REGIONS, *SEMANTIC_CLASSES))
+            known = ", ".join((*CLASS_GROUPS, *SEMANTIC_CLASSES))
             raise FacemugError(f"unknown semantic class {item!r}: use one of {known}, or an index 0..{NUM_CLASSES - 1}")
     if not indices:
         raise FacemugError("no semantic class was named: give at least one, such as hair")

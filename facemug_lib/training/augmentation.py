@@ -1,8 +1,8 @@
 """Faces varied at random, so that the networks meet more than the faces there are.
 
 :func:`augment_faces` makes the targets of latent warping: scaling, shift, colour jitter, region masking. Its ranges of colour and
-shift are DiffAugment's (Zhao et al. 2020); the scaling range is ours. :func:`moved` and :func:`photograph` make sampled faces and
-photographs look as if they came from other cameras.
+shift are DiffAugment's (Zhao et al. 2020); the scaling range is ours. :func:`jittered` and :func:`photograph` make sampled faces
+and photographs look as if they came from other cameras.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def augment_faces(images: Tensor, generator: torch.Generator, *, scale_range: fl
     return images.clamp(-1, 1) * (1 - free_form(b, h, w, generator, device=images.device) * is_masked)
 
 
-def moved(images: Tensor, labels: Tensor | None, generator: torch.Generator, *, turn: float, zoom: float,
+def jittered(images: Tensor, labels: Tensor | None, generator: torch.Generator, *, turn: float, zoom: float,
           shift: float) -> tuple[Tensor, Tensor | None]:
     """Faces [b,3,h,w] and their label maps [b,h,w] turned by up to ±``turn`` degrees, scaled by up to 2^±``zoom`` and shifted by
     up to ±``shift`` of the side. Pixels that come in from outside mirror the picture; their label is -1, unknown."""

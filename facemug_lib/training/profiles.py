@@ -58,7 +58,7 @@ class StageSettings(BaseModel):
     evaluate_count: int = knob(64, "unseen faces of one evaluation", ge=1)
     precision: Literal["auto", "bf16", "fp32"] = knob("auto", "auto = bf16 autocast on CUDA, fp32 on the CPU")
     compile_modules: bool = knob(False, "torch.compile the trained networks")
-    bank: str | None = knob(None, "a StyleGAN2 checkpoint that takes the place of the default prior")
+    bank: str | None = knob(None, "a StyleGAN2 checkpoint that takes the place of the default prior", is_later=True)
 
     def deciding(self) -> dict[str, Any]:
         """The settings that name a run. Later ones at their default are left out, so that older runs keep their name."""
@@ -97,7 +97,7 @@ class RebuildingSettings(StageSettings):
         ge=64, le=256)
 
 
-Settings = TypeVar("Settings", bound=StageSettings)
+AnySettings = TypeVar("AnySettings", bound=StageSettings)
 
 _TICKS = {"stats_every": 8, "checkpoint_every": 256, "grid_every": 256, "evaluate_count": 2}
 _LAPTOP_TICKS = {"stats_every": 500, "checkpoint_every": 2_000, "grid_every": 2_000, "evaluate_count": 32}
@@ -137,7 +137,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
 }
 
 
-def resolve(kind: type[Settings], stage: str, profile: str, overrides: Mapping[str, Any] | None = None) -> Settings:
+def resolve(kind: type[AnySettings], stage: str, profile: str, overrides: Mapping[str, Any] | None = None) -> AnySettings:
     """The settings ``kind`` of ``stage`` under ``profile`` with ``overrides`` (values, or texts as given to ``--set``).
 
     Raises :class:`FacemugError` for unknown names and for values of the wrong type or out of range.
@@ -164,5 +164,5 @@ def resolve(kind: type[Settings], stage: str, profile: str, overrides: Mapping[s
 def config_hash(config: Mapping[str, Any]) -> str:
     """Eight hex digits of a configuration, without what may change between calls of one run: its length and its reporting."""
     free = {"images", "stats_every", "checkpoint_every", "grid_every", "evaluate_every", "evaluate_count"}
-    kept = {name: value for name, value in config.items() if name not in free and (name, value) != ("bank", None)}
+    kept = {name: value for name, value in config.items() if name not in free}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:8]

@@ -37,7 +37,7 @@ def runs_dir() -> Path:
 
 
 @dataclass(frozen=True)
-class Plan:
+class PlannedRun:
     """Which run is meant; nothing of it is built yet."""
 
     settings: StageSettings  # the profile's, with the changes
@@ -51,7 +51,7 @@ class Plan:
 class Run:
     """A run that is ready to train, or to be trained on."""
 
-    plan: Plan
+    plan: PlannedRun
     stage: Stage
     source: FaceSource
 
@@ -76,7 +76,8 @@ class Run:
 
 
 def plan_run(stage: str, profile: str = "smoke", overrides: Mapping[str, Any] | None = None, *, data: str = "prior",
-             seed: int = 0, init: str = "scratch", device: str | torch.device = "auto", out: Path | str | None = None) -> Plan:
+             seed: int = 0, init: str = "scratch", device: str | torch.device = "auto",
+             out: Path | str | None = None) -> PlannedRun:
     """The run that :func:`start_run` would start, without building anything.
 
     Raises :class:`FacemugError` for an unknown stage, profile, setting or device, and for a value out of range.
@@ -91,7 +92,7 @@ def plan_run(stage: str, profile: str = "smoke", overrides: Mapping[str, Any] | 
     for name, value in changes.items():
         command += ["--set", f"{name}={value}"]
     folder = Path(out) if out is not None else runs_dir() / f"{stage}-{config['hash']}"
-    return Plan(chosen, config, folder, _device_of_this_process(device), shlex.join(command))
+    return PlannedRun(chosen, config, folder, _device_of_this_process(device), shlex.join(command))
 
 
 def start_run(stage: str, profile: str = "smoke", overrides: Mapping[str, Any] | None = None, *, data: str = "prior",

@@ -28,7 +28,7 @@ from facemug_lib.models.discriminator import LatentDiscriminator
 from facemug_lib.models.style_encoder import StyleEncoder, StyleEncoderConfig
 from facemug_lib.pictures import picture_grid
 from facemug_lib.training import losses
-from facemug_lib.training.augmentation import moved, photograph
+from facemug_lib.training.augmentation import jittered, photograph
 from facemug_lib.training.conditions import labels_from, whole_conditions
 from facemug_lib.training.profiles import GuidedSettings, RebuildingSettings, knob
 from facemug_lib.training.rebuilding import rebuilt_and_target
@@ -168,7 +168,7 @@ class EncoderStage:
         if s.real is None or bool(known.all()):
             return batch
         labels = batch.extra.get("labels")
-        images, labels = moved(batch.images, labels, generator, turn=s.real_turn, zoom=s.real_zoom, shift=s.real_shift)
+        images, labels = jittered(batch.images, labels, generator, turn=s.real_turn, zoom=s.real_zoom, shift=s.real_shift)
         changed = chance((len(batch),), s.real_photographed, generator).to(images.device).view(-1, 1, 1, 1)
         images = torch.where(changed, photograph(images, generator), images)
         images = torch.where(known.view(-1, 1, 1, 1), batch.images, images)

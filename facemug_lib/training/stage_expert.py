@@ -21,7 +21,7 @@ from facemug_lib.faces.dataset import FaceFolder
 from facemug_lib.modalities.draws import chance
 from facemug_lib.modalities.semantics import NUM_CLASSES, colourise, flip_labels
 from facemug_lib.pictures import picture_grid
-from facemug_lib.training.augmentation import moved, photograph
+from facemug_lib.training.augmentation import jittered, photograph
 from facemug_lib.training.conditions import labels_from
 from facemug_lib.training.distillation.agreement import class_iou, compare, confused
 from facemug_lib.training.profiles import PhotographSettings, knob
@@ -239,5 +239,5 @@ def augment(images: Tensor, labels: Tensor, attributes: Tensor, sign: Tensor, ge
     labels = torch.where(mirrored.view(-1, 1, 1), flip_labels(labels), labels)
     attributes = torch.where(mirrored.view(-1, 1), attributes * sign.to(device), attributes)
 
-    images, labels = moved(images, labels, generator, turn=turn, zoom=zoom, shift=shift)
+    images, labels = jittered(images, labels, generator, turn=turn, zoom=zoom, shift=shift)
     return photograph(images, generator), labels, attributes

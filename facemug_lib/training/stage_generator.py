@@ -69,7 +69,7 @@ class GeneratorStage:
     def __init__(self, settings: GeneratorSettings, generator: RefinementGenerator, discriminator: Discriminator,
                  encoder: nn.Module, prior: nn.Module, expert: nn.Module | None, identity: Callable[[Tensor], Tensor],
                  perceptual: Callable[[Tensor, Tensor], Tensor]) -> None:
-        """``encoder``, ``prior``, ``expert`` and the two judges are frozen, on the training device."""
+        """``encoder``, ``prior``, ``expert`` and the losses' two experts are frozen, on the training device."""
         self.settings = settings
         self.modules: dict[str, nn.Module] = {"generator": generator, "discriminator": discriminator}
         self.encoder, self.prior, self.expert, self.identity, self.perceptual = encoder, prior, expert, identity, perceptual

@@ -29,7 +29,7 @@ from facemug_lib.training.stage import StepContext
 from facemug_lib.training.start import start
 
 Said = Mapping[str, str]
-HELD_OUT = 10  # one in so many sets of claims is never trained on
+HELD_OUT_EVERY = 10  # one in so many sets of claims is never trained on
 COLOURS = frozenset(("skin", "hair", "lips", "clothes", "background", "light"))
 """Aspects of which nothing is known any more once a face's exposure and colours have been changed."""
 
@@ -217,7 +217,7 @@ def _keys(images: Tensor) -> list[bytes]:
 def is_held_out(claims: Said) -> bool:
     """Whether a set of two or more claims is kept for tests, by its hash."""
     text = repr(sorted(claims.items())).encode()
-    return len(claims) > 1 and hashlib.sha1(text).digest()[0] % HELD_OUT == 0
+    return len(claims) > 1 and hashlib.sha1(text).digest()[0] % HELD_OUT_EVERY == 0
 
 
 def truths(said: Sequence[Said], claims: Sequence[Said]) -> Tensor:

@@ -59,7 +59,7 @@ class WarpingStage:
 
     def __init__(self, settings: WarpingSettings, warping: LatentWarping, encoder: nn.Module, prior: nn.Module,
                  identity: Callable[[Tensor], Tensor], perceptual: Callable[[Tensor, Tensor], Tensor]) -> None:
-        """``encoder``, ``prior`` and the two judges are frozen, on the training device."""
+        """``encoder``, ``prior`` and the two experts of the losses are frozen, on the training device."""
         self.settings = settings
         self.modules: dict[str, nn.Module] = {"latent_warping": warping}
         self.encoder, self.prior, self.identity, self.perceptual = encoder, prior, identity, perceptual

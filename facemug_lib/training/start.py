@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import nn
 
 from facemug_lib.errors import FacemugError
-from facemug_lib.weights import load_module, read_weights, weights_path
-
-Module = TypeVar("Module", bound=nn.Module)
+from facemug_lib.weights import Module, load_module, read_weights, weights_path
 
 
 def start(module: nn.Module, name: str, init: str = "scratch", optional: bool = False) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class Place:
         if precision == "auto":
             precision = "bf16" if device.type == "cuda" else "fp32"
         if device.type == "cuda":
-            torch.set_float32_matmul_precision("high")  # TF32 where bf16 is off: penalties, the mapping network, judges
+            torch.set_float32_matmul_precision("high")  # TF32 where bf16 is off: penalties, the mapping network, experts
         return cls(accelerator, device, precision)
 
     @property

@@ -20,7 +20,7 @@ PAGE = Path(__file__).parent / "page"
 PHOTO = "FACEMUG_PHOTO"
 
 
-def bench() -> ipywidgets.Tab:
+def tabs() -> ipywidgets.Tab:
     """Painter and explorer on one set of networks, with the photo that :func:`serve` was given; what the page shows."""
     editor = Editor.load()
     photo = os.environ.get(PHOTO) or None

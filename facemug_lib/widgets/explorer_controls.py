@@ -14,7 +14,7 @@ import PIL.Image
 from torch import Tensor
 from traitlets import CFloat
 
-from facemug_lib.editing.known_faces import GROUPS
+from facemug_lib.editing.known_faces import MIXED_GROUPS
 from facemug_lib.editing.latent.directions import Direction
 from facemug_lib.editing.script.exploring import OWN, REGIONS, WHOLE, View, component_names, offered
 from facemug_lib.pictures import pixels_of
@@ -133,7 +133,7 @@ class Controls:
                                                layout={"width": "260px"}, tooltip="The face whose layers are taken"), "mix-seed")
         self.groups = {name: named(w.Checkbox(name in view.mix_layers, description=f"{name}: {GROUP_HELP[name]}", indent=False,
                                               tooltip=f"Take the {name} layers from the second face", layout=FULL), f"mix-{name}")
-                       for name in GROUPS}
+                       for name in MIXED_GROUPS}
         return w.VBox([self.psi, self.mix_seed, w.HTML("From the second face take:"), *self.groups.values()])
 
     def _sweep(self, directions: Mapping[str, Direction]) -> w.Widget:

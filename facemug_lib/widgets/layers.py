@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import PIL.Image
 
+from facemug_lib.editing.drawing import FACE_SIZE
 from facemug_lib.errors import FacemugError
 from facemug_lib.modalities.semantics import NUM_CLASSES, UNLABELLED_IN_FILES
 
-SIZE = 256
 DEPTH = 200  # strokes that can be undone
 LAYERS = ("mask", "sketch", "semantics", "colour")
 NOTHING: Mapping[str, np.ndarray] = {name: np.array(value, np.uint8) for name, value in
@@ -63,7 +63,7 @@ class Layers:
 
     def fill(self, pixels: Mapping[str, np.ndarray]) -> None:
         """Set whole layers, as one act that can be undone."""
-        whole = (slice(0, SIZE), slice(0, SIZE))
+        whole = (slice(0, FACE_SIZE), slice(0, FACE_SIZE))
         self._do({name: whole for name in pixels}, pixels)
 
     def clear(self, *names: str) -> None:
@@ -124,7 +124,7 @@ class Layers:
             found["mask"] = PIL.Image.fromarray(self._pixels["mask"])
         if self.is_painted("sketch"):
             strokes = self._pixels["sketch"]
-            found["sketch"] = PIL.Image.fromarray(np.dstack([np.zeros((SIZE, SIZE, 3), np.uint8), strokes]))
+            found["sketch"] = PIL.Image.fromarray(np.dstack([np.zeros((FACE_SIZE, FACE_SIZE, 3), np.uint8), strokes]))
         if self.is_painted("semantics"):
             labels = self._pixels["semantics"]
             found["semantics"] = PIL.Image.fromarray(np.where(labels == UNLABELLED_IN_FILES, parse, labels).astype(np.uint8))
@@ -135,7 +135,7 @@ class Layers:
 
 def blank() -> dict[str, np.ndarray]:
     """Empty layers."""
-    return {name: np.broadcast_to(value, (SIZE, SIZE, *value.shape)).copy() for name, value in NOTHING.items()}
+    return {name: np.broadcast_to(value, (FACE_SIZE, FACE_SIZE, *value.shape)).copy() for name, value in NOTHING.items()}
 
 
 def png(picture: PIL.Image.Image) -> bytes:
@@ -156,7 +156,7 @@ def _checked_box(name: str, box: tuple[int, int, int, int]) -> tuple[slice, slic
     if name not in LAYERS:
         raise FacemugError(f"no layer is called {name!r}: choose from {', '.join(LAYERS)}")
     is_box = isinstance(box, list | tuple) and len(box) == 4 and all(type(value) is int for value in box)
-    if not is_box or min(box[:2]) < 0 or min(box[2:]) < 1 or max(box[0] + box[2], box[1] + box[3]) > SIZE:
-        raise FacemugError(f"a stroke's box is {box!r}: left, top, width, height within {SIZE} pixels")
+    if not is_box or min(box[:2]) < 0 or min(box[2:]) < 1 or max(box[0] + box[2], box[1] + box[3]) > FACE_SIZE:
+        raise FacemugError(f"a stroke's box is {box!r}: left, top, width, height within {FACE_SIZE} pixels")
     left, top, width, height = box
     return slice(top, top + height), slice(left, left + width)

@@ -28,7 +28,7 @@ from facemug_lib.errors import FacemugError
 from facemug_lib.widgets import app
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-VARIABLE = "FACEMUG_BROWSER"
+BROWSER_VARIABLE = "FACEMUG_BROWSER"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync", "--force-color-profile=srgb"]
 PATIENCE = 120_000  # ms; a cold disk and two slow cores
@@ -36,11 +36,11 @@ PATIENCE = 120_000  # ms; a cold disk and two slow cores
 
 def find_browser() -> str:
     """The Chromium to use; FACEMUG_BROWSER names another one. Raises :class:`FacemugError` where there is none."""
-    path = os.environ.get(VARIABLE) or next(filter(None, map(shutil.which, NAMES)), None)
+    path = os.environ.get(BROWSER_VARIABLE) or next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
-        raise FacemugError(f"no Chromium: install one (apt-get install chromium), or name one with {VARIABLE}")
+        raise FacemugError(f"no Chromium: install one (apt-get install chromium), or name one with {BROWSER_VARIABLE}")
     if shutil.which(path) is None:
-        raise FacemugError(f"{VARIABLE} names {path}, which is no program: give the path of a Chromium")
+        raise FacemugError(f"{BROWSER_VARIABLE} names {path}, which is no program: give the path of a Chromium")
     if importlib.util.find_spec("playwright") is None:
         raise FacemugError("no playwright, which drives the browser: pip install playwright")
     return path

@@ -23,7 +23,7 @@ from torch import Tensor
 from facemug_lib.editing.drawing import read_face
 from facemug_lib.editing.editor import Editor
 from facemug_lib.editing.inputs import INFLUENCES, checked_influence
-from facemug_lib.editing.latent.text import SOURCE
+from facemug_lib.editing.latent.text import TEXT_SOURCE
 from facemug_lib.editing.script.edit_script import SampleRecord, Step, embedded
 from facemug_lib.editing.script.session import Moment, PhotoScript, Session
 from facemug_lib.errors import FacemugError
@@ -65,7 +65,7 @@ class Painter(anywidget.AnyWidget):
     attributes = traitlets.Dict().tag(sync=True)
     influence = traitlets.Dict().tag(sync=True)
     text = traitlets.Unicode("").tag(sync=True)
-    text_source = traitlets.Unicode(SOURCE).tag(sync=True)
+    text_source = traitlets.Unicode(TEXT_SOURCE).tag(sync=True)
     refine = traitlets.Int(0).tag(sync=True)
     seed = traitlets.Int(0).tag(sync=True)
     busy = traitlets.Unicode("").tag(sync=True)  # what is being done, or nothing
@@ -204,7 +204,7 @@ class Painter(anywidget.AnyWidget):
         parts += [f"{name} {value:+g}" for name, value in attributes.items()]
         name = ", ".join([*parts, f"“{self.text.strip()}”"] if self.text.strip() else parts) or "fill"
         return Step.of(name=name[:200], attributes=attributes, influence=influence, text=self.text.strip(),
-                       text_source=self.text_source.strip() or SOURCE, refine=self.refine, seed=self.seed,
+                       text_source=self.text_source.strip() or TEXT_SOURCE, refine=self.refine, seed=self.seed,
                        guidance_frame="aligned", **references)
 
     def _open(self, what: str, read: Callable[[], tuple[AlignedFace, str]], is_known: bool) -> None:

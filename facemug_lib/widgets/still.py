@@ -8,7 +8,7 @@ from typing import Any
 
 LIVE = ("JPY_SESSION_NAME", "VSCODE_PID", "VSCODE_CWD", "COLAB_RELEASE_TAG")
 """Variables of a kernel that somebody's notebook window was opened for."""
-VARIABLE = "FACEMUG_WIDGETS"
+WIDGETS_VARIABLE = "FACEMUG_WIDGETS"
 
 
 def is_headless() -> bool:
@@ -16,7 +16,7 @@ def is_headless() -> bool:
 
     ``FACEMUG_WIDGETS=live`` or ``still`` decides it for programs that are not known here.
     """
-    chosen = os.environ.get(VARIABLE)
+    chosen = os.environ.get(WIDGETS_VARIABLE)
     if chosen in ("live", "still"):
         return chosen == "still"
     is_voila = os.environ.get("SERVER_SOFTWARE", "").startswith("voila")

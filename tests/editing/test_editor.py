@@ -332,7 +332,7 @@ def test_mixing_takes_groups_of_layers(editor) -> None:
     mixed = sampled_codes(editor.prior, 1, mix_seed=2, mix_layers=["middle"])
     assert torch.equal(mixed[:, 4:10], other[:, 4:10]) and torch.equal(mixed[:, :4], own[:, :4])
     assert torch.equal(mixed[:, 10:], own[:, 10:])
-    with pytest.raises(FacemugError, match="no group of layers is called 'rough': choose from coarse"):
+    with pytest.raises(FacemugError, match="no group of codes is called 'rough': choose from coarse"):
         sampled_codes(editor.prior, 1, mix_seed=2, mix_layers=["rough"])
 
 

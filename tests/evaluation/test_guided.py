@@ -259,8 +259,8 @@ def test_a_warping_that_helps_is_seen_to_help(faces, monkeypatch) -> None:
 
 
 def test_nothing_drifts_where_pictures_are_copied_and_all_does_where_they_are_not(reading_editor, faces, monkeypatch) -> None:
-    assert len(incremental.STEPS) == 10
-    monkeypatch.setattr(incremental, "STEPS", incremental.STEPS[:4])
+    assert len(incremental.INCREMENTS) == 10
+    monkeypatch.setattr(incremental, "INCREMENTS", incremental.INCREMENTS[:4])
     rows = guided.run(incremental.IncrementalProtocol(reading_editor, Judges(), faces), 1)
     kept, fed_back = rows[:4], rows[4:]
     assert len(fed_back) == 4
@@ -270,14 +270,14 @@ def test_nothing_drifts_where_pictures_are_copied_and_all_does_where_they_are_no
         shares = [row["scores"]["edited"].value for row in chain]
         assert shares == sorted(shares) and 0 < shares[0] < shares[-1] < 0.95
         assert chain[-1]["scores"]["arcface"].value < 0.9999
-    assert [row["edit"] for row in kept if row["edit"] != "no guidance"] == [step.guidance for step in incremental.STEPS
+    assert [row["edit"] for row in kept if row["edit"] != "no guidance"] == [step.guidance for step in incremental.INCREMENTS
                                                                              if step.guidance]
 
 
 def test_a_photograph_keeps_every_value_outside_and_a_slip_of_one_is_counted(editor, faces, tmp_path, monkeypatch) -> None:
     from skimage.data import astronaut
 
-    monkeypatch.setattr(incremental, "STEPS", incremental.STEPS[:2])
+    monkeypatch.setattr(incremental, "INCREMENTS", incremental.INCREMENTS[:2])
     path = tmp_path / "astronaut.png"
     PIL.Image.fromarray(astronaut()).save(path)
     protocol = incremental.PhotoProtocol(editor, Judges(), faces, [path])
@@ -308,7 +308,7 @@ def protocols(editor, faces) -> list:
 
 @pytest.mark.parametrize("number", range(4))
 def test_a_face_scores_the_same_in_any_company_and_every_time(editor, faces, number, monkeypatch) -> None:
-    monkeypatch.setattr(incremental, "STEPS", incremental.STEPS[:2])
+    monkeypatch.setattr(incremental, "INCREMENTS", incremental.INCREMENTS[:2])
     protocol = protocols(editor, faces)[number]
     unit = protocol.units[1]
     together, again = protocol.measure(unit, [0, 1]), protocol.measure(unit, [0, 1])

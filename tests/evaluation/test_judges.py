@@ -12,7 +12,7 @@ from skimage import data
 from facemug_lib.evaluation import judges as judges_module
 from facemug_lib.evaluation.judges import Judges, LpipsNet
 from facemug_lib.experts import inception
-from facemug_lib.experts.inception import SIDE, Inception, resize_like_fid
+from facemug_lib.experts.inception import INPUT_SIDE, Inception, resize_like_fid
 
 Arrays = dict[str, np.ndarray]
 
@@ -26,7 +26,7 @@ def judges() -> Judges:
 def photos() -> Arrays:
     """8-bit pictures [h,w,3] that need no download, smaller than Inception's input and as large."""
     row, column = np.mgrid[:64, :48]
-    return {"face": data.astronaut()[:256, 96:352], "cat": data.chelsea()[:SIDE, 100 : 100 + SIDE],
+    return {"face": data.astronaut()[:256, 96:352], "cat": data.chelsea()[:INPUT_SIDE, 100 : 100 + INPUT_SIDE],
             "pattern": np.stack((row * 4, column * 5, row * column % 256), axis=2).astype(np.uint8)}
 
 
@@ -68,11 +68,11 @@ def test_lpips_is_the_reference_packages(net: LpipsNet, judges: Judges, photos: 
 def test_resize_is_tensorflows_rule_spelled_out(size: tuple[int, int]) -> None:
     pixels = torch.randint(0, 256, (1, 1, *size), generator=torch.Generator().manual_seed(0)).float()
     height, width = size
-    expected = np.empty((SIDE, SIDE))
+    expected = np.empty((INPUT_SIDE, INPUT_SIDE))
     source = pixels[0, 0].double().numpy()
-    for i in range(SIDE):
-        for j in range(SIDE):
-            y, x = i * height / SIDE, j * width / SIDE  # no half-pixel shift: output (0, 0) is input (0, 0)
+    for i in range(INPUT_SIDE):
+        for j in range(INPUT_SIDE):
+            y, x = i * height / INPUT_SIDE, j * width / INPUT_SIDE  # no half-pixel shift: output (0, 0) is input (0, 0)
             top, left = int(y), int(x)
             bottom, right = min(top + 1, height - 1), min(left + 1, width - 1)
             upper = source[top, left] * (left + 1 - x) + source[top, right] * (x - left)
@@ -87,7 +87,7 @@ def test_pixels_are_8_bit_and_in_tensorflows_range(monkeypatch: pytest.MonkeyPat
     network = Inception()
     grid = (torch.arange(256) / 127.5 - 1).view(1, 1, 16, 16).expand(1, 3, 16, 16)
     values = network(grid)
-    assert values.shape == (1, 3, SIDE, SIDE)
+    assert values.shape == (1, 3, INPUT_SIDE, INPUT_SIDE)
     assert (values.min().item(), values.max().item()) == (-1, 127 / 128)
     rough = grid + 0.9 / 255 * torch.rand(grid.shape, generator=torch.Generator().manual_seed(0))
     assert torch.equal(network(rough), values)

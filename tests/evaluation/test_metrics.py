@@ -314,9 +314,9 @@ def test_jackknife_has_no_error_to_give_for_one_group_or_a_part_without_value() 
 
 def test_average_leaves_out_what_was_not_measured() -> None:
     nan = float("nan")
-    score = metrics.average(torch.tensor([1.0, nan, 3.0, 5.0]), np.array([0, 0, 1, 1]))
+    score = metrics.mean_score(torch.tensor([1.0, nan, 3.0, 5.0]), np.array([0, 0, 1, 1]))
     assert (score.value, score.n) == (3, 3)
     assert score.error == pytest.approx(1.5)  # 1 and 4 without one group, their mean 2.5: √(1/2 · 2 · 1.5²)
-    assert metrics.average([1.0, nan], [0, 1]) == metrics.Score(1, None, 1)
-    empty = metrics.average(np.full(3, nan), np.arange(3))
+    assert metrics.mean_score([1.0, nan], [0, 1]) == metrics.Score(1, None, 1)
+    empty = metrics.mean_score(np.full(3, nan), np.arange(3))
     assert np.isnan(empty.value) and (empty.error, empty.n) == (None, 0)

@@ -18,7 +18,7 @@ from facemug_lib.evaluation import judges, metrics, protocols
 from facemug_lib.evaluation.protocols import TestSet
 from facemug_lib.experts.student import ExpertStudent
 from facemug_lib.figures import influence
-from facemug_lib.figures.influence import SETTINGS
+from facemug_lib.figures.influence import INFLUENCE_SETTINGS
 from facemug_lib.modalities.conditions import Conditions
 from facemug_lib.modalities.semantics import SEMANTIC_CLASSES
 from facemug_lib.modalities.sketch import pencil_sketch
@@ -61,7 +61,7 @@ def obedient(faces: TestSet, monkeypatch: pytest.MonkeyPatch) -> Obedient:
 def test_two_other_faces_are_asked_for_under_every_setting(obedient: Obedient, faces: TestSet) -> None:
     found = influence.data(obedient, StubJudges(), faces, 3, refine=5)
     assert [(influence, refine) for _, influence, refine in obedient.asked] == [
-        (influence, refine) for refine in (0, 5) for influence in SETTINGS.values()]
+        (influence, refine) for refine in (0, 5) for influence in INFLUENCE_SETTINGS.values()]
     assert torch.equal(found.sketch, pencil_sketch(faces.images([1, 0, 3])))
     assert torch.equal(found.labels, faces.labels[[2, 3, 0]].long())
     for edits, _, _ in obedient.asked:
@@ -72,7 +72,7 @@ def test_two_other_faces_are_asked_for_under_every_setting(obedient: Obedient, f
 
 def test_whoever_wins_scores(obedient: Obedient, faces: TestSet) -> None:
     means = influence.data(obedient, StubJudges(), faces, 3, refine=0).means()
-    assert set(means) == {("one pass", setting) for setting in SETTINGS}
+    assert set(means) == {("one pass", setting) for setting in INFLUENCE_SETTINGS}
     drawn, mapped = means["one pass", "sketch 2, map 0.25"], means["one pass", "sketch 0.25, map 2"]
     assert drawn["sketch"] > 2 * mapped["sketch"] and mapped["semantics"] > 0.9 > drawn["semantics"]
 
@@ -90,7 +90,7 @@ def test_real_edits_are_those_of_the_setting_and_scored_as_they_are(reading_edit
     cases = faces.cases("face", [0])
     edit = Edit(cases.images, cases.masks, seed=0, guidance_frame="aligned", sketch=found.sketch, semantics=found.labels)
     for steps, way in ((0, "one pass"), (1, "+ 1 steps")):
-        for setting, weights in SETTINGS.items():
+        for setting, weights in INFLUENCE_SETTINGS.items():
             (alone,) = reading_editor.edit_many([edit], influence=weights, refine=steps, progress=silent)
             made = as_8_bit(alone.image)
             assert (found.pictures[way, setting] - made).abs().max() <= 1.01 / 127.5  # one grey level

@@ -20,7 +20,7 @@ from facemug_lib.evaluation import judges
 from facemug_lib.evaluation.guided import SUBSETS
 from facemug_lib.faces.alignment import AlignedFace, open_face
 from facemug_lib.figures import plotting, subset_grid
-from facemug_lib.figures.subset_grid import BANDS, COLUMNS, SubsetGrid
+from facemug_lib.figures.subset_grid import BANDS, SUBSET_COLUMNS, SubsetGrid
 from facemug_lib.pictures import as_8_bit
 
 
@@ -78,7 +78,7 @@ def grid(face: AlignedFace, photo: Path) -> SubsetGrid:
 
 
 def test_every_subset_has_its_place_in_the_figure() -> None:
-    places = [frozenset(common) | frozenset(own) for common in BANDS for own in COLUMNS]
+    places = [frozenset(common) | frozenset(own) for common in BANDS for own in SUBSET_COLUMNS]
     assert len(places) == 32 and set(places) == {frozenset(subset) for subset in SUBSETS.values()}
 
 

@@ -44,7 +44,7 @@ class StubJudges:
 class Light:
     """A text–image model that knows two words, "bright" and anything else, and sees how bright a picture is."""
 
-    name, layers = "light", "all"
+    name, code_group = "light", "all"
 
     def embed_texts(self, texts: list[str]) -> Tensor:
         return torch.tensor([[1.0, 0.0] if text == "bright" else [0.0, 1.0] for text in texts])

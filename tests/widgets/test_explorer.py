@@ -27,7 +27,7 @@ WAIT = 30.0  # seconds; all of these take a fraction of one
 
 @pytest.fixture(autouse=True)
 def _headless(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*still.LIVE, still.VARIABLE, "SERVER_SOFTWARE"):
+    for name in (*still.LIVE, still.WIDGETS_VARIABLE, "SERVER_SOFTWARE"):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -7,7 +7,7 @@ from facemug_lib.widgets import still
 
 @pytest.fixture(autouse=True)
 def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*still.LIVE, still.VARIABLE, "SERVER_SOFTWARE"):
+    for name in (*still.LIVE, still.WIDGETS_VARIABLE, "SERVER_SOFTWARE"):
         monkeypatch.delenv(name, raising=False)
 
 

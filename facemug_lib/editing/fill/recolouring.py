@@ -23,7 +23,7 @@ ONE_COLOUR = (("skin", "nose", "l_ear", "r_ear", "neck"), ("l_brow", "r_brow"), 
 """Classes that a stroke means together; every other class is a region by itself."""
 LEVELS = 32  # of each channel, in which two neighbouring pixels must agree to be one stroke
 SMALLEST = 16  # pixels; smaller ones are the soft edges of others
-LEAST = 0.1  # share of a stroke that must lie on the region it means
+LEAST_STROKE_SHARE = 0.1  # share of a stroke that must lie on the region it means
 SEAM = 12.0
 _REGIONS = tuple(tuple(SEMANTIC_CLASSES.index(name) for name in names) for names in (
     *ONE_COLOUR, *((name,) for name in SEMANTIC_CLASSES if not any(name in several for several in ONE_COLOUR))))
@@ -112,7 +112,7 @@ def _says(strokes: Tensor, meant: Tensor, found: Tensor) -> Tensor:
     most, wanted = votes(torch.tensor(_REGION_OF, device=strokes.device)[meant.long() + 1])[:, 1:].max(dim=1)
     there = votes(1 + found)[:, 1:]
     size = there.sum(1)
-    counts = (most > 0) & (size >= SMALLEST) & (there.gather(1, wanted[:, None])[:, 0] >= LEAST * size)
+    counts = (most > 0) & (size >= SMALLEST) & (there.gather(1, wanted[:, None])[:, 0] >= LEAST_STROKE_SHARE * size)
     counts[0] = False  # what is not painted
     return counts[strokes] & (wanted[strokes] == found)
 

@@ -28,7 +28,7 @@ from facemug_lib.progress import Progress
 
 @dataclass(frozen=True, eq=False)
 class Experts:
-    """Frozen judges: LPIPS, a parser (picture → output with ``.semantics`` logits [b,19,h,w]) and an identity network (picture →
+    """Frozen experts: LPIPS, a parser (picture → output with ``.semantics`` logits [b,19,h,w]) and an identity network (picture →
     unit vector [b,d]). Refining needs the first one, and the others for their modality."""
 
     perceptual: Lpips | None = None

@@ -30,7 +30,7 @@ Read = Callable[[Tensor], Mapping[str, Tensor]]
 """Faces [b,3,h,w] → trait → [b]; NaN where it cannot be read."""
 
 SIDE_SHARE = 0.2  # of the faces on each side that a boundary is fitted between
-HELD_OUT = 0.3  # of those faces
+HELD_OUT_SHARE = 0.3  # of those faces
 LEAST_PHOTOS = 5  # of each kind, for a direction from photographs
 STRENGTHS_OF_SVM = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # C; the best on held-out faces is taken
 PROBE = 0.15  # norm of the step, in units of the norm of std(w), by which slopes are measured first
@@ -106,7 +106,7 @@ def _separated(low: Tensor, high: Tensor, seed: int) -> tuple[Tensor, dict[str, 
     is_test = np.zeros(len(y), bool)
     for label in (0, 1):
         members = np.random.default_rng(check_seed(seed)).permutation(np.flatnonzero(y == label))
-        is_test[members[: max(1, int(len(members) * HELD_OUT))]] = True
+        is_test[members[: max(1, int(len(members) * HELD_OUT_SHARE))]] = True
 
     def fitted(strength: float, where: np.ndarray) -> LinearSVC:
         machine = LinearSVC(C=strength, dual=len(y) < x.shape[1], max_iter=20_000, class_weight="balanced",
@@ -123,7 +123,7 @@ def _separated(low: Tensor, high: Tensor, seed: int) -> tuple[Tensor, dict[str, 
 class Recipe(NamedTuple):
     """Which codes a boundary is applied to, and which other traits' boundaries it is made orthogonal to."""
 
-    layers: str = "all"
+    code_group: str = "all"
     leave: tuple[str, ...] = ()
 
 
@@ -157,9 +157,9 @@ def supervised(prior: CodeSpace, samples: Samples, codes: Tensor, read: Read, te
     normals = {name: boundary(name, samples.w, samples.traits[name], codes=prior.num_codes) for name in needed}
     found = []
     for name, recipe in recipes.items():
-        conditional = normals[name].without([normals[other] for other in recipe.leave]).restricted(recipe.layers)
+        conditional = normals[name].without([normals[other] for other in recipe.leave]).restricted(recipe.code_group)
         one = calibrated(prior, conditional, name, samples.deviation(name), codes, read)
-        found.append(replace(one, about=dict(one.about) | {"layers": recipe.layers, "leaves": list(recipe.leave)}))
+        found.append(replace(one, about=dict(one.about) | {"layers": recipe.code_group, "leaves": list(recipe.leave)}))
         tell(f"{name}: {one.about['accuracy']:.1%} of held-out faces on the right side; 1 unit is {one.unit}")
     return found
 
@@ -181,12 +181,12 @@ def components(w: Tensor, count: int = 10, codes: int = DEFAULT_CODES) -> list[D
             for number in range(count)]
 
 
-def factors(prior: CodeSpace, layers: str | tuple[int, int] = "all", count: int = 10) -> list[Direction]:
+def factors(prior: CodeSpace, code_group: str | tuple[int, int] = "all", count: int = 10) -> list[Direction]:
     """The unit directions of W that change the styles of some codes most: eigenvectors of AᵀA (SeFa).
 
     A stacks the weights of the prior's style affines, each divided by its Frobenius norm: wide layers must not decide alone.
     """
-    first, end = code_groups(prior.num_codes)[layers] if isinstance(layers, str) else layers
+    first, end = code_groups(prior.num_codes)[code_group] if isinstance(code_group, str) else code_group
     affines = prior.style_affines()[first:end]
     stacked = torch.cat([weight / weight.norm() for weight in affines]).double()
     values, vectors = torch.linalg.eigh(stacked.T @ stacked)

@@ -48,15 +48,15 @@ class Direction:
         if self.family not in get_args(Family):
             raise FacemugError(f"direction {self.name!r} is of family {self.family!r}: choose from {', '.join(get_args(Family))}")
 
-    def restricted(self, layers: str | tuple[int, int]) -> Direction:
+    def restricted(self, code_group: str | tuple[int, int]) -> Direction:
         """The direction on some codes alone: a group of :func:`facemug_lib.faces.code_space.code_groups`, or (first, one past the
         last)."""
-        if isinstance(layers, str):
+        if isinstance(code_group, str):
             groups = code_groups(len(self.vector))
-            if layers not in groups:
-                raise FacemugError(f"no group of codes is called {layers!r}: choose from {', '.join(groups)}")
-            layers = groups[layers]
-        first, end = layers
+            if code_group not in groups:
+                raise FacemugError(f"no group of codes is called {code_group!r}: choose from {', '.join(groups)}")
+            code_group = groups[code_group]
+        first, end = code_group
         if not 0 <= first < end <= len(self.vector):
             raise FacemugError(f"codes {first} … {end - 1} are asked for: there are codes 0 … {len(self.vector) - 1}")
         kept = torch.zeros_like(self.vector)

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, pad
 
-from facemug_lib.editing.drawing import SIZE, Drawing, FaceLike, Picture, read_face
+from facemug_lib.editing.drawing import FACE_SIZE, Drawing, FaceLike, Picture, read_face
 from facemug_lib.editing.editor import Editor
 from facemug_lib.editing.fill.blending import blend
 from facemug_lib.editing.forward import warped
@@ -35,7 +35,7 @@ from facemug_lib.modalities.conditions import Conditions
 from facemug_lib.pictures import pixels_of
 from facemug_lib.progress import Progress
 
-Method = Literal["warping", "direction", "both"]
+TurnMethod = Literal["warping", "direction", "both"]
 PoseJudge = Callable[[Tensor], HeadPose | None]
 """Reads the pose off an aligned picture [1,3,256,256]; None where it sees no face."""
 STEERED = ("yaw", "pitch")  # roll is the alignment's
@@ -125,7 +125,7 @@ class PoseResult:
 
 
 @torch.no_grad()
-def turn(editor: Editor, face: FaceLike, aim: Aim, *, method: Method = "direction", refine: int = 0,
+def turn(editor: Editor, face: FaceLike, aim: Aim, *, method: TurnMethod = "direction", refine: int = 0,
          mask: Picture | None = None, judge: PoseJudge | None = None, progress: Progress | None = None) -> PoseResult:
     """Turn ``face`` as ``aim`` says.
 
@@ -168,7 +168,7 @@ def turn(editor: Editor, face: FaceLike, aim: Aim, *, method: Method = "directio
             codes = moved(codes, more, editor.directions)
         if not is_last:  # what brings the person back turns the head a little, too
             codes = _resembling(editor, codes, shown, keep, _part(progress, refine, refine + keep))
-    likeness, raw = (editor.prior.synthesize(one, SIZE).float().clamp(-1, 1) for one in (fitted, codes))
+    likeness, raw = (editor.prior.synthesize(one, FACE_SIZE).float().clamp(-1, 1) for one in (fitted, codes))
     embedded = editor.experts(False, True, perceptual=False).identity(torch.cat((shown, likeness, raw)))
     identity = cosine_similarity(embedded[1:], embedded[:1]).tolist()
     likeness, raw = likeness.cpu(), raw.cpu()
@@ -181,8 +181,8 @@ def turn(editor: Editor, face: FaceLike, aim: Aim, *, method: Method = "directio
 
 def check_method(method: str, aim: Aim) -> None:
     """Raise :class:`FacemugError` for a method that does not exist, or cannot turn a face as ``aim`` says."""
-    if method not in get_args(Method):
-        raise FacemugError(f"no method is called {method!r}: choose from {', '.join(get_args(Method))}")
+    if method not in get_args(TurnMethod):
+        raise FacemugError(f"no method is called {method!r}: choose from {', '.join(get_args(TurnMethod))}")
     if method != "direction" and aim.is_angles:
         raise FacemugError(f"method {method} takes the pose from a picture, not from angles: use method direction")
 
@@ -273,7 +273,8 @@ def _solved(editor: Editor, codes: Tensor, wanted: HeadPose, units: Mapping[str,
     goal = np.array([getattr(wanted, name) for name in STEERED])
 
     def angles(at: np.ndarray) -> np.ndarray | None:
-        picture = editor.prior.synthesize(moved(codes, dict(zip(STEERED, at.tolist(), strict=True)), editor.directions), SIZE)
+        strengths = dict(zip(STEERED, at.tolist(), strict=True))
+        picture = editor.prior.synthesize(moved(codes, strengths, editor.directions), FACE_SIZE)
         pose = judge(picture.float().clamp(-1, 1).cpu())
         return None if pose is None else np.array([getattr(pose, name) for name in STEERED])
 

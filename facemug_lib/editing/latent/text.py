@@ -29,7 +29,7 @@ from facemug_lib.pictures import similarity_grid
 from facemug_lib.progress import Progress
 from facemug_lib.seeds import check_seed
 
-SOURCE, STEPS = Edit.text_source, Edit.text_steps
+TEXT_SOURCE, TEXT_STEPS = Edit.text_source, Edit.text_steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +41,8 @@ class Followed:
     agreement: float
 
 
-def follow(paint: Callable[[Tensor], Tensor], codes: Tensor, model: TextImage, target: str, source: str = SOURCE, *,
-           steps: int = STEPS, seed: int = 0, identity: Callable[[Tensor], Tensor] | None = None,
+def follow(paint: Callable[[Tensor], Tensor], codes: Tensor, model: TextImage, target: str, source: str = TEXT_SOURCE, *,
+           steps: int = TEXT_STEPS, seed: int = 0, identity: Callable[[Tensor], Tensor] | None = None,
            settings: TextEditSettings | None = None, progress: Progress | None = None) -> Followed:
     """Move ``codes`` [1,t,512] until what ``paint`` makes of them has gone from ``source`` to ``target``.
 
@@ -62,7 +62,7 @@ def follow(paint: Callable[[Tensor], Tensor], codes: Tensor, model: TextImage, t
     draw = torch.Generator().manual_seed(check_seed(seed))
     offset = torch.zeros_like(codes, requires_grad=True)
     velocity, may_move = torch.zeros_like(codes), torch.zeros_like(codes)
-    may_move[:, slice(*code_groups(codes.shape[1])[s.layers or model.layers])] = 1
+    may_move[:, slice(*code_groups(codes.shape[1])[s.code_group or model.code_group])] = 1
     best, losses, agreements = codes, [], []
     with torch.enable_grad():
         for step in range(steps + 1):

@@ -24,7 +24,7 @@ import PIL.Image
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from facemug_lib.devices import machine
-from facemug_lib.editing.drawing import SIZE, Drawing, read_face
+from facemug_lib.editing.drawing import FACE_SIZE, Drawing, read_face
 from facemug_lib.editing.edit import PICTURES, PLAIN, Edit
 from facemug_lib.editing.editor import Editor, EditResult
 from facemug_lib.editing.known_faces import sampled_face
@@ -308,7 +308,7 @@ class Replayer:
         if is_same:  # the author's alignment, to the last bit
             matrix = np.array(script.photo.matrix)
             kept = {} if np.array_equal(face.matrix, matrix) else {"codes": None, "likeness": None}  # of another crop
-            face = replace(face, matrix=matrix, image=crop_photo(face.photo, matrix, SIZE), **kept)
+            face = replace(face, matrix=matrix, image=crop_photo(face.photo, matrix, FACE_SIZE), **kept)
         for number, step in enumerate(script.steps if upto is None else script.steps[:upto], start=1):
             if not step.enabled:
                 continue
@@ -349,7 +349,7 @@ def _carried_over(pictures: Mapping[str, Any], record: PhotoRecord) -> dict[str,
     """Drawings on the script's photo as tensors in the aligned frame, which every face shares."""
     blank = Photo(np.zeros((record.height, record.width), np.uint8), "the script's photo")
     matrix = np.array(record.matrix)
-    drawing = Drawing(AlignedFace(crop_photo(blank, matrix, SIZE), blank, matrix), "photo")
+    drawing = Drawing(AlignedFace(crop_photo(blank, matrix, FACE_SIZE), blank, matrix), "photo")
     return {name: getattr(drawing, name)(picture) for name, picture in pictures.items() if name != "exemplar"}
 
 

@@ -23,11 +23,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from facemug_lib.editing.drawing import SIZE
+from facemug_lib.editing.drawing import FACE_SIZE
 from facemug_lib.editing.editor import Editor
 from facemug_lib.editing.fill.blending import CHANGE_SIGMA, blend, sameness
 from facemug_lib.editing.known_faces import (
-    GROUPS,
+    MIXED_GROUPS,
     sampled_codes,
     sampled_face,
     shown_as,
@@ -53,13 +53,13 @@ USEFUL = ("smile", "age", "gender", "yaw", "pitch", "glasses", "hair_lightness",
           "beard", "skin_lightness", "light")
 """The order in which attributes are offered."""
 COMPONENTS = 10
-SAMPLES, SAMPLES_SEED = 4096, 0  # of w, for the principal components
+PCA_SAMPLES, PCA_SEED = 4096, 0  # of w, for the principal components
 
 
 @dataclass(frozen=True)
 class View:
     """All that was chosen. ``photo`` takes the place of the sampled face that ``seed``, ``psi`` (truncation), ``mix_seed`` and
-    ``mix_layers`` (groups of layers taken from that second face) describe; its codes are fitted by ``refine`` steps.
+    ``mix_layers`` (groups of codes taken from that second face) describe; its codes are fitted by ``refine`` steps.
     ``attributes``: name → strength, zeros left out. ``region``: what is altered, one of :data:`REGIONS`, :data:`WHOLE` or
     :data:`OWN`. Raises :class:`FacemugError` for values that make no sense.
     """
@@ -78,13 +78,13 @@ class View:
             object.__setattr__(self, name, check_seed(getattr(self, name), name.replace("_", " ")))
         if not isinstance(self.psi, int | float) or not math.isfinite(self.psi) or not -2 <= self.psi <= 2:
             raise FacemugError(f"truncation {self.psi!r}: use a number from -2 to 2, 0.7 gives clean faces")
-        if unknown := [name for name in self.mix_layers if name not in GROUPS]:
-            raise FacemugError(f"no group of layers is called {unknown[0]!r}: choose from {', '.join(GROUPS)}")
+        if unknown := [name for name in self.mix_layers if name not in MIXED_GROUPS]:
+            raise FacemugError(f"no group of codes is called {unknown[0]!r}: choose from {', '.join(MIXED_GROUPS)}")
         if isinstance(self.refine, bool) or not isinstance(self.refine, int) or not 1 <= self.refine <= 1000:
             raise FacemugError(f"{self.refine!r} steps to fit a photo: use 1 to 1000, 8 give a likeness")
         if self.region not in (WHOLE, OWN, *REGIONS):
             raise FacemugError(f"no region is called {self.region!r}: choose from {', '.join((WHOLE, *REGIONS))}")
-        object.__setattr__(self, "mix_layers", tuple(name for name in GROUPS if name in self.mix_layers))
+        object.__setattr__(self, "mix_layers", tuple(name for name in MIXED_GROUPS if name in self.mix_layers))
         object.__setattr__(self, "attributes", {name: value for name, value in self.attributes.items() if value != 0})
 
     @property
@@ -103,8 +103,9 @@ class Exploration:
 
     def __init__(self, editor: Editor, mask: Tensor | None = None) -> None:
         """``mask`` [1,1,256,256] in {0,1} is what the region :data:`OWN` stands for."""
-        if mask is not None and (tuple(mask.shape) != (1, 1, SIZE, SIZE) or not bool(((mask == 0) | (mask == 1)).all())):
-            raise FacemugError(f"the mask has shape {list(mask.shape)} or values other than 0 and 1: give [1, 1, {SIZE}, {SIZE}]")
+        shape = (1, 1, FACE_SIZE, FACE_SIZE)
+        if mask is not None and (tuple(mask.shape) != shape or not bool(((mask == 0) | (mask == 1)).all())):
+            raise FacemugError(f"the mask has shape {list(mask.shape)} or values other than 0 and 1: give {list(shape)}")
         if mask is not None and not bool(mask.any()):
             raise FacemugError("the mask is empty: set to 1 what is to be altered")
         self.editor, self._own = editor, None if mask is None else mask.detach().to("cpu", torch.float32)
@@ -154,7 +155,7 @@ class Exploration:
     def mask(self, view: View, check: Callable[[], None] = nothing) -> Tensor:
         """What is altered, [1,1,256,256] in {0,1}. Raises :class:`FacemugError` where the face has no such region."""
         if view.region == WHOLE:
-            return torch.ones(1, 1, SIZE, SIZE)
+            return torch.ones(1, 1, FACE_SIZE, FACE_SIZE)
         if view.region == OWN:
             if self._own is None:
                 raise FacemugError("no own mask was given: pass mask=, or choose a region")
@@ -250,7 +251,7 @@ class Exploration:
                 and name not in self.editor.directions]
         written = [self.script(view).write(path)]
         if used:
-            card = {"what": "principal components of sampled codes", "samples": SAMPLES, "seed": SAMPLES_SEED}
+            card = {"what": "principal components of sampled codes", "samples": PCA_SAMPLES, "seed": PCA_SEED}
             written.append(save_directions(path.with_name(f"{path.stem}_directions.safetensors"), used, card))
         return written
 
@@ -275,7 +276,7 @@ class Exploration:
             return "\n".join([*imports, "", *lines, 'fm.write_image("face.png", face.image)', ""])
         if view.region == WHOLE:
             imports.insert(0, "import torch\n")
-            lines.append(f"mask = torch.ones(1, 1, {SIZE}, {SIZE})")
+            lines.append(f"mask = torch.ones(1, 1, {FACE_SIZE}, {FACE_SIZE})")
         elif view.region == OWN:
             imports.append("from facemug_lib.editing.script.edit_script import open_picture")
             lines.append(f'mask = open_picture(".", "{_embedded_mask(self.mask(view))}")')
@@ -313,14 +314,14 @@ class _Detail:
         if preview.shape != self._small.shape:
             small = F.avg_pool2d(preview, preview.shape[-1] // self._small.shape[-1])
             coarse = _enlarged(small)
-        same = sameness(self._small, small, CHANGE_SIGMA * small.shape[-1] / SIZE)  # looked for where that is quick
-        same = F.interpolate(same, (SIZE, SIZE), mode="bilinear", antialias=True)
+        same = sameness(self._small, small, CHANGE_SIGMA * small.shape[-1] / FACE_SIZE)  # looked for where that is quick
+        same = F.interpolate(same, (FACE_SIZE, FACE_SIZE), mode="bilinear", antialias=True)
         return torch.lerp(enlarged, coarse + self._surplus, same)
 
 
 def _enlarged(picture: Tensor) -> Tensor:
     # PyTorch's anti-aliasing resampler is, of these, the quicker one on a CPU; enlarging, it has nothing to anti-alias.
-    return F.interpolate(picture, (SIZE, SIZE), mode="bicubic", antialias=True)
+    return F.interpolate(picture, (FACE_SIZE, FACE_SIZE), mode="bicubic", antialias=True)
 
 
 def _embedded_mask(mask: Tensor) -> str:
@@ -356,7 +357,7 @@ def with_components(editor: Editor) -> Editor:
     prior = editor.prior
     if prior not in _COMPONENTS:
         with torch.no_grad():
-            w = prior.sample_w(SAMPLES, torch.Generator().manual_seed(SAMPLES_SEED), 1.0).float().cpu()
+            w = prior.sample_w(PCA_SAMPLES, torch.Generator().manual_seed(PCA_SEED), 1.0).float().cpu()
         found = components(w, COMPONENTS)
         _COMPONENTS[prior] = {name: replace(one, name=name, vector=one.vector[:1].half().float().repeat(prior.num_codes, 1))
                               for name, one in zip(component_names(), found, strict=True)}

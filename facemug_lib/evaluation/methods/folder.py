@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from facemug_lib.editing.drawing import FACE_SIZE
 from facemug_lib.errors import FacemugError
-from facemug_lib.evaluation.cases import SIZE
 from facemug_lib.faces.photos import read_photo
 from facemug_lib.files import files_in
 from facemug_lib.pictures import to_floats
@@ -49,7 +49,8 @@ class Folder:
         try:
             pixels = read_photo(path).rgb8()
         except FacemugError as error:
-            raise FacemugError(f"{path} cannot be read as a picture: write it as an 8-bit PNG of {SIZE} × {SIZE} px") from error
-        if pixels.shape[:2] != (SIZE, SIZE):
-            raise FacemugError(f"{path} has {pixels.shape[1]} × {pixels.shape[0]} px: {SIZE} × {SIZE} px are expected")
+            raise FacemugError(f"{path} cannot be read as a picture: "
+                               f"write it as an 8-bit PNG of {FACE_SIZE} × {FACE_SIZE} px") from error
+        if pixels.shape[:2] != (FACE_SIZE, FACE_SIZE):
+            raise FacemugError(f"{path} has {pixels.shape[1]} × {pixels.shape[0]} px: {FACE_SIZE} × {FACE_SIZE} px are expected")
         return to_floats(torch.from_numpy(pixels.copy()).permute(2, 0, 1))

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from facemug_lib.editing.drawing import FACE_SIZE
 from facemug_lib.editing.editor import Editor
-from facemug_lib.evaluation.cases import SIZE, Cases, completed, in_batches
+from facemug_lib.evaluation.cases import Cases, completed, in_batches
 from facemug_lib.evaluation.code_keys import code_of
 from facemug_lib.evaluation.methods.poisson import poisson
 from facemug_lib.modalities.conditions import Conditions
@@ -34,7 +35,7 @@ class Inversion:
         for piece in in_batches(cases):
             conditions = Conditions.build(piece.masks, piece.images).to(self.editor.device)
             codes = self.editor.encoder(conditions.encoder_input()).float()
-            painted.append(self.editor.prior.synthesize(codes, SIZE).float().cpu())
+            painted.append(self.editor.prior.synthesize(codes, FACE_SIZE).float().cpu())
         raw = torch.cat(painted).clamp(-1, 1)
         pasted, seamless = self.names
         return {pasted: completed(raw, cases), seamless: completed(poisson(raw, cases), cases)}

@@ -93,7 +93,7 @@ def test_factors_change_styles_most() -> None:
 class Reddish:
     """A text–image model for which "red" is how much brighter red is than green."""
 
-    name, layers = "reddish", "all"
+    name, code_group = "reddish", "all"
 
     def embed_texts(self, texts: list[str]) -> torch.Tensor:
         return torch.tensor([[1.0, 0.0] if text == "red" else [0.0, 1.0] for text in texts])

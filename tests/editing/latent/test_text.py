@@ -15,7 +15,7 @@ from facemug_lib.errors import FacemugError
 class Colours:
     """A text–image model that understands colours: a picture is its mean colour, "red" is red."""
 
-    name, layers = "colours", "all"
+    name, code_group = "colours", "all"
     words = {"a person": (0.1, 0.1, 0.1), "red": (1.0, -1.0, -1.0), "blue": (-1.0, -1.0, 1.0)}
 
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
@@ -60,7 +60,7 @@ def test_only_the_named_codes_move() -> None:
     def all_codes(codes: Tensor) -> Tensor:
         return codes[:, :, :3].mean(1).tanh()[..., None, None].expand(-1, -1, 16, 16)
 
-    settings = TextEditSettings(latent=0.0, identity=0.0, target=0.0, lr=0.5, layers="coarse")
+    settings = TextEditSettings(latent=0.0, identity=0.0, target=0.0, lr=0.5, code_group="coarse")
     followed = follow(all_codes, torch.zeros(1, 17, 512), Colours(), "red", steps=5, settings=settings)
     assert followed.codes[0].any(dim=1).tolist() == [True] * 4 + [False] * 13
     followed = follow(all_codes, torch.zeros(1, 17, 512), Colours(), "red", steps=5, settings=QUICK)

@@ -181,7 +181,7 @@ def test_components_are_decided_by_the_prior_alone(editor: Editor, lit: Editor) 
 WRONG = {
     "seed": (dict(seed=-1), "seed -1: use a whole number"), "seed as text": (dict(seed="7"), "seed '7': use a whole number"),
     "second seed": (dict(mix_seed=2**63), "mix seed"), "psi": (dict(psi=float("nan")), "truncation nan"),
-    "layers": (dict(mix_layers=("rough",)), "no group of layers is called 'rough'"), "steps": (dict(refine=0), "0 steps to fit"),
+    "layers": (dict(mix_layers=("rough",)), "no group of codes is called 'rough'"), "steps": (dict(refine=0), "0 steps to fit"),
     "region": (dict(region="tail"), "no region is called 'tail'"),
 }
 

@@ -35,10 +35,10 @@ def test_every_move_is_timed_from_its_key_to_its_pictures(browser: Any) -> None:
 
 def test_without_a_browser_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "NAMES", ())
-    monkeypatch.delenv(live.VARIABLE, raising=False)
+    monkeypatch.delenv(live.BROWSER_VARIABLE, raising=False)
     with pytest.raises(FacemugError, match="^no Chromium: install one"):
         bench(widgets=True)
-    monkeypatch.setenv(live.VARIABLE, "/nowhere/chrome")
+    monkeypatch.setenv(live.BROWSER_VARIABLE, "/nowhere/chrome")
     with pytest.raises(FacemugError, match="names /nowhere/chrome, which is no program"):
         bench(widgets=True)
 
