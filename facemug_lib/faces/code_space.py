@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from facemug_lib.errors import FacemugError
@@ -14,6 +15,8 @@ CODE_DIM = 512
 DEFAULT_CODES = 17  # of the default prior at 256 px
 MEAN_W_SAMPLES = 4096
 MEAN_W_SEED = 0
+Feature = Float[Tensor, "b _ _ _"]
+"""What a bank has of a face at one resolution."""
 
 
 def code_groups(num_codes: int = DEFAULT_CODES) -> dict[str, tuple[int, int]]:
@@ -27,7 +30,7 @@ def code_groups(num_codes: int = DEFAULT_CODES) -> dict[str, tuple[int, int]]:
             "upper": (0, middle), "lower": (coarse, num_codes)}
 
 
-def pixel_norm(z: Tensor) -> Tensor:
+def pixel_norm(z: Float[Tensor, "b 512"]) -> Float[Tensor, "b 512"]:
     """Scale each vector to unit mean square, StyleGAN's input normalisation. [b, 512] → [b, 512]."""
     return z * torch.rsqrt(z.square().mean(dim=-1, keepdim=True) + 1e-8)
 
@@ -52,7 +55,7 @@ class CodeSpace(nn.Module):
         self.register_buffer("mean_w", torch.zeros(CODE_DIM), persistent=False)
         self.register_buffer("std_w", torch.ones(CODE_DIM), persistent=False)
 
-    def map(self, z: Tensor) -> Tensor:
+    def map(self, z: Float[Tensor, "b 512"]) -> Float[Tensor, "b 512"]:
         """Mapping network F, z ~ N(0, I) [b, 512] → w [b, 512] (FACEMUG §II-A1)."""
         raise NotImplementedError
 
@@ -64,31 +67,32 @@ class CodeSpace(nn.Module):
         self.mean_w.copy_(w.mean(dim=0))
         self.std_w.copy_(w.std(dim=0))
 
-    def truncate(self, w: Tensor, psi: float | Tensor = 0.7) -> Tensor:
+    def truncate(self, w: Float[Tensor, "*n 512"], psi: float | Float[Tensor, "*p"] = 0.7) -> Float[Tensor, "*n 512"]:
         """Pull w (or codes) towards the mean: w̄ + ψ·(w − w̄). ψ = 1 changes nothing, 0.7 gives clean faces."""
         mean = self.mean_w.to(w.dtype)
         return mean + psi * (w - mean)
 
-    def sample_w(self, count: int, generator: torch.Generator | None = None, psi: float = 0.7) -> Tensor:
+    def sample_w(self, count: int, generator: torch.Generator | None = None, psi: float = 0.7) -> Float[Tensor, "{count} 512"]:
         """Draw ``count`` codes w [count, 512] on the prior's device, from a CPU ``generator``: the same faces anywhere."""
         z = torch.randn(count, CODE_DIM, generator=generator)
         return self.truncate(self.map(z.to(self.mean_w.device)), psi)
 
     @torch.no_grad()
-    def w_of_seeds(self, seeds: Iterable[int], psi: float = 0.7) -> Tensor:
+    def w_of_seeds(self, seeds: Iterable[int], psi: float = 0.7) -> Float[Tensor, "n 512"]:
         """w [n, 512] of the faces with these seeds; one depends on its own seed alone, whatever it is made together with."""
         return torch.cat([self.sample_w(1, torch.Generator().manual_seed(check_seed(seed)), psi) for seed in seeds])
 
-    def broadcast(self, w: Tensor) -> Tensor:
+    def broadcast(self, w: Float[Tensor, "b 512"]) -> Float[Tensor, "b {self.num_codes} 512"]:
         """Repeat w [b, 512] for every layer: codes [b, num_codes, 512]."""
         return w[:, None].expand(-1, self.num_codes, -1)
 
-    def mix(self, coarse: Tensor, fine: Tensor, crossover: int) -> Tensor:
+    def mix(self, coarse: Float[Tensor, "b t 512"] | Float[Tensor, "b 512"],
+            fine: Float[Tensor, "b t 512"] | Float[Tensor, "b 512"], crossover: int) -> Float[Tensor, "b {self.num_codes} 512"]:
         """Style mixing: codes before ``crossover`` from ``coarse``, the rest from ``fine`` ([b, num_codes, 512] or [b, 512])."""
         first, second = (self.broadcast(x) if x.ndim == 2 else x for x in (coarse, fine))
         return torch.cat((first[:, :crossover], second[:, crossover:]), dim=1)
 
-    def style_affines(self) -> list[Tensor]:
+    def style_affines(self) -> list[Float[Tensor, "_ 512"]]:
         """Weights [c, 512] of the layers that turn a code into styles, one per code: what SeFa factorises."""
         raise NotImplementedError
 

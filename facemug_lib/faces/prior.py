@@ -17,12 +17,13 @@ from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as functional
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from facemug_lib.assets import load_asset
 from facemug_lib.devices import keep_freed_memory
 from facemug_lib.errors import FacemugError
-from facemug_lib.faces.code_space import CODE_DIM, CodeSpace, pixel_norm
+from facemug_lib.faces.code_space import CODE_DIM, CodeSpace, Feature, pixel_norm
 from facemug_lib.weights import load_module, weights_path
 
 LAYER_CHANNELS = (512, 512, 512, 512, 256, 128, 64)  # output channels of layers 0…6, at 8² … 512²
@@ -31,7 +32,7 @@ HEAD_SIZES = (64, 128, 256)  # sizes painted by a learned head, from features of
 keep_freed_memory()  # before the first large activation
 
 
-def inverse_haar(x: Tensor, gain: Tensor | None = None) -> Tensor:
+def inverse_haar(x: Float[Tensor, "b c h w"], gain: Float[Tensor, "b c 1 1"] | None = None) -> Float[Tensor, "b c//4 2*h 2*w"]:
     """One level of the inverse Haar wavelet transform, [b, 4c, h, w] → [b, c, 2h, 2w], of x·gain where a gain is given.
 
     The first c channels are the low band LL; the remaining 3c hold (LH, HL, HH) of each output channel in turn.
@@ -53,14 +54,15 @@ def inverse_haar(x: Tensor, gain: Tensor | None = None) -> Tensor:
     return torch.stack(rows, dim=2).reshape(b, 2 * h, 2 * w, c).permute(0, 3, 1, 2)
 
 
-def pointwise(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def pointwise(x: Float[Tensor, "b c h w"], weight: Float[Tensor, "o c 1 1"],
+              bias: Float[Tensor, " o"]) -> Float[Tensor, "b o h w"]:
     """1×1 convolution of [b, c, h, w] with ``weight`` [o, c, 1, 1]; of channels-last data as the matrix product that it is."""
     if _is_channels_last(x):
         return functional.linear(x.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
     return functional.conv2d(x, weight, bias)
 
 
-def add_noise_and_activate(x: Tensor, noise: Tensor) -> Tensor:
+def add_noise_and_activate(x: Float[Tensor, "b c h w"], noise: Float[Tensor, "1 1 h w"]) -> Float[Tensor, "b c h w"]:
     """leaky_relu(x + noise); overwrites ``x``, a convolution's output, where no gradient is wanted."""
     if x.requires_grad or x.dtype != noise.dtype:
         return functional.leaky_relu(x + noise, 0.2)
@@ -77,7 +79,7 @@ class Modulation(nn.Linear):
     def __init__(self, channels: int) -> None:
         super().__init__(CODE_DIM, channels)
 
-    def forward(self, code: Tensor) -> Tensor:
+    def forward(self, code: Float[Tensor, "b 512"]) -> Float[Tensor, "b c 1 1"]:
         return super().forward(code)[:, :, None, None]
 
 
@@ -92,7 +94,7 @@ class DenseStyledConv(nn.Module):
         self.register_buffer("noise", torch.empty(1, 1, size, size))
         self.gain = 1.0 / math.sqrt(channels * 9)
 
-    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "b c h w"], code: Float[Tensor, "b 512"]) -> Float[Tensor, "b c h w"]:
         y = functional.conv2d(x * (self.modulation(code) * self.gain), self.weight, self.bias, padding=1)
         return add_noise_and_activate(y, self.noise)
 
@@ -109,7 +111,7 @@ class SeparableStyledConv(nn.Module):
         self.register_buffer("noise", torch.empty(1, 1, size, size))
         self.gain = 1.0 / math.sqrt(in_channels * 9)
 
-    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "b inner h w"], code: Float[Tensor, "b 512"]) -> Float[Tensor, "b outer h w"]:
         x = x * (self.modulation(code) * self.gain)
         x = functional.conv2d(x, self.depthwise, padding=1, groups=x.shape[1])
         return add_noise_and_activate(pointwise(x, self.pointwise, self.bias), self.noise)
@@ -122,7 +124,7 @@ class WaveletUp(nn.Module):
         super().__init__()
         self.modulation = Modulation(in_channels)
 
-    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "b c h w"], code: Float[Tensor, "b 512"]) -> Float[Tensor, "b c//4 2*h 2*w"]:
         return inverse_haar(x, self.modulation(code))
 
 
@@ -135,7 +137,7 @@ class SynthesisLayer(nn.Module):
         self.conv1 = SeparableStyledConv(in_channels // 4, out_channels, size)
         self.conv2 = SeparableStyledConv(out_channels, out_channels, size)
 
-    def forward(self, x: Tensor, codes: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "b inner h w"], codes: Float[Tensor, "b 3 512"]) -> Float[Tensor, "b outer 2*h 2*w"]:
         x = self.up(x, codes[:, 0])
         x = self.conv1(x, codes[:, 1])
         return self.conv2(x, codes[:, 2])
@@ -151,7 +153,7 @@ class ToRgb(nn.Module):
         self.bias = nn.Parameter(torch.empty(12))
         self.gain = 1.0 / math.sqrt(channels)
 
-    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "b c h w"], code: Float[Tensor, "b 512"]) -> Float[Tensor, "b 3 2*h 2*w"]:
         return inverse_haar(pointwise(x * (self.modulation(code) * self.gain), self.weight, self.bias))
 
 
@@ -177,7 +179,7 @@ class PictureHead(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "b c s s"], code: Float[Tensor, "b 512"]) -> Float[Tensor, "b 3 s s"]:
         x = x * (1.0 + self.modulation(code * self.code_gain))[:, :, None, None]
         h = pointwise(x, self.enter.weight, self.enter.bias)
         h = h + self.mix1(functional.leaky_relu(h, 0.2))
@@ -246,14 +248,15 @@ class FacePrior(CodeSpace):
         prior.measure_w()
         return prior.to(device)
 
-    def map(self, z: Tensor) -> Tensor:
+    def map(self, z: Float[Tensor, "b 512"]) -> Float[Tensor, "b 512"]:
         """Mapping network F, z ~ N(0, I) [b, 512] → w [b, 512] (FACEMUG §II-A1)."""
         w = pixel_norm(z)
         for layer in self.mapping:
             w = functional.leaky_relu(layer(w), 0.2) * math.sqrt(2.0)
         return w
 
-    def features(self, codes: Tensor, max_resolution: int = 128, made: Mapping[int, Tensor] | None = None) -> dict[int, Tensor]:
+    def features(self, codes: Float[Tensor, "b t 512"], max_resolution: int = 128,
+                 made: Mapping[int, Feature] | None = None) -> dict[int, Feature]:
         """Bank features {F^s_i} of codes [b, t ≥ 16, 512]: resolution → [b, c, r, r], for r = 4 … ``max_resolution``.
 
         ``made`` are some of these very features, from the lowest resolution on; they are not made again.
@@ -273,7 +276,8 @@ class FacePrior(CodeSpace):
                 features[resolution] = layer(features[resolution // 2], codes[:, 1 + 3 * index : 4 + 3 * index])
         return features
 
-    def paint(self, features: Mapping[int, Tensor], codes: Tensor, size: int = 256) -> Tensor:
+    def paint(self, features: Mapping[int, Feature], codes: Float[Tensor, "b t 512"],
+              size: int = 256) -> Float[Tensor, "b 3 {size} {size}"]:
         """Picture [b, 3, size, size] in about [−1, 1] from bank features, by the learned head of that size."""
         if self.heads is None or str(size) not in self.heads:
             raise FacemugError(f"the prior has no {size}-px head: train stage 0 with `facemug train head`")
@@ -281,7 +285,7 @@ class FacePrior(CodeSpace):
         x = features[size] if size in features else self.detail(features[size // 2], code)
         return self.heads[str(size)](x, code)
 
-    def detail(self, x: Tensor, code: Tensor) -> Tensor:
+    def detail(self, x: Float[Tensor, "b 256 128 128"], code: Float[Tensor, "b 512"]) -> Float[Tensor, "b 128 256 256"]:
         """The layer beyond the bank: features [b, 256, 128, 128] → [b, 128, 256, 256], its three modulations sharing a code."""
         return self.layers[5](x, code[:, None].expand(-1, 3, -1))
 
@@ -290,7 +294,8 @@ class FacePrior(CodeSpace):
         """Index of the code that modulates the head of a ``size``-px picture."""
         return 3 * int(math.log2(size)) - 8
 
-    def synthesize(self, codes: Tensor, size: int = 256) -> Tensor:
+    def synthesize(self, codes: Float[Tensor, "b t 512"] | Float[Tensor, "b 512"],
+                   size: int = 256) -> Float[Tensor, "b 3 {size} {size}"]:
         """Picture [b, 3, size, size] in about [−1, 1] from codes [b, 17 or 23, 512] (or w [b, 512]).
 
         64, 128 and 256 px use the learned heads, 1024 px the whole network, and any other size from 64 to 1024 is an
@@ -309,19 +314,19 @@ class FacePrior(CodeSpace):
             return functional.avg_pool2d(image, native // size)
         return functional.interpolate(image, (size, size), mode="bilinear", antialias=True)
 
-    def style_affines(self) -> list[Tensor]:
+    def style_affines(self) -> list[Float[Tensor, "_ 512"]]:
         """Weights [c, 512] of the modulations, in the order of the codes; the last code's is the first beyond the bank."""
         modulations = [self.conv1.modulation]
         for layer in self.layers:
             modulations += [layer.up.modulation, layer.conv1.modulation, layer.conv2.modulation]
         return [modulation.weight.detach().cpu() for modulation in modulations[: self.num_codes]]
 
-    def forward(self, codes: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
+    def forward(self, codes: Float[Tensor, "b t 512"]) -> tuple[Float[Tensor, "b 3 256 256"], dict[int, Feature]]:
         """One pass: (picture at 256 px, bank features up to 128²)."""
         features = self.features(codes)
         return self.paint(features, codes), features
 
-    def render_full(self, codes: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
+    def render_full(self, codes: Float[Tensor, "b t 512"]) -> tuple[Float[Tensor, "b 3 1024 1024"], dict[int, Feature]]:
         """(picture at 1024 px, features up to 512²); the last of 17 codes is repeated for the layers beyond 128²."""
         codes = torch.cat((codes, codes[:, -1:].expand(-1, self.num_codes_full - codes.shape[1], -1)), dim=1)
         features = self.features(codes, 512)

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as functional
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from facemug_lib.errors import FacemugError
-from facemug_lib.faces.code_space import CODE_DIM, CodeSpace, pixel_norm
+from facemug_lib.faces.code_space import CODE_DIM, CodeSpace, Feature, pixel_norm
 
 MAPPING_LR = 0.01  # the mapping network's equalised learning-rate multiplier
 FIR = (1.0, 3.0, 3.0, 1.0)
@@ -26,21 +27,21 @@ def channels_at(resolution: int, multiplier: int = 2) -> int:
     return min(512, 256 * 64 * multiplier // resolution)
 
 
-def fir_kernel(gain: float) -> Tensor:
+def fir_kernel(gain: float) -> Float[Tensor, "1 1 4 4"]:
     """The separable [1, 3, 3, 1] low-pass filter as [1, 1, 4, 4], scaled to sum to ``gain``."""
     taps = torch.tensor(FIR)
     kernel = torch.outer(taps, taps)
     return (kernel / kernel.sum() * gain)[None, None]
 
 
-def filter2d(x: Tensor, kernel: Tensor, padding: tuple[int, int]) -> Tensor:
+def filter2d(x: Float[Tensor, "b c h w"], kernel: Float[Tensor, "1 1 k k"], padding: tuple[int, int]) -> Float[Tensor, "b c _ _"]:
     """Depthwise filtering with zero padding (before, after) on both axes."""
     channels = x.shape[1]
     x = functional.pad(x, (*padding, *padding))
     return functional.conv2d(x, kernel.to(x.dtype).expand(channels, 1, -1, -1), groups=channels)
 
 
-def upsample2(x: Tensor, kernel: Tensor) -> Tensor:
+def upsample2(x: Float[Tensor, "b c h w"], kernel: Float[Tensor, "1 1 4 4"]) -> Float[Tensor, "b c 2*h 2*w"]:
     """Zero insertion and low-pass: [b, c, h, w] → [b, c, 2h, 2w]."""
     b, c, h, w = x.shape
     spread = x.new_zeros(b, c, h, 2, w, 2)
@@ -57,7 +58,7 @@ class EqualLinear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_features))
         self.scale, self.lr_multiplier, self.activate = lr_multiplier / math.sqrt(in_features), lr_multiplier, activate
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "*n inner"]) -> Float[Tensor, "*n outer"]:
         y = functional.linear(x, self.weight * self.scale, self.bias * self.lr_multiplier)
         return functional.leaky_relu(y, 0.2) * math.sqrt(2.0) if self.activate else y
 
@@ -72,7 +73,7 @@ class ModulatedConv(nn.Module):
         self.scale, self.demodulate, self.up = 1.0 / math.sqrt(in_channels * kernel**2), demodulate, up
         self.register_buffer("fir", fir_kernel(4.0), persistent=False)
 
-    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "b inner h w"], code: Float[Tensor, "b 512"]) -> Float[Tensor, "b outer _ _"]:
         b, c, h, w = x.shape
         weight = self.scale * self.weight * self.modulation(code)[:, None, :, None, None]
         if self.demodulate:
@@ -95,7 +96,8 @@ class StyledConv(nn.Module):
         self.noise = nn.ParameterDict({"weight": nn.Parameter(torch.zeros(1))})
         self.activate = nn.ParameterDict({"bias": nn.Parameter(torch.zeros(out_channels))})
 
-    def forward(self, x: Tensor, code: Tensor, noise: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "b inner h w"], code: Float[Tensor, "b 512"],
+                noise: Float[Tensor, "1 1 s s"]) -> Float[Tensor, "b outer s s"]:
         y = self.conv(x, code) + self.noise["weight"] * noise + self.activate["bias"][None, :, None, None]
         return functional.leaky_relu(y, 0.2) * math.sqrt(2.0)
 
@@ -109,7 +111,8 @@ class ToRgb(nn.Module):
         self.bias = nn.Parameter(torch.zeros(1, 3, 1, 1))
         self.register_buffer("fir", fir_kernel(4.0), persistent=False)
 
-    def forward(self, x: Tensor, code: Tensor, skip: Tensor | None = None) -> Tensor:
+    def forward(self, x: Float[Tensor, "b c h w"], code: Float[Tensor, "b 512"],
+                skip: Float[Tensor, "b 3 h//2 w//2"] | None = None) -> Float[Tensor, "b 3 h w"]:
         rgb = self.conv(x, code) + self.bias
         return rgb if skip is None else rgb + upsample2(skip, self.fir)
 
@@ -196,30 +199,31 @@ class StyleGAN2Prior(CodeSpace):
         prior.measure_w()
         return prior
 
-    def map(self, z: Tensor) -> Tensor:
+    def map(self, z: Float[Tensor, "b 512"]) -> Float[Tensor, "b 512"]:
         """Mapping network F, z ~ N(0, I) [b, 512] → w [b, 512]."""
         w = pixel_norm(z)
         for layer in self.style[1:]:
             w = layer(w)
         return w
 
-    def style_affines(self) -> list[Tensor]:
+    def style_affines(self) -> list[Float[Tensor, "_ 512"]]:
         """Weights [c, 512] of the modulations, in the order of the codes: those of the convolutions, and the last picture's."""
         convolutions = [self.conv1, *self.convs, self.to_rgbs[-1]]
         return [one.conv.modulation.weight.detach().cpu() for one in convolutions]
 
-    def features(self, codes: Tensor, max_resolution: int = 256) -> dict[int, Tensor]:
+    def features(self, codes: Float[Tensor, "b {self.num_codes} 512"], max_resolution: int = 256) -> dict[int, Feature]:
         """Bank features of codes [b, num_codes, 512]: resolution → [b, c, r, r]."""
         return self._run(codes, max_resolution)[1]
 
-    def synthesize(self, codes: Tensor, size: int = 256) -> Tensor:
+    def synthesize(self, codes: Float[Tensor, "b {self.num_codes} 512"] | Float[Tensor, "b 512"],
+                   size: int = 256) -> Float[Tensor, "b 3 {size} {size}"]:
         """Picture [b, 3, size, size] in about [−1, 1]: the native one, reduced by area averaging where smaller."""
         if not 64 <= size <= self.native_size:
             raise FacemugError(f"picture size {size} is out of range: this bank gives 64 … {self.native_size}")
         image, _ = self._run(self.broadcast(codes) if codes.ndim == 2 else codes, self.native_size)
         return functional.adaptive_avg_pool2d(image, size) if size < self.native_size else image
 
-    def forward(self, codes: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
+    def forward(self, codes: Float[Tensor, "b {self.num_codes} 512"]) -> tuple[Float[Tensor, "b 3 256 256"], dict[int, Feature]]:
         """One pass: (picture at 256 px, bank features up to 256²)."""
         image, features = self._run(codes, self.native_size)
         features = {size: value for size, value in features.items() if size <= self.image_size}

@@ -21,6 +21,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Bool, Float, Integer, Real, Shaped
 from torch import Tensor
 
 from facemug_lib.errors import FacemugError
@@ -39,26 +40,26 @@ class Conditions:
     colour as in the table above; present [b, 4] bool, in the order of :data:`MODALITIES`.
     """
 
-    mask: Tensor
-    image: Tensor
-    sketch: Tensor
-    semantics: Tensor
-    colour: Tensor
-    present: Tensor
+    mask: Float[Tensor, "b 1 h w"]
+    image: Float[Tensor, "b 3 h w"]
+    sketch: Float[Tensor, "b 1 h w"]
+    semantics: Float[Tensor, "b 19 h w"]
+    colour: Float[Tensor, "b 3 h w"]
+    present: Bool[Tensor, "b 4"]
 
     @classmethod
     def build(
         cls,
-        mask: Tensor,
-        image: Tensor | None = None,
-        sketch: Tensor | None = None,
-        semantics: Tensor | None = None,
-        colour: Tensor | None = None,
+        mask: Shaped[Tensor, "b 1 h w"],
+        image: Real[Tensor, "b 3 h w"] | None = None,
+        sketch: Shaped[Tensor, "b 1 h w"] | None = None,
+        semantics: Shaped[Tensor, "b 19 h w"] | Integer[Tensor, "b h w"] | None = None,
+        colour: Real[Tensor, "b 3 h w"] | None = None,
         *,
-        sketch_mask: Tensor | None = None,
-        semantics_mask: Tensor | None = None,
-        colour_mask: Tensor | None = None,
-        present: Tensor | None = None,
+        sketch_mask: Shaped[Tensor, "b 1 h w"] | None = None,
+        semantics_mask: Shaped[Tensor, "b 1 h w"] | None = None,
+        colour_mask: Shaped[Tensor, "b 1 h w"] | None = None,
+        present: Bool[Tensor, "b 4"] | None = None,
         check: bool = True,
     ) -> Conditions:
         """Check, mask and complete the guidance.
@@ -108,11 +109,11 @@ class Conditions:
     def __len__(self) -> int:
         return len(self.mask)
 
-    def encoder_input(self) -> Tensor:
+    def encoder_input(self) -> Float[Tensor, "b 26 h w"]:
         """The style encoder's input ``[b, 26, h, w]``."""
         return torch.cat([getattr(self, name) for name in MODALITIES], dim=1)
 
-    def maps(self) -> dict[str, Tensor]:
+    def maps(self) -> dict[str, Float[Tensor, "b _ h w"]]:
         """The aggregation's inputs by modality; "image" has a fourth channel, mask - 0.5, which is never absent."""
         maps = {name: getattr(self, name) for name in MODALITIES}
         return maps | {"image": torch.cat((self.image, self.mask - 0.5), dim=1)}
@@ -130,7 +131,7 @@ class Conditions:
         keep = torch.tensor([name in kept for name in MODALITIES], device=self.present.device)
         return replace(self, present=self.present & keep, **cleared)
 
-    def composite(self, generated: Tensor, original: Tensor) -> Tensor:
+    def composite(self, generated: Float[Tensor, "b 3 h w"], original: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
         """``generated`` inside the mask and ``original`` outside, both ``[b, 3, h, w]``.
 
         Known pixels are copied, not multiplied, so they keep every bit; gradients reach ``generated`` only inside the mask.
@@ -141,7 +142,7 @@ class Conditions:
         return torch.where(self.mask > 0.5, generated.to(original.dtype), original)
 
 
-def exemplar_input(image: Tensor) -> Tensor:
+def exemplar_input(image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 26 h w"]:
     """The style encoder's input ``[b, 26, h, w]`` for an exemplar ``[b, 3, h, w]``: all other channels are zero."""
     _require_shape("exemplar", image, (None, 3, None, None))
     b, _, h, w = image.shape

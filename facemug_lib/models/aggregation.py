@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -70,8 +71,8 @@ class MultimodalAggregation(nn.Module):
         """The configuration as plain JSON values."""
         return asdict(self.config)
 
-    def forward(self, maps: Mapping[str, Tensor], present: Tensor,
-                influence: Mapping[str, float] | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, maps: Mapping[str, Float[Tensor, "b _ h w"]], present: Bool[Tensor, "b 4"],
+                influence: Mapping[str, float] | None = None) -> tuple[Float[Tensor, "b width h w"], Float[Tensor, "b 4 h w"]]:
         """Aggregate.
 
         Parameters
@@ -96,7 +97,8 @@ class MultimodalAggregation(nn.Module):
         return F.pixel_shuffle(aggregated, stride), contributions
 
 
-def shares_from_scores(scores: Tensor, present: Tensor, influence: Mapping[str, float] | None = None) -> Tensor:
+def shares_from_scores(scores: Float[Tensor, "b 4 h w"], present: Bool[Tensor, "b 4"],
+                       influence: Mapping[str, float] | None = None) -> Float[Tensor, "b 4 h w"]:
     """FACEMUG Eq. 16 over the usable modalities: p_k = w_k exp s_k / Σ_j w_j exp s_j. Scores and result [b,4,h,w]."""
     weights = influence_weights(influence)
     usable = present & torch.tensor([w > 0 for w in weights], device=present.device)

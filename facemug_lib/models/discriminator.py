@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from facemug_lib.errors import FacemugError
@@ -50,11 +51,11 @@ class ResidualBlock(nn.Module):
         self.down = ConvLayer(inner, outer, down=True)
         self.skip = ConvLayer(inner, outer, kernel=1, down=True, activate=False, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "b inner h w"]) -> Float[Tensor, "b outer h//2 w//2"]:
         return (self.down(self.same(x)) + self.skip(x)) * math.sqrt(0.5)
 
 
-def minibatch_stddev(x: Tensor, group: int = 4) -> Tensor:
+def minibatch_stddev(x: Float[Tensor, "b c h w"], group: int = 4) -> Float[Tensor, "b c+1 h w"]:
     """Append one channel: the standard deviation within groups of ``group`` samples, averaged over all features.
 
     Samples a multiple of b/group apart share a group. A batch that ``group`` does not divide is one group.
@@ -91,7 +92,7 @@ class Discriminator(nn.Module):
         """The configuration as plain JSON values."""
         return asdict(self.config)
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Float[Tensor, "b c s s"]) -> Float[Tensor, "b 1"]:
         if tuple(image.shape[1:]) != (self.config.in_channels, self.size, self.size):
             raise FacemugError(f"the discriminator takes [b, {self.config.in_channels}, {self.size}, {self.size}], "
                                f"not {tuple(image.shape)}")
@@ -118,5 +119,5 @@ class LatentDiscriminator(nn.Module):
         """The configuration as plain JSON values."""
         return {"dim": self.dim, "layers": self.layers}
 
-    def forward(self, w: Tensor) -> Tensor:
+    def forward(self, w: Float[Tensor, "*n dim"]) -> Float[Tensor, "*n 1"]:
         return self.net(w)

@@ -8,20 +8,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facemug_lib.errors import FacemugError
+from facemug_lib.faces.code_space import Feature
+from facemug_lib.modalities.conditions import Conditions
 from facemug_lib.models.aggregation import AggregationConfig, MultimodalAggregation
 from facemug_lib.models.config import read_config
 from facemug_lib.models.layers import LEAKY_GAIN, ConvLayer, EqualConv2d, EqualLinear, StyledConv, ToRgb, leaky, upsample
 from facemug_lib.models.style_fusion import FusionMode, StyleFusionBlock
-
-if TYPE_CHECKING:
-    from facemug_lib.modalities.conditions import Conditions
 
 # The default bank: channels of its features, and which of its 17 codes act at which resolution.
 BANK_CHANNELS = {4: 512, 8: 512, 16: 512, 32: 512, 64: 512, 128: 256}
@@ -119,7 +119,7 @@ class RefinementEncoder(nn.Module):
         self.from_global = EqualLinear(config.global_dim, config.bottleneck * 16, gain=LEAKY_GAIN)
         self.expand = ConvLayer(config.bottleneck, widths[4], kernel=1, activate=False)
 
-    def forward(self, aggregated: Tensor) -> tuple[dict[int, Tensor], Tensor]:
+    def forward(self, aggregated: Float[Tensor, "b c s s"]) -> tuple[dict[int, Feature], Float[Tensor, "b global_dim"]]:
         x = self.enter(aggregated)
         features = {}
         for r in self.resolutions:
@@ -152,7 +152,9 @@ class DecoderLevel(nn.Module):
         self.fuse = StyleFusionBlock(width, style_dim, mode=config.fusion, bank=config.use_bank, separable=separable)
         self.to_rgb = ToRgb(width, style_dim)
 
-    def forward(self, x: Tensor, encoded: Tensor, bank: Tensor | None, codes: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Float[Tensor, "b inner _ _"], encoded: Float[Tensor, "b width r r"],
+                bank: Float[Tensor, "b channels r r"] | None, codes: Float[Tensor, "b t dim"], g: Float[Tensor, "b global_dim"],
+                ) -> tuple[Float[Tensor, "b width r r"], Float[Tensor, "b 3 r r"]]:
         first, second, third = (self._star(codes[:, index], g) for index in self.codes)
         x = self.style(x, first)
         x = self.fuse(x, encoded, None if self.adapt is None else self.adapt(bank), second)
@@ -167,8 +169,8 @@ class DecoderLevel(nn.Module):
 class GeneratorOutput(NamedTuple):
     """image [b,3,s,s], about [-1,1], not composited with the known pixels; contributions p [b,4,s,s] of Eq. 16."""
 
-    image: Tensor
-    contributions: Tensor
+    image: Float[Tensor, "b 3 s s"]
+    contributions: Float[Tensor, "b 4 s s"]
 
 
 class RefinementGenerator(nn.Module):
@@ -195,8 +197,9 @@ class RefinementGenerator(nn.Module):
         """The configuration as plain JSON values."""
         return asdict(self.config)
 
-    def forward(self, conditions: Conditions, codes: Tensor, features: Mapping[int, Tensor] | None = None,
-                prior_image: Tensor | None = None, influence: Mapping[str, float] | None = None) -> GeneratorOutput:
+    def forward(self, conditions: Conditions, codes: Float[Tensor, "b t dim"], features: Mapping[int, Feature] | None = None,
+                prior_image: Float[Tensor, "b 3 s s"] | None = None,
+                influence: Mapping[str, float] | None = None) -> GeneratorOutput:
         """Paint.
 
         Parameters

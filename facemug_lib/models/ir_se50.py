@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jaxtyping import Float
 from torch import Tensor, nn
 
 STEM = 64
@@ -20,7 +21,7 @@ class SqueezeExcite(nn.Module):
             nn.Conv2d(channels // REDUCTION, channels, 1, bias=False), nn.Sigmoid(),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         return x * self.gate(x)
 
 
@@ -39,7 +40,7 @@ class Bottleneck(nn.Module):
         else:
             self.skip = nn.Sequential(nn.Conv2d(inner, outer, 1, stride, bias=False), nn.BatchNorm2d(outer))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "b inner h w"]) -> Float[Tensor, "b outer _ _"]:
         return self.residual(x) + self.skip(x)
 
 
@@ -58,7 +59,7 @@ class IrSe50(nn.Module):
                 self.blocks.append(Bottleneck(inner, outer, 2 if index == 0 else 1))
                 inner = outer
 
-    def forward(self, x: Tensor) -> list[Tensor]:
+    def forward(self, x: Float[Tensor, "b c s s"]) -> list[Float[Tensor, "b _ _ _"]]:
         x = self.stem(x)
         levels = []
         for index, block in enumerate(self.blocks):

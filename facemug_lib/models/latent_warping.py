@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from facemug_lib.errors import FacemugError
@@ -62,7 +63,7 @@ class CodeModulationBlock(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.scale = 1.0 / math.sqrt(dim)
 
-    def forward(self, delta: Tensor, reference: Tensor) -> Tensor:
+    def forward(self, delta: Float[Tensor, "b t dim"], reference: Float[Tensor, "b t dim"]) -> Float[Tensor, "b t dim"]:
         q, k, v = self.channel_query(reference), self.channel_key(delta), self.channel_value(delta)
         # A = softmax(q kᵀ / √dim) ∈ R^{t×t}: each code gathers whole codes.
         a_channel = (q @ k.transpose(1, 2) * self.scale).softmax(dim=2) @ v
@@ -100,7 +101,7 @@ class LatentWarping(nn.Module):
         """The configuration as plain JSON values."""
         return asdict(self.config)
 
-    def forward(self, source: Tensor, target: Tensor) -> Tensor:
+    def forward(self, source: Float[Tensor, "b t dim"], target: Float[Tensor, "b t dim"]) -> Float[Tensor, "b t dim"]:
         expected = (self.config.num_codes, self.config.dim)
         for name, codes in (("source", source), ("target", target)):
             if codes.ndim != 3 or tuple(codes.shape[1:]) != expected:

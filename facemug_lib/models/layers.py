@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -23,12 +24,12 @@ def count_parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def leaky(x: Tensor) -> Tensor:
+def leaky(x: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     """Leaky ReLU with the project's slope 0.2 and no gain."""
     return F.leaky_relu(x, SLOPE)
 
 
-def upsample(x: Tensor) -> Tensor:
+def upsample(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c 2*h 2*w"]:
     """Twice the resolution, bilinear, which is FIR filtering by [1, 3, 3, 1]. [b,c,h,w] → [b,c,2h,2w]."""
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
@@ -43,7 +44,7 @@ class EqualLinear(nn.Linear):
         self.scale = gain / math.sqrt(inner)
         self.gain = gain
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "*n inner"]) -> Float[Tensor, "*n outer"]:
         return F.linear(x, self.weight * self.scale, self.bias * self.gain)
 
 
@@ -59,7 +60,7 @@ class EqualConv2d(nn.Conv2d):
         self.scale = gain / math.sqrt(inner // groups * kernel**2)
         self.gain = gain
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "b inner h w"]) -> Float[Tensor, "b outer _ _"]:
         bias = None if self.bias is None else self.bias * self.gain
         return F.conv2d(x, self.weight * self.scale, bias, self.stride, self.padding, groups=self.groups)
 
@@ -73,7 +74,7 @@ class Blur(nn.Module):
         self.register_buffer("kernel", (taps[:, None] * taps[None, :] * gain)[None, None], persistent=False)
         self.padding = padding
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c _ _"]:
         channels = x.shape[1]
         kernel = self.kernel.to(x.dtype).expand(channels, 1, -1, -1)
         return F.conv2d(x, kernel, padding=self.padding, groups=channels)
@@ -101,7 +102,7 @@ class ConvLayer(nn.Module):
         self.convolution = nn.Sequential(*layers)
         self.activate = activate
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "b inner h w"]) -> Float[Tensor, "b outer _ _"]:
         if self.blur is not None:
             x = self.blur(x)
         x = self.convolution(x)
@@ -136,7 +137,7 @@ class ModulatedConv(nn.Module):
             self.scale = 1.0 / math.sqrt(inner * kernel**2)
             self.blur = Blur(padding=1, gain=4.0) if up else None
 
-    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "b inner h w"], style: Float[Tensor, "b style_dim"]) -> Float[Tensor, "b outer _ _"]:
         s = self.affine(style)
         x = x * s[:, :, None, None].to(x.dtype)
         weight = self.weight * self.scale
@@ -176,7 +177,7 @@ class StyledConv(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outer))
         self.activation = activation
 
-    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "b inner h w"], style: Float[Tensor, "b style_dim"]) -> Float[Tensor, "b outer _ _"]:
         x = self.convolution(x, style)
         x = x + self.bias[:, None, None].to(x.dtype)
         return leaky(x) if self.activation == "leaky" else x
@@ -191,7 +192,7 @@ class ToRgb(nn.Module):
         nn.init.zeros_(self.convolution.weight)
         self.bias = nn.Parameter(torch.zeros(3))
 
-    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "b inner h w"], style: Float[Tensor, "b style_dim"]) -> Float[Tensor, "b 3 h w"]:
         x = self.convolution(x, style)
         return x + self.bias[:, None, None].to(x.dtype)
 
@@ -206,5 +207,5 @@ class ResBlock(nn.Module):
         self.exit = EqualConv2d(hidden, outer, 3, gain=1.0 / LEAKY_GAIN)
         self.skip = EqualConv2d(inner, outer, 1, bias=False, gain=1.0 / LEAKY_GAIN)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "b inner h w"]) -> Float[Tensor, "b outer h w"]:
         return self.exit(leaky(self.enter(x))) + self.skip(x)

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, overload
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -98,7 +99,7 @@ class CompactHeads(nn.Module):
         nn.init.zeros_(self.base.bias)
         self.bias = nn.Parameter(torch.zeros(c.num_codes - 1, c.code_dim))
 
-    def forward(self, pyramid: list[Tensor]) -> Tensor:
+    def forward(self, pyramid: list[Float[Tensor, "b width _ _"]]) -> Float[Tensor, "b t dim"]:
         vectors = [level(x) for level, x in zip(self.levels, pyramid, strict=True)]
         shared = torch.cat([v[:, None].expand(-1, n, -1) for v, n in zip(vectors, self.counts, strict=True)], dim=1)
         inner = leaky(torch.einsum("bth,thr->btr", shared, self.down))
@@ -118,7 +119,7 @@ class GradualStyleBlock(nn.Module):
         self.linear = EqualLinear(width, code_dim)
         nn.init.normal_(self.linear.weight, std=UNTRAINED_STD)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "b c s s"]) -> Float[Tensor, "b dim"]:
         return self.linear(self.convolutions(x))
 
 
@@ -132,7 +133,7 @@ class GradualHeads(nn.Module):
         steps = [int(math.log2(c.input_size // stride)) for stride in STRIDES]  # down to one pixel: 4, 5, 6 halvings at 256 px
         self.heads = nn.ModuleList(GradualStyleBlock(c.width, steps[level], c.code_dim) for level in self.level)
 
-    def forward(self, pyramid: list[Tensor]) -> Tensor:
+    def forward(self, pyramid: list[Float[Tensor, "b width _ _"]]) -> Float[Tensor, "b t dim"]:
         return torch.stack([head(pyramid[level]) for head, level in zip(self.heads, self.level, strict=True)], dim=1)
 
 
@@ -143,7 +144,7 @@ class StyleEncoder(nn.Module):
     what is larger than the configuration's ``input_size`` is averaged down to it.
     """
 
-    def __init__(self, config: StyleEncoderConfig | None = None, mean_w: Tensor | None = None) -> None:
+    def __init__(self, config: StyleEncoderConfig | None = None, mean_w: Float[Tensor, " dim"] | None = None) -> None:
         super().__init__()
         self.config = c = config or StyleEncoderConfig.compact()
         if c.trunk == "compact":
@@ -217,11 +218,13 @@ class StyleEncoder(nn.Module):
         self.delta_gate.copy_((torch.arange(total, device=self.delta_gate.device) < count)[:, None])
 
     @overload
-    def forward(self, x: Tensor, return_deltas: Literal[False] = False) -> Tensor: ...
+    def forward(self, x: Float[Tensor, "b 26 h w"], return_deltas: Literal[False] = False) -> Float[Tensor, "b t dim"]: ...
     @overload
-    def forward(self, x: Tensor, return_deltas: Literal[True]) -> tuple[Tensor, Tensor]: ...
+    def forward(self, x: Float[Tensor, "b 26 h w"],
+                return_deltas: Literal[True]) -> tuple[Float[Tensor, "b t dim"], Float[Tensor, "b t-1 dim"]]: ...
 
-    def forward(self, x: Tensor, return_deltas: bool = False) -> Tensor | tuple[Tensor, Tensor]:
+    def forward(self, x: Float[Tensor, "b 26 h w"], return_deltas: bool = False,
+                ) -> Float[Tensor, "b t dim"] | tuple[Float[Tensor, "b t dim"], Float[Tensor, "b t-1 dim"]]:
         """Codes [b,t,512], and with ``return_deltas`` the gated Δ [b,t−1,512] too."""
         if x.ndim != 4 or x.shape[1] != self.config.in_channels or x.shape[2] % 32 or x.shape[3] % 32:
             raise FacemugError(f"the style encoder takes [b, {self.config.in_channels}, h, w] with sides divisible by 32, "

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from facemug_lib.errors import FacemugError
@@ -42,7 +43,8 @@ class StyleFusionBlock(nn.Module):
             else:
                 self.convolution = EqualConv2d(inner, 2 * width, 3)
 
-    def forward(self, decoded: Tensor, encoded: Tensor, bank: Tensor | None, style: Tensor) -> Tensor:
+    def forward(self, decoded: Float[Tensor, "b c h w"], encoded: Float[Tensor, "b c h w"], bank: Float[Tensor, "b c h w"] | None,
+                style: Float[Tensor, "b style_dim"]) -> Float[Tensor, "b c h w"]:
         """F^g [b,c,h,w]. ``bank`` is None exactly where the block was built with ``bank=False``."""
         if self.mode == "addition":
             return decoded + encoded if bank is None else decoded + encoded + bank
