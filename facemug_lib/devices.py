@@ -46,6 +46,12 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
     return resolved
 
 
+def has_fast_bf16() -> bool:
+    """Whether this CPU multiplies bf16 numbers (AVX512-BF16, AMX): elsewhere bf16 is slower than fp32."""
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(supported and supported())
+
+
 def keep_freed_memory() -> bool:
     """Let the C library keep freed blocks of up to 1 GiB instead of returning each to the system; true where that worked.
 

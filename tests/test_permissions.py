@@ -13,9 +13,9 @@ import torch
 
 from facemug_lib import weights
 from facemug_lib.errors import FacemugError
-from facemug_lib.evaluation.store import Store
 from facemug_lib.faces.photos import write_image
 from facemug_lib.files import replacing
+from facemug_lib.store import Store
 from facemug_lib.training.checkpoints import save_checkpoint
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX ones")

@@ -166,13 +166,13 @@ def directions_measure(
     from facemug_lib.evaluation.code_keys import code_of
     from facemug_lib.evaluation.judges import Judges
     from facemug_lib.evaluation.protocols import PSI, prior_set
-    from facemug_lib.evaluation.store import Store
     from facemug_lib.experts import student
     from facemug_lib.experts import traits as traits_module
     from facemug_lib.experts.student import ExpertStudent
     from facemug_lib.figures import entanglement, sweeps
     from facemug_lib.figures.plotting import save_figure
     from facemug_lib.files import replacing, require_writable_folder
+    from facemug_lib.store import Store
     from facemug_lib.weights import weights_hash
 
     target = resolve_device(device)

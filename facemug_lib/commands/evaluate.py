@@ -53,10 +53,10 @@ def evaluate(
     from facemug_lib.evaluation.evaluate import evaluate as measure
     from facemug_lib.evaluation.export import export_cases
     from facemug_lib.evaluation.protocols import FAMILIES
-    from facemug_lib.evaluation.store import Store
     from facemug_lib.figures import contact_sheet
     from facemug_lib.figures.plotting import save_figure
     from facemug_lib.files import require_writable_folder
+    from facemug_lib.store import Store
 
     plan = request.limited_plan(count, pairs(limit or [], "--limit"))
     request.check_names("mask family", family or (), FAMILIES)

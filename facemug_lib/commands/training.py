@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 
 def train(
-    stage: Annotated[str, typer.Argument(metavar="STAGE", help="head, expert, encoder, warping, generator or text.")],
+    stage: Annotated[str, typer.Argument(metavar="STAGE", help="head, expert, encoder, warping, generator or text; or one of "
+                                         "the sibling systems, which `facemug doctor` lists.")],
     profile: Annotated[Profile, typer.Option(help="Preset of sizes, durations and loss weights.")] = Profile.smoke,
     images: Annotated[int | None, typer.Option(min=1, help="Stop when this many images have been seen.")] = None,
     minutes: Annotated[float | None, typer.Option(min=0.0, help="Stop, with a checkpoint, after this many minutes.")] = None,
@@ -39,22 +40,25 @@ def train(
     install: Annotated[bool, typer.Option("--install", help="Copy the resulting weights to data/weights.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")] = False,
 ) -> None:
-    """Train one stage; the same command again resumes.
+    """Train one stage or system; the same command again resumes.
 
     Example: facemug train encoder --profile smoke --images 400 --out data/runs/try
+    Example: facemug train l2m_gan --profile laptop --set real=portraits
     """
     import json
 
+    from facemug_lib.systems import any_stage
     from facemug_lib.training.run import plan_run, start_run
 
     given = {"images": images, "batch": batch, "bank": None if bank is None else str(bank.resolve())}
     overrides = pairs(settings or [], "--set") | {name: value for name, value in given.items() if value is not None}
     wanted = dict(data=data, seed=seed, init=init, device=device, out=out)
+    chosen = any_stage(stage)
     if dry_run:
-        plan = plan_run(stage, profile.value, overrides, **wanted)
+        plan = plan_run(chosen, profile.value, overrides, **wanted)
         print(json.dumps(plan.config | {"device": str(plan.device), "out": str(plan.folder)}, indent=2))
         return
-    started = start_run(stage, profile.value, overrides, **wanted)
+    started = start_run(chosen, profile.value, overrides, **wanted)
     result = started.train(minutes, report=say)
     if os.environ.get("RANK", "0") == "0":  # set by torchrun: one of several processes speaks for all
         _tell(result, minutes, started.settings.images, install)

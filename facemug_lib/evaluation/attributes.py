@@ -21,9 +21,9 @@ from facemug_lib.editing.latent.directions import Direction, moved
 from facemug_lib.evaluation.code_keys import code_of
 from facemug_lib.evaluation.metrics import Score, cosine, mean_score
 from facemug_lib.evaluation.protocols import EDIT_SEEDS, PSI, TestSet
-from facemug_lib.evaluation.store import Arrays, Keep, digest, keep_nothing
 from facemug_lib.pictures import as_8_bit
 from facemug_lib.progress import Tell, silent, untold
+from facemug_lib.store import Arrays, Keep, digest, keep_nothing
 from facemug_lib.weights import weights_hash
 
 SEED = 12_000_000  # of the faces that directions are measured on; no training and no other test draws them

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from facemug_lib.devices import batches
-from facemug_lib.evaluation.store import digest
 from facemug_lib.pictures import as_8_bit, to_pixels
+from facemug_lib.store import digest
 
 
 @dataclass(frozen=True, eq=False)

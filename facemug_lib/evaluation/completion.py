@@ -24,9 +24,9 @@ from facemug_lib.evaluation.methods.optimisation import Optimisation
 from facemug_lib.evaluation.methods.simple import ExemplarPaste, MeanColour, SavedAgain, Telea
 from facemug_lib.evaluation.metrics import Score
 from facemug_lib.evaluation.protocols import FAMILIES, TestSet, edit_groups, rows_of
-from facemug_lib.evaluation.store import Arrays, Store, digest
 from facemug_lib.pictures import as_8_bit, to_floats, to_pixels
 from facemug_lib.progress import Tell, untold
+from facemug_lib.store import Arrays, Store, digest
 
 FEWEST = 10  # pictures that a distribution is estimated from; fewer say nothing
 
@@ -73,7 +73,7 @@ class Measured:
 
 @dataclass(eq=False)
 class Runner:
-    """Measures methods, batch by batch, through a :class:`~facemug_lib.evaluation.store.Store`."""
+    """Measures methods, batch by batch, through a :class:`~facemug_lib.store.Store`."""
 
     judges: Judges
     store: Store

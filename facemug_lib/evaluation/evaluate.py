@@ -31,10 +31,10 @@ from facemug_lib.evaluation.metrics import Score
 from facemug_lib.evaluation.paper_tables import PAPER_TABLES, TABLE_NOTES, Guided
 from facemug_lib.evaluation.protocols import BUCKETS, FAMILIES, TestSet, bucket_name
 from facemug_lib.evaluation.report import report
-from facemug_lib.evaluation.store import Store
 from facemug_lib.evaluation.warping_ablation import WarpingProtocol
 from facemug_lib.files import replacing
 from facemug_lib.progress import Tell, untold
+from facemug_lib.store import Store
 
 PARTS = ("completion", "paper", "guidance", "subsets", "warping", "incremental")
 """What an evaluation consists of; :func:`evaluate` takes any of them."""

@@ -26,11 +26,11 @@ from facemug_lib.evaluation.cases import Cases
 from facemug_lib.evaluation.judges import Judges
 from facemug_lib.evaluation.metrics import Score
 from facemug_lib.evaluation.protocols import TestSet, edit_groups
-from facemug_lib.evaluation.store import Arrays, Keep, digest, keep_nothing
 from facemug_lib.modalities.colour import region_mean
 from facemug_lib.modalities.sketch import pencil_sketch
 from facemug_lib.pictures import as_8_bit, to_pixels
 from facemug_lib.progress import Tell, silent, untold
+from facemug_lib.store import Arrays, Keep, digest, keep_nothing
 
 Row = dict[str, Any]
 

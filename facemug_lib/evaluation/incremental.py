@@ -18,10 +18,10 @@ from facemug_lib.evaluation import metrics
 from facemug_lib.evaluation.guided import Row, arrays, averages, maps_of, planned
 from facemug_lib.evaluation.judges import Judges
 from facemug_lib.evaluation.protocols import EDIT_SEEDS, TestSet, edit_groups
-from facemug_lib.evaluation.store import Arrays, digest
 from facemug_lib.faces.alignment import open_face
 from facemug_lib.modalities import masks
 from facemug_lib.pictures import as_8_bit, to_pixels
+from facemug_lib.store import Arrays, digest
 
 
 class Increment(NamedTuple):

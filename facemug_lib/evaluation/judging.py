@@ -12,8 +12,8 @@ from facemug_lib.evaluation import metrics
 from facemug_lib.evaluation.cases import Cases
 from facemug_lib.evaluation.code_keys import code_of
 from facemug_lib.evaluation.judges import Judges
-from facemug_lib.evaluation.store import Arrays
 from facemug_lib.files import file_hash
+from facemug_lib.store import Arrays
 from facemug_lib.weights import weights_path
 
 VGG_BATCH = 5  # faces; VGG's features take 35 MB each

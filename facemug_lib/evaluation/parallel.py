@@ -16,7 +16,7 @@ from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation.evaluate import Plan, fill
 from facemug_lib.evaluation.protocols import TestSet
 from facemug_lib.evaluation.request import methods
-from facemug_lib.evaluation.store import Store
+from facemug_lib.store import Store
 
 MEMORY = 4 << 30  # bytes of free memory for each process
 

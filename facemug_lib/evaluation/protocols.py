@@ -29,7 +29,6 @@ from facemug_lib.editing.drawing import FACE_SIZE
 from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation.cases import Cases
 from facemug_lib.evaluation.code_keys import code_of
-from facemug_lib.evaluation.store import Keep, digest, keep_nothing
 from facemug_lib.faces.alignment import align_folder
 from facemug_lib.faces.dataset import TEST_SEEDS, PriorFaces, read_square
 from facemug_lib.faces.photos import READABLE
@@ -37,6 +36,7 @@ from facemug_lib.files import files_in
 from facemug_lib.modalities import masks
 from facemug_lib.pictures import to_floats, to_pixels
 from facemug_lib.progress import Tell, untold
+from facemug_lib.store import Keep, digest, keep_nothing
 from facemug_lib.weights import weights_hash
 
 PSI = 0.7  # truncation of the prior's test faces: what users sample
@@ -144,7 +144,7 @@ def prior_set(prior: nn.Module, expert: nn.Module, count: int, spare: int = 0,
               keep: Keep = keep_nothing, tell: Tell = untold) -> TestSet:
     """The prior's first ``count`` test faces (seeds 0, 1, …; never trained on), and ``spare`` others from seed 500,000 on.
 
-    ``keep`` finds what was sampled before, as :meth:`facemug_lib.evaluation.store.Store.get` does.
+    ``keep`` finds what was sampled before, as :meth:`facemug_lib.store.Store.get` does.
     """
     if not 2 <= count <= 500_000:
         raise FacemugError(f"{count} test faces: use 2 … 500,000")

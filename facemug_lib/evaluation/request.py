@@ -12,12 +12,12 @@ from facemug_lib.evaluation.evaluate import Plan
 from facemug_lib.evaluation.methods import default_methods
 from facemug_lib.evaluation.methods.folder import Folder
 from facemug_lib.evaluation.protocols import TestSet, folder_set, prior_set
-from facemug_lib.evaluation.store import Store
 from facemug_lib.experts.student import ExpertStudent
 from facemug_lib.faces.alignment import open_face
 from facemug_lib.faces.photos import READABLE
 from facemug_lib.files import files_in
 from facemug_lib.progress import Tell
+from facemug_lib.store import Store
 
 
 def limited_plan(count: int, limits: Mapping[str, str]) -> Plan:

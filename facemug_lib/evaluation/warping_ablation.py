@@ -15,7 +15,7 @@ from facemug_lib.evaluation import metrics
 from facemug_lib.evaluation.guided import Row, arrays, averages, edited, planned
 from facemug_lib.evaluation.judges import Judges
 from facemug_lib.evaluation.protocols import BUCKETS, TestSet, bucket_name, edit_groups
-from facemug_lib.evaluation.store import Arrays, digest
+from facemug_lib.store import Arrays, digest
 
 TURN = 20.0  # degrees of yaw between face and exemplar from which on a pair counts
 POOL = 8  # neighbours among whom a face finds its foreign exemplar

@@ -137,14 +137,16 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
 }
 
 
-def resolve(kind: type[AnySettings], stage: str, profile: str, overrides: Mapping[str, Any] | None = None) -> AnySettings:
+def resolve(kind: type[AnySettings], stage: str, profile: str, overrides: Mapping[str, Any] | None = None,
+            presets: Mapping[str, Mapping[str, Any]] | None = None) -> AnySettings:
     """The settings ``kind`` of ``stage`` under ``profile`` with ``overrides`` (values, or texts as given to ``--set``).
 
-    Raises :class:`FacemugError` for unknown names and for values of the wrong type or out of range.
+    ``presets``: profile → values, of a stage whose presets stand in its own file; else those of :data:`PRESETS`. Raises
+    :class:`FacemugError` for unknown names and for values of the wrong type or out of range.
     """
     if profile not in PROFILES:
         raise FacemugError(f"unknown profile {profile!r}: use one of {', '.join(PROFILES)}")
-    values = dict(PRESETS[profile][stage])
+    values = dict(PRESETS[profile][stage] if presets is None else presets[profile])
     for name, value in (overrides or {}).items():
         if name not in kind.model_fields:
             near = difflib.get_close_matches(name, kind.model_fields, n=1)

@@ -27,7 +27,7 @@ from facemug_lib.training.checkpoints import newest_checkpoint
 from facemug_lib.training.loop import TrainResult, train
 from facemug_lib.training.profiles import StageSettings, config_hash
 from facemug_lib.training.stage import Stage
-from facemug_lib.training.stages import build_source, build_stage, settings
+from facemug_lib.training.stages import build_source, build_stage, settings, stage_class
 from facemug_lib.weights import weights_dir
 
 
@@ -75,7 +75,7 @@ class Run:
                      device=plan.device, config=plan.config, command=plan.command, report=report)
 
 
-def plan_run(stage: str, profile: str = "smoke", overrides: Mapping[str, Any] | None = None, *, data: str = "prior",
+def plan_run(stage: str | type[Any], profile: str = "smoke", overrides: Mapping[str, Any] | None = None, *, data: str = "prior",
              seed: int = 0, init: str = "scratch", device: str | torch.device = "auto",
              out: Path | str | None = None) -> PlannedRun:
     """The run that :func:`start_run` would start, without building anything.
@@ -84,22 +84,24 @@ def plan_run(stage: str, profile: str = "smoke", overrides: Mapping[str, Any] | 
     """
     seed = check_seed(seed)
     changes = {name: value for name, value in (overrides or {}).items() if value is not None}
-    chosen = settings(stage, profile, changes)
-    identity = {"stage": stage, "data": data if data == "prior" else str(Path(data).resolve()), "seed": seed, "init": init}
+    chosen, name = settings(stage, profile, changes), stage_class(stage).name
+    identity = {"stage": name, "data": data if data == "prior" else str(Path(data).resolve()), "seed": seed, "init": init}
     config = identity | {"profile": profile, "settings": chosen.model_dump()}
     config["hash"] = config_hash(identity | chosen.deciding())
-    command = ["facemug", "train", stage, "--profile", profile, "--data", data, "--seed", str(seed), "--init", init]
-    for name, value in changes.items():
-        command += ["--set", f"{name}={value}"]
-    folder = Path(out) if out is not None else runs_dir() / f"{stage}-{config['hash']}"
+    command = ["facemug", "train", name, "--profile", profile, "--data", data, "--seed", str(seed), "--init", init]
+    for setting, value in changes.items():
+        command += ["--set", f"{setting}={value}"]
+    folder = Path(out) if out is not None else runs_dir() / f"{name}-{config['hash']}"
     return PlannedRun(chosen, config, folder, _device_of_this_process(device), shlex.join(command))
 
 
-def start_run(stage: str, profile: str = "smoke", overrides: Mapping[str, Any] | None = None, *, data: str = "prior",
+def start_run(stage: str | type[Any], profile: str = "smoke", overrides: Mapping[str, Any] | None = None, *, data: str = "prior",
               seed: int = 0, init: str = "scratch", device: str | torch.device = "auto", out: Path | str | None = None,
               from_the_start: bool = False) -> Run:
     """The run of ``stage`` under ``profile`` with some settings changed: its networks and faces, ready for :meth:`Run.train`.
 
+    ``stage``: the name of a stage of :mod:`.stages`, or a class with the members of :class:`.stage.StageClass`; a system's run is
+    started by :func:`facemug_lib.systems.start_run`, which knows its class by its name.
     ``overrides``: setting → value, or its text as given to ``--set``; None keeps the profile's, the text ``"none"`` switches a
     setting off. ``data``: ``"prior"`` or a folder of faces. ``init``: where the networks begin, ``"scratch"``, ``"shipped"``
     (data/weights) or a folder. ``out``: the run's folder instead of ``data/runs/<stage>-<hash>``. ``from_the_start`` also makes

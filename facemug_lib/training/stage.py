@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
@@ -17,7 +17,11 @@ from torch import Tensor, nn
 
 from facemug_lib.faces.dataset import FaceBatch
 
-__all__ = ["FaceBatch", "ImageSource", "Stage", "StepContext", "average_gradients"]
+__all__ = ["FaceBatch", "ImageSource", "Stage", "StageClass", "StepContext", "average_gradients"]
+
+if TYPE_CHECKING:
+    from facemug_lib.faces.dataset import FaceSource
+    from facemug_lib.training.profiles import StageSettings
 
 ImageSource = Literal["faces", "coded_faces", "codes"]
 """``faces``: images, and codes when known. ``coded_faces``: images whose codes are known. ``codes``: codes alone, no images."""
@@ -115,4 +119,21 @@ class Stage(Protocol):
 
     def export(self, modules: dict[str, nn.Module]) -> dict[str, tuple[dict[str, Tensor], dict[str, Any]]]:
         """What to ship: weights name -> (state dict, config that rebuilds the network)."""
+        ...
+
+
+class StageClass(Protocol):
+    """What :mod:`facemug_lib.training.run` asks of a stage's class, to make a run of a profile and some settings."""
+
+    name: ClassVar[str]
+    settings_class: ClassVar[type[StageSettings]]
+    presets: ClassVar[dict[str, dict[str, Any]]]  # profile → what it changes; only where training/profiles.py has no row for it
+
+    @classmethod
+    def build(cls, settings: StageSettings, device: torch.device, init: str = "scratch") -> Stage:
+        """The stage with its networks, fresh or from where ``init`` says (:mod:`facemug_lib.training.start`)."""
+        ...
+
+    def source(self, data: str, device: torch.device) -> FaceSource:
+        """The stage's own faces for ``--data data``; without this method it gets those of :func:`.stages.build_source`."""
         ...

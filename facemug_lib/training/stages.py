@@ -1,4 +1,8 @@
-"""From a stage's name and a profile to its settings, its networks and its faces."""
+"""From a stage and a profile to its settings, its networks and its faces.
+
+A stage of this room is called by its name. One of another room, a system's say, is given as its class, which has the members of
+:class:`facemug_lib.training.stage.StageClass`.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +20,13 @@ from facemug_lib.training.profiles import PROFILES, STAGES, StageSettings, resol
 from facemug_lib.training.stage import Stage
 
 
-def stage_class(name: str) -> Any:
-    """The class of the stage called ``name``. Its module is imported only now: each brings its own experts along."""
+def stage_class(name: str | type[Any]) -> Any:
+    """The class of the stage called ``name``, or ``name`` itself where it is a class.
+
+    Its module is imported only now: each brings its own experts along.
+    """
+    if isinstance(name, type):
+        return name
     match name:
         case "head":
             from facemug_lib.training.stage_head import HeadStage as Chosen
@@ -36,15 +45,16 @@ def stage_class(name: str) -> Any:
     return Chosen
 
 
-def settings(stage: str, profile: str = "laptop", overrides: Mapping[str, Any] | None = None) -> Any:
+def settings(stage: str | type[Any], profile: str = "laptop", overrides: Mapping[str, Any] | None = None) -> Any:
     """The settings of ``stage`` under ``profile`` with ``overrides`` (values, or texts as given to ``--set``).
 
     Raises :class:`FacemugError` for unknown names and for values of the wrong type or out of range.
     """
-    return resolve(stage_class(stage).settings_class, stage, profile, overrides)
+    chosen = stage_class(stage)
+    return resolve(chosen.settings_class, chosen.name, profile, overrides, getattr(chosen, "presets", None))
 
 
-def numbers_table(stage: str) -> list[dict[str, Any]]:
+def numbers_table(stage: str | type[Any]) -> list[dict[str, Any]]:
     """One row per setting of ``stage``: name, value in each profile, meaning, basis."""
     made = {profile: settings(stage, profile) for profile in PROFILES}
     return [
@@ -54,9 +64,9 @@ def numbers_table(stage: str) -> list[dict[str, Any]]:
     ]
 
 
-def build_stage(name: str, settings: Any, device: torch.device | str, init: str = "scratch", seed: int = 0,
+def build_stage(name: str | type[Any], settings: Any, device: torch.device | str, init: str = "scratch", seed: int = 0,
                 is_resumed: bool = False) -> Stage:
-    """The stage called ``name`` with its networks initialised from ``seed`` and ``init`` (see :mod:`.start`).
+    """The stage ``name`` with its networks initialised from ``seed`` and ``init`` (see :mod:`.start`).
 
     ``is_resumed`` skips preparations whose result a resume state will replace.
     """
@@ -68,7 +78,12 @@ def build_stage(name: str, settings: Any, device: torch.device | str, init: str 
 
 
 def build_source(data: str, stage: Stage, settings: StageSettings, device: torch.device | str) -> FaceSource:
-    """``data`` is ``"prior"`` or a folder of images, optionally with codes; ``settings.real`` mixes photographs in."""
+    """``data`` is ``"prior"`` or a folder of images, optionally with codes; ``settings.real`` mixes photographs in.
+
+    A stage with a method ``source(data, device)`` brings its own faces.
+    """
+    if hasattr(stage, "source"):
+        return stage.source(data, torch.device(device))
     from facemug_lib.faces.bank import load_bank
 
     prior = getattr(stage, "prior", None)

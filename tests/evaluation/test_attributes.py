@@ -11,8 +11,8 @@ from torch import Tensor
 
 from facemug_lib.editing.latent.directions import Direction, constant
 from facemug_lib.evaluation.attributes import effects, masked_effect
-from facemug_lib.evaluation.store import Store
 from facemug_lib.figures import entanglement, sweeps
+from facemug_lib.store import Store
 
 
 def read(images: Tensor) -> dict[str, Tensor]:

@@ -21,7 +21,7 @@ from facemug_lib.evaluation.methods.facemug import Facemug
 from facemug_lib.evaluation.methods.folder import Folder
 from facemug_lib.evaluation.methods.simple import ExemplarPaste, MeanColour, SavedAgain
 from facemug_lib.evaluation.protocols import TestSet
-from facemug_lib.evaluation.store import Store
+from facemug_lib.store import Store
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from facemug_lib.editing.inputs import INFLUENCES, Edit
 from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation import guided, incremental, warping_ablation
 from facemug_lib.evaluation.protocols import TestSet as FaceSet
-from facemug_lib.evaluation.store import Store
 from facemug_lib.faces.alignment import AlignedFace
+from facemug_lib.store import Store
 
 
 class Judges(StubJudges):

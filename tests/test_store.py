@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facemug_lib.evaluation.store import Store
+from facemug_lib.store import Store
 
 
 def test_the_same_description_is_measured_once(tmp_path: Path) -> None:
