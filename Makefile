@@ -3,12 +3,13 @@
 #   make setup    packages into .venv              make lab      JupyterLab on the notebooks
 #   make demo     the quickstart, with pictures    make app      the widgets as a page, without JupyterLab
 #   make test     ruff and all tests               make bench    speed of every part on this machine
-#   make site     the notebooks, run, as pages     make clean    .venv and build litter away
+#   make site     the notebooks, run, as pages     make figures  every picture of figures/ that is not fresh
+#   make clean    .venv and build litter away
 #
 # PYTHON=python3.12   the interpreter to build .venv with (3.11 or newer)
 # LOCK=               newest package versions instead of the pinned ones
 # PIP_ARGS="…"         further options for pip, such as an index with CPU-only builds of PyTorch
-# PYTEST_ARGS="-m 'not slow'", LAB_ARGS=…, APP_ARGS=…
+# PYTEST_ARGS="-m 'not slow'", LAB_ARGS=…, APP_ARGS=…, FIGURES_ARGS="--profile laptop"
 # FACEMUG_BROWSER=path  the Chromium for the widgets' tests; without one `make test` as root installs Debian's
 
 PYTHON ?= python3
@@ -17,13 +18,14 @@ PIP_ARGS ?=
 PYTEST_ARGS ?=
 LAB_ARGS ?=
 APP_ARGS ?=
+FIGURES_ARGS ?=
 
 BIN := .venv/bin
 STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip
 SHELL := /bin/sh
 
-.PHONY: setup demo test browser lab app site bench clean
+.PHONY: setup demo test browser lab app site figures bench clean
 .DEFAULT_GOAL := setup
 
 setup: $(STAMP)
@@ -71,6 +73,10 @@ app: setup
 # Every notebook at `smoke`, about 15 minutes on two cores; site/index.html leads to the pages.
 site: setup
 	@$(BIN)/facemug site --out site
+
+# Notebook by notebook at `smoke`, the README's gallery too. Killed, the same command goes on; `facemug figures list` says where.
+figures: setup
+	@$(BIN)/facemug figures make --all $(FIGURES_ARGS)
 
 bench: setup
 	@$(BIN)/facemug bench

@@ -21,7 +21,7 @@ if "onnxruntime" in sys.modules and os.environ.get("ORT_DISABLE_TELEMETRY") != "
                   "ORT_DISABLE_TELEMETRY=1", stacklevel=2)
 os.environ |= {"ORT_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
-_HOMES = {
+HOMES = {  # name → the module that it is imported from
     "AlignedFace": "faces.alignment", "open_face": "faces.alignment", "write_image": "faces.photos",
     "FacePrior": "faces.prior", "Conditions": "modalities.conditions", "ExpertStudent": "experts.student",
     "Edit": "editing.editor", "EditResult": "editing.editor", "Editor": "editing.editor", "FacemugError": "errors",
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
+    if name not in HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    value = getattr(import_module(f"{__name__}.{HOMES[name]}"), name)
     globals()[name] = value
     return value
 

@@ -13,6 +13,7 @@ import psutil
 import torch
 
 from facemug_lib.errors import FacemugError
+from facemug_lib.recording import is_run, note
 
 BATCH = 8
 """Faces that share a pass through the networks, where a caller has no reason for another number. A face's picture depends on its
@@ -36,14 +37,21 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
     if isinstance(device, torch.device):
         return device
     if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return _noted(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     try:
         resolved = torch.device(device)
     except RuntimeError as error:
         raise FacemugError(f"unknown device {device!r}: use auto, cpu, cuda or cuda:N") from error
     if resolved.type == "cuda" and not torch.cuda.is_available():
         raise FacemugError(f"device {device!r} was asked for but PyTorch sees no CUDA GPU: use --device cpu or auto")
-    return resolved
+    return _noted(resolved)
+
+
+def _noted(device: torch.device) -> torch.device:
+    if is_run():
+        found = machine(device)
+        note(device=found["device"] if device.type == "cuda" else f"{found['device']}, {found['threads']} threads")
+    return device
 
 
 def has_fast_bf16() -> bool:

@@ -17,6 +17,12 @@ CLONE = Path(__file__).resolve().parent.parent
 """The folder that holds the package: its notebooks, figures and data lie beside it."""
 
 
+def weights_dir() -> Path:
+    """Folder of the shipped weights: ``FACEMUG_WEIGHTS`` or ``data/weights`` of the clone."""
+    override = os.environ.get("FACEMUG_WEIGHTS")
+    return Path(override) if override else CLONE / "data" / "weights"
+
+
 def require_writable_file(path: Path) -> None:
     """Raise :class:`FacemugError` where no file ``path`` can be written: found out by beginning to, and leaving nothing."""
     if path.is_dir():

@@ -1,4 +1,7 @@
-"""What a notebook leaves behind: its numbers (:func:`record`) and its pictures (:func:`figure_path`)."""
+"""What a notebook leaves behind: its numbers (:func:`record`) and its pictures (:func:`figure_path`).
+
+The library itself adds what a run has depended on (:func:`note`), so that a picture can say how it was made.
+"""
 
 from __future__ import annotations
 
@@ -33,10 +36,40 @@ def figure_path(name: str) -> Path:
     """
     if Path(name).name != name or not Path(name).suffix:
         raise FacemugError(f"figure name {name!r}: give a file name with its extension and no folder, such as fig_masks.png")
-    folder = Path(os.environ.get(FIGURES_VARIABLE) or CLONE / "figures").resolve()
+    folder = figures_folder()
     folder.mkdir(parents=True, exist_ok=True)
     _update_record("figures", {name: str(folder / name)})
     return folder / name
+
+
+def figures_folder() -> Path:
+    """The folder of figures: ``FACEMUG_FIGURES``, or ``figures`` of the clone."""
+    return Path(os.environ.get(FIGURES_VARIABLE) or CLONE / "figures").resolve()
+
+
+def note(**facts: str) -> None:
+    """Keep facts that this run depends on, such as a device or the hash of a file that was read. Outside a run nothing happens.
+
+    One short line is appended at once, so that processes of one run do not lose each other's.
+    """
+    if is_run():
+        with open(_notes(Path(os.environ[RESULT_VARIABLE])), "a", encoding="utf-8") as file:
+            file.write(json.dumps(facts) + "\n")
+
+
+def is_run() -> bool:
+    """Whether this process belongs to a notebook's run, whose facts are kept."""
+    return bool(os.environ.get(RESULT_VARIABLE))
+
+
+def notes_of(record_path: Path) -> list[dict[str, str]]:
+    """What :func:`note` has kept for the run that recorded to ``record_path``, in order."""
+    path = _notes(record_path)
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
+def _notes(record_path: Path) -> Path:
+    return record_path.with_suffix(".notes")
 
 
 def _plain(name: str, value: Any) -> Any:

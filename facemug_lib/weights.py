@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,16 +14,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from facemug_lib.errors import FacemugError
-from facemug_lib.files import CLONE, replacing
+from facemug_lib.files import file_hash, replacing, weights_dir
+from facemug_lib.recording import is_run, note
 
 Module = TypeVar("Module", bound=nn.Module)
 HEADER_KEY = "facemug"
-
-
-def weights_dir() -> Path:
-    """Folder of the shipped weights: ``FACEMUG_WEIGHTS`` or ``data/weights`` of the clone."""
-    override = os.environ.get("FACEMUG_WEIGHTS")
-    return Path(override) if override else CLONE / "data" / "weights"
 
 
 def weights_path(name: str) -> Path:
@@ -80,6 +74,9 @@ def read_weights(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any], d
         ) from error
     if HEADER_KEY not in metadata:
         raise FacemugError(f"{path} carries no facemug header: it was not written by this project")
+    if is_run():  # the pictures of this run depend on the file
+        note(weights=path.name if path.parent.resolve() == weights_dir().resolve() else f"other/{path.name}",
+             sha256=file_hash(path))
     header = json.loads(metadata[HEADER_KEY])
     tensors = {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
     return tensors, header["config"], header["card"]

@@ -1,6 +1,7 @@
 """One notebook through papermill: parameters checked first, outcome judged by a marker that only a complete run leaves.
 
-Inside a notebook, :mod:`facemug_lib.recording` keeps its numbers and names its pictures.
+Inside a notebook, :mod:`facemug_lib.recording` keeps its numbers and names its pictures. The pictures come to ``figures/`` only
+when the whole notebook has succeeded, each with its record (:mod:`facemug_lib.figures.provenance`); until then the old ones stay.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import platform
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -25,7 +26,7 @@ from facemug_lib.commands.notebook_parameters import nearest, resolve_parameters
 from facemug_lib.errors import FacemugError
 from facemug_lib.files import CLONE
 from facemug_lib.progress import Tell, untold
-from facemug_lib.recording import RESULT_VARIABLE, write_json
+from facemug_lib.recording import FIGURES_VARIABLE, RESULT_VARIABLE, figures_folder, notes_of, write_json
 
 START_TIMEOUT = 300  # seconds for a kernel to answer; a cold disk under load needs minutes
 _DONE_CELL = "import os, pathlib; pathlib.Path(os.environ['FACEMUG_DONE']).touch()"
@@ -41,7 +42,7 @@ class RunResult:
     error: str | None  # one line: the cell and its exception
     parameters: dict[str, Any]
     metrics: dict[str, Any]  # what the notebook recorded
-    figures: list[str]  # files this run has written, absolute
+    figures: list[str]  # pictures that this run has brought to their places, absolute
     seconds: float  # wall time
     started: str  # UTC, ISO 8601
     notebook_sha256: str  # of the sources of the cells, outputs and metadata apart
@@ -80,22 +81,30 @@ def find_notebook(name: str) -> Path:
     return found[0]
 
 
+def read_notebook(path: Path) -> Any:
+    """The notebook at ``path`` as an nbformat node. Raises :class:`FacemugError` where it is none."""
+    import nbformat
+
+    try:
+        return nbformat.read(path, as_version=4)
+    except (nbformat.reader.NotJSONError, nbformat.ValidationError, AttributeError, KeyError) as error:
+        raise FacemugError(f"{path} is not a readable notebook: {_first_line(error)}") from error
+
+
 def run_notebook(name: str, profile: str = "smoke", overrides: Mapping[str, Any] | None = None, out: Path | str | None = None,
-                 report: Tell = untold) -> RunResult:
+                 report: Tell = untold, figures: Mapping[str, Sequence[Path]] | None = None) -> RunResult:
     """Execute one notebook in a fresh kernel of this interpreter and write its executed copy and ``result.json``.
 
     ``overrides`` are parameter values, as text or typed. ``out`` is the run folder, by default
-    ``data/runs/notebooks/<name>-<profile>-<hash of the parameters>``. ``report`` gets lines of progress.
+    ``data/runs/notebooks/<name>-<profile>-<hash of the parameters>``. ``report`` gets lines of progress. ``figures``: where the
+    pictures go, by the name that the notebook gives them; others are not kept. By default all go to the figures' folder.
     A notebook that fails, or whose kernel dies, gives a result with ``status == "failed"``; an unknown notebook,
     profile or parameter or a wrong type raises :class:`FacemugError` before any kernel starts.
     """
-    import nbformat
+    from facemug_lib.figures import provenance
 
     path = find_notebook(name)
-    try:
-        notebook = nbformat.read(path, as_version=4)
-    except (nbformat.reader.NotJSONError, nbformat.ValidationError, AttributeError, KeyError) as error:
-        raise FacemugError(f"{path} is not a readable notebook: {_first_line(error)}") from error
+    notebook = read_notebook(path)
     values = resolve_parameters(notebook, path.name, profile, overrides or {})
     digest = _sha256(values)
     folder = Path(out).resolve() if out else CLONE / "data" / "runs" / "notebooks" / f"{path.stem}-{profile}-{digest[:8]}"
@@ -115,22 +124,38 @@ def run_notebook(name: str, profile: str = "smoke", overrides: Mapping[str, Any]
                            figures=[], seconds=0.0)
     write_json(folder / "result.json", asdict(unfinished))
     report(f"{path.stem} ({profile}) in {folder}")
+    published: list[Path] = []
     with tempfile.TemporaryDirectory(prefix="facemug-run-") as scratch:
         recorded, done = Path(scratch) / "recorded.json", Path(scratch) / "done"
         try:
+            source = provenance.source_facts(notebook)  # before the run: what is edited meanwhile has no part in it
             _execute(notebook, path, folder / path.name, values, Path(scratch), recorded, done, report)
             error = None if done.exists() else "the kernel stopped before the last cell"
+            if error is None:
+                known = provenance.make_record(path.stem, profile, {name: values[name] for name in overrides or {}}, values,
+                                               source, notes_of(recorded), time.perf_counter() - clock)
+                published = _publish(Path(scratch) / "figures", known, figures)
         except Exception as failure:  # whatever stops a notebook is its outcome, not a fault of the runner
             error = _describe(failure)
         content = json.loads(recorded.read_text()) if recorded.exists() else {"metrics": {}, "figures": {}}
 
     result = RunResult(
         **facts, status="failed" if error else "ok", error=error, metrics=content["metrics"],
-        figures=[figure for figure in content["figures"].values() if _written_since(Path(figure), started)],
-        seconds=round(time.perf_counter() - clock, 2),
+        figures=[str(figure) for figure in published], seconds=round(time.perf_counter() - clock, 2),
     )
     write_json(folder / "result.json", asdict(result))
     return result
+
+
+def _publish(made: Path, record: Mapping[str, Any], figures: Mapping[str, Sequence[Path]] | None) -> list[Path]:
+    """Bring the pictures in the folder ``made`` to where they belong; returns where that is."""
+    from facemug_lib.figures import provenance
+
+    found = {path.name: path for path in sorted(made.glob("*")) if path.is_file()} if made.is_dir() else {}
+    if figures is None:
+        figures = {name: [figures_folder() / name] for name in found}
+    return [provenance.publish(found[name], target, dict(record)) for name, targets in figures.items() if name in found
+            for target in targets]
 
 
 def _execute(notebook: Any, path: Path, output: Path, values: Mapping[str, Any], scratch: Path, recorded: Path, done: Path,
@@ -148,6 +173,7 @@ def _execute(notebook: Any, path: Path, output: Path, values: Mapping[str, Any],
         "JUPYTER_PLATFORM_DIRS": "1",
         "PYTHONPATH": os.pathsep.join(filter(None, [str(CLONE), os.environ.get("PYTHONPATH")])),
         RESULT_VARIABLE: str(recorded),
+        FIGURES_VARIABLE: str(scratch / "figures"),
         "FACEMUG_DONE": str(done),
     }
     _write_kernel_spec(scratch)
@@ -220,10 +246,6 @@ def _describe(failure: Exception) -> str:
     if type(failure).__name__ == "DeadKernelError":
         return "the kernel died (killed, crashed or out of memory)"
     return f"{type(failure).__name__}: {_first_line(failure)}"
-
-
-def _written_since(path: Path, start: datetime) -> bool:
-    return path.is_file() and path.stat().st_mtime >= start.timestamp() - 2  # some file systems count in 2 s steps
 
 
 def _first_line(error: Exception) -> str:

@@ -15,6 +15,8 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from facemug_lib import HOMES
+
 PACKAGE = Path(__file__).resolve().parent.parent
 
 
@@ -27,6 +29,16 @@ def code_of(*modules: str, package: Path = PACKAGE) -> str:
     for name in sorted(reached(*modules, package=package)):
         digest.update(f"{name}\n{_code(_file(name, package))}\n".encode())
     return digest.hexdigest()
+
+
+def hashes_of(*modules: str, package: Path = PACKAGE) -> dict[str, str]:
+    """The same for each module by itself: full name → the first 12 hexadecimal digits of its SHA-256, sorted by name."""
+    return {name: hash_of_code(_code(_file(name, package)))[:12] for name in sorted(reached(*modules, package=package))}
+
+
+def hash_of_code(source: str) -> str:
+    """SHA-256 of Python source without its comments, docstrings and layout."""
+    return hashlib.sha256(_without_words(source).encode()).hexdigest()
 
 
 def reached(*modules: str, package: Path = PACKAGE) -> set[str]:
@@ -48,7 +60,14 @@ def imported(path: Path, package: Path = PACKAGE) -> dict[str, int]:
     What only type checkers read does not count. Nor do the ``__init__`` of folders above a module, which hold a docstring, and
     that of the package, which imports nothing until asked.
     """
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return imports_in(ast.parse(path.read_text(encoding="utf-8")), package)
+
+
+def imports_in(tree: ast.Module, package: Path = PACKAGE) -> dict[str, int]:
+    """The same for code that is parsed already, such as a notebook's.
+
+    Names that the package itself offers (``facemug_lib.Editor``) count as the module that they live in.
+    """
     unread = {id(node) for block in ast.walk(tree) if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.unparse(block.test)
               for statement in block.body for node in ast.walk(statement)}
     known = modules_of(package)
@@ -63,7 +82,18 @@ def imported(path: Path, package: Path = PACKAGE) -> dict[str, int]:
         for name in names:
             if name in known and id(node) not in unread:
                 found.setdefault(name, node.lineno)
-    return found
+    return found | {name: line for name, line in _offered(tree, package).items() if name in known and name not in found}
+
+
+def _offered(tree: ast.Module, package: Path) -> dict[str, int]:
+    """Modules behind the names that the code takes from the package itself, each with its line."""
+    aliases = {alias.asname or alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names
+               if alias.name == package.name}
+    taken = [(node.attr, node.lineno) for node in ast.walk(tree)
+             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in aliases]
+    taken += [(alias.name, node.lineno) for node in ast.walk(tree)
+              if isinstance(node, ast.ImportFrom) and node.module == package.name for alias in node.names]
+    return {f"{package.name}.{HOMES[name]}": line for name, line in taken if name in HOMES}
 
 
 @cache
@@ -81,7 +111,11 @@ def _file(name: str, package: Path) -> Path:
 @cache
 def _code(path: Path) -> str:
     """The code of a file without its comments, docstrings and layout."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return _without_words(path.read_text(encoding="utf-8"))
+
+
+def _without_words(source: str) -> str:
+    tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = [line for line in node.body if not _is_text(line)] or [ast.Pass()]

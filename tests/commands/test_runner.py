@@ -203,7 +203,8 @@ def test_a_good_run(write: Callable[..., str], tmp_path: Path, monkeypatch: pyte
     source = """\
 import sys
 from facemug_lib.recording import figure_path, record
-figure_path("fig_tiny.png").write_bytes(b"x")
+from PIL import Image
+Image.new("RGB", (9, 9), "teal").save(figure_path("fig_tiny.png"))
 figure_path("fig_never_saved.png")
 figure_path("fig_old.png")
 record(rate=rate, rate_type=type(rate).__name__, images=images, profile=profile, limit=limit, sizes=sizes)
@@ -215,6 +216,10 @@ print("words of the notebook")"""
     assert result.metrics == {"rate": 0.001, "rate_type": "float", "images": 500, "profile": "laptop", "limit": None,
                               "sizes": [1, 2], "executable": sys.executable}
     assert result.figures == [str(tmp_path / "figures" / "fig_tiny.png")]
+    assert (tmp_path / "figures" / "fig_old.png").read_bytes() == b"x"
+    record = json.loads((tmp_path / "figures" / "fig_tiny.png.json").read_text())
+    assert record["parameters"]["rate"] == 0.001 and record["settings"] == {"rate": 0.001} and "recording" in record["code"]
+    assert str(tmp_path) not in json.dumps(record)
     assert any("words of the notebook" in line for line in lines)
     stored = json.loads((tmp_path / "run" / "result.json").read_text())
     assert stored["status"] == "ok" and stored["metrics"] == result.metrics and stored["environment"]["torch"]
@@ -229,14 +234,21 @@ print("words of the notebook")"""
     ("raise SystemExit(0)", "stopped before the last cell"),
 ])
 def test_errors_killed_kernels_and_early_exits_are_failures(source: str, message: str, write: Callable[..., str], tmp_path: Path,
-                                                            capsys: pytest.CaptureFixture[str]) -> None:
+                                                            capsys: pytest.CaptureFixture[str],
+                                                            monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "result.json").write_text('{"status": "ok"}')  # an older outcome that must not survive
-    before = "from facemug_lib.recording import record; record(kept=1)"
+    figures = tmp_path / "figures"
+    monkeypatch.setenv(recording.FIGURES_VARIABLE, str(figures))
+    figures.mkdir()
+    (figures / "fig_kept.png").write_bytes(b"old")
+    before = """from facemug_lib.recording import figure_path, record; record(kept=1)
+figure_path("fig_kept.png").write_bytes(b"half")"""
     assert main(["run", write(before, source, "print('not reached')"), "--out", str(folder)]) == 1
     captured = capsys.readouterr()
     errors = [line for line in captured.err.splitlines() if line.startswith("facemug: error: ")]
     assert len(errors) == 1 and message in errors[0] and "Traceback" not in captured.err
     stored = json.loads((folder / "result.json").read_text())
     assert stored["status"] == "failed" and message in stored["error"] and stored["metrics"] == {"kept": 1}
+    assert [path.name for path in figures.iterdir()] == ["fig_kept.png"] and (figures / "fig_kept.png").read_bytes() == b"old"

@@ -1,0 +1,91 @@
+"""Which pictures the project makes of which notebook, what of the paper each stands for, and what has no counterpart here.
+
+Notebooks save more pictures than are named here; ``facemug figures list`` finds those in their cells. A row is needed where a
+picture answers one of the paper's, or where it is shown by the README and so has a place in ``figures/gallery``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture that can be made again.
+
+    file: where it goes, below ``figures/``. source: what the notebook calls it. settings: parameters of the notebook that are set
+    whatever the profile. paper: the paper's figures and tables that it answers.
+    """
+
+    file: str
+    shows: str
+    notebook: str
+    source: str = ""
+    paper: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What it is called on the command line: its file's name without folder and ending."""
+        return PurePosixPath(self.file).stem
+
+    @property
+    def saved_as(self) -> str:
+        """The name that the notebook saves it under."""
+        return self.source or PurePosixPath(self.file).name
+
+
+def _of_paper(file: str, paper: str, shows: str) -> Figure:
+    notebooks = {"00": "00_quickstart", "04": "04_latent_warping", "06": "06_latent_directions", "07": "07_text_editing",
+                 "08": "08_incremental_editing", "10": "10_ablations", "11": "11_figures"}
+    return Figure(file, shows, notebooks[file[3:5]], paper=tuple(paper.split(", ")))
+
+
+PAPER = (
+    _of_paper("fig08_steps.png", "Fig. 1, Fig. 8", "four edits in a row, each of another kind, on one photograph"),
+    _of_paper("fig07_photo.png", "Fig. 5", "a photograph that follows a text inside a mask"),
+    _of_paper("fig00_strokes.png", "Fig. 17", "strokes of colour on hair and lips"),
+    _of_paper("fig06_photo.png", "Fig. 18", "attributes moved inside a mask"),
+    _of_paper("fig06_wink.png", "Fig. 18", "one eye masked and closed"),
+    _of_paper("fig00_photo_edits.png", "Fig. 24", "one modality at a time and all together"),
+)
+"""Our counterparts of the paper's figures and tables."""
+
+NOT_HERE = {
+    "Table III": "a user study asks people; `facemug evaluate` writes the pictures that could be shown to them",
+}
+"""What of the paper's figures and tables has no counterpart, and why."""
+
+ALIKE = "other methods' columns: their weights are not in any package index; `facemug evaluate --images` scores what they made"
+"""What every comparison of the paper lacks here."""
+
+GALLERY = (
+    Figure("gallery/quickstart.png", "edits of a photograph, refined by 24 steps", "00_quickstart", "fig00_photo_edits.png",
+           settings={"steps": 24, "sampled_steps": 12}),
+    Figure("gallery/quickstart_sampled.png", "edits of a sampled face, refined by 12 steps", "00_quickstart",
+           "fig00_sampled_edits.png", settings={"steps": 24, "sampled_steps": 12}),
+    Figure("gallery/strokes.png", "strokes of colour, one pass", "00_quickstart", "fig00_strokes.png",
+           settings={"steps": 24, "sampled_steps": 12}),
+    Figure("gallery/wink.png", "one eye masked and closed", "06_latent_directions", "fig06_wink.png", settings={"refine": 8}),
+    Figure("gallery/entanglement.png", "what one unit of each direction does to every attribute", "06_latent_directions",
+           "fig06_entanglement.png", settings={"count": 100, "names": []}),
+    Figure("gallery/sweeps.jpg", "one face moved along every direction", "06_latent_directions", "fig06_sweeps.png",
+           settings={"count": 100, "names": []}),
+    Figure("gallery/pose.png", "four faces turned as four others are", "04_latent_warping", "fig04_pose.png",
+           settings={"turns": 4, "refine": 40}),
+    Figure("gallery/incremental.png", "four edits in a row", "08_incremental_editing", "fig08_steps.png", settings={"refine": 6}),
+    Figure("gallery/baselines.jpg", "every method on the first faces of each family of holes", "09_evaluation",
+           "fig09_contact_sheet.png", settings={"count": 20, "families": ["irregular", "centre", "hair", "face", "foreground"],
+                                                "parts": ["completion"]}),
+)
+"""The pictures of the README and of ``figures/README.md``; what they show does not hang on the profile."""
+
+BY_HAND = {
+    name: "a picture of the screen: JupyterLab with the widget, in a browser"
+    for name in ("gallery/painter_light.png", "gallery/painter_dark.png", "gallery/explorer_light.png",
+                 "gallery/explorer_dark.png")
+}
+"""Pictures of the gallery that no notebook can make."""
