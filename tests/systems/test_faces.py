@@ -15,7 +15,7 @@ from facemug_lib.faces.dataset import FaceFolder
 from facemug_lib.pictures import to_pixels
 from facemug_lib.store import Store
 from facemug_lib.systems.common.faces import Reading, SystemFaces
-from facemug_lib.systems.common.rendering import FARTHEST, LARGEST_MOVE, NEAREST, SHARD, SIDES, TRAIT_NAMES, other_side
+from facemug_lib.systems.common.rendering import FARTHEST, NEAREST, SHARD, SIDES, TRAIT_NAMES, other_side
 from facemug_lib.systems.common.scores import changed_region, pair_scores
 
 SMILE = TRAIT_NAMES.index("smile")
@@ -69,7 +69,7 @@ def test_a_pair_is_the_same_face_on_the_other_side(store: Store) -> None:
     assert bool((strength[:, 1] == 0).all()) and bool(batch.extra["has_pair"].all())
     moved = (after - before)[:, SMILE] / SIDES["smile"].deviation
     assert torch.allclose(moved, strength[:, 0], atol=0.2) and 0.2 < (strength[:, 0] > 0).float().mean() < 0.8
-    small = strength[:, 0].abs() < LARGEST_MOVE
+    small = strength[:, 0].abs() < SIDES["smile"].largest
     assert bool((before[small, SMILE] * after[small, SMILE] < 0).all())
     other = batch.extra["traits"][smiles][:, TRAIT_NAMES.index("gender")] - after[:, TRAIT_NAMES.index("gender")]
     assert float(other.abs().max()) < 0.2  # nothing else has moved
@@ -81,7 +81,7 @@ def test_the_other_side_lies_where_it_should() -> None:
     assert bool((reached * torch.where(values >= 0, 1, -1) < 0).all())
     deviations = reached.abs() / SIDES["smile"].deviation
     assert float(deviations.min()) >= NEAREST - 1e-5 and float(deviations.max()) <= FARTHEST + 1e-5
-    assert other_side(torch.tensor([1e3]), SIDES["smile"], torch.zeros(1)) == -LARGEST_MOVE
+    assert other_side(torch.tensor([1e3]), SIDES["smile"], torch.zeros(1)) == -SIDES["smile"].largest
 
 
 def test_training_never_sees_the_test_faces(store: Store) -> None:

@@ -36,7 +36,7 @@ class SystemSettings(PhotographSettings):
 
     size: int = knob(128, "side of the pictures in pixels", ge=64, le=256)
     attributes: str = knob("smile,mouth_open,gender,age", "the attributes to learn, with commas between")
-    pool: int = knob(1_000, "sampled faces of each attribute, each with its pair; later passes see them again", ge=1)
+    pool: int = knob(500, "sampled faces of each attribute, each with its pair; later passes see them again", ge=1)
     real_share: float = knob(0.3, "share of photographs among the faces", gt=0, lt=1)
 
     @property

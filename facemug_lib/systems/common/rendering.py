@@ -31,18 +31,27 @@ TRAIT_NAMES = tuple(TRAITS)
 
 
 class Sides(NamedTuple):
-    """What parts the two sides of an attribute: the value of its ``trait`` between them, and one standard deviation of it."""
+    """What parts the two sides of an attribute: the value of its ``trait`` between them, and one standard deviation of it.
+
+    A pair is moved by at most ``largest`` deviations, and in the codes ``group`` alone
+    (:func:`facemug_lib.faces.code_space.code_groups`).
+    """
 
     trait: str
     middle: float
     deviation: float
+    largest: float = 3.0
+    group: str = "all"
 
 
-SIDES = {"smile": Sides("smile", 0.0, 2.65), "mouth_open": Sides("mouth_open", 0.12, 0.0776), "age": Sides("age", 35.0, 12.8),
-         "gender": Sides("gender", 0.0, 2.45), "glasses": Sides("glasses", 0.0, 4.76),
-         "eyes_open": Sides("eyes_open", 0.255, 0.0322), "light": Sides("light", 0.0, 0.116)}
-"""Attributes that have a stream. Logits part at 0; deviations are those of the shipped directions; the other middles are ours."""
-NEAREST, FARTHEST, LARGEST_MOVE = 0.7, 1.6, 3.0  # deviations: where a pair is meant to lie, and how far a face is ever moved
+SIDES = {
+    "smile": Sides("smile", 0.0, 2.65), "mouth_open": Sides("mouth_open", 0.12, 0.0776),
+    "age": Sides("age", 35.0, 12.8, 1.8, "upper"), "gender": Sides("gender", 0.0, 2.45), "glasses": Sides("glasses", 0.0, 4.76),
+    "eyes_open": Sides("eyes_open", 0.255, 0.0322), "light": Sides("light", 0.0, 0.116),
+}
+"""Attributes that have a stream. Logits part at 0; deviations are those of the shipped directions; other middles are ours. Age
+breaks beyond ± 2, and its finest codes carry the colours of everything."""
+NEAREST, FARTHEST = 0.7, 1.6  # deviations from the middle: where a pair is meant to lie
 
 
 def other_side(values: Tensor, sides: Sides, draws: Tensor) -> Tensor:
@@ -52,7 +61,7 @@ def other_side(values: Tensor, sides: Sides, draws: Tensor) -> Tensor:
     """
     now = (values - sides.middle) / sides.deviation
     wanted = -torch.where(now >= 0, 1.0, -1.0) * (NEAREST + (FARTHEST - NEAREST) * draws)
-    return (wanted - now).clamp(-LARGEST_MOVE, LARGEST_MOVE)
+    return (wanted - now).clamp(-sides.largest, sides.largest)
 
 
 class Maker:
@@ -85,8 +94,9 @@ class Maker:
         """Everything that a shard depends on."""
         # Faces that no training sees are those of the other protocols: one truncation, no mixing.
         how = {"psi": [0.7, 0.7], "mixing": 0.0} if unseen else {"psi": list(self.psi), "mixing": self.mixing}
-        return {"what": "face pairs", "version": VERSION, "attribute": attribute, "unseen": unseen, "shard": shard,
-                "size": self.size, "direction": digest(self.directions[attribute].vector), **how, **self.networks}
+        return {"what": "face pairs", "version": VERSION, "attribute": attribute, "sides": list(SIDES[attribute]),
+                "unseen": unseen, "shard": shard, "size": self.size, "direction": digest(self.directions[attribute].vector),
+                **how, **self.networks}
 
     @torch.no_grad()
     def shard(self, attribute: str, unseen: bool, shard: int) -> Arrays:
@@ -104,7 +114,8 @@ class Maker:
         sides = SIDES[attribute]
         draws = torch.from_numpy(np.random.default_rng((stream, unseen, shard)).random(SHARD, np.float32)).to(self.device)
         strength = other_side(traits[:, TRAIT_NAMES.index(sides.trait)], sides, draws).nan_to_num()
-        moved = self._painted(codes + strength[:, None, None] * self.directions[attribute].vector.to(codes))
+        step = self.directions[attribute].restricted(sides.group).vector.to(codes)
+        moved = self._painted(codes + strength[:, None, None] * step)
         moved_labels, moved_traits = self.read(moved)
         return {"images": to_pixels(images).numpy(), "labels": label_bytes(labels), "traits": traits.cpu().numpy(),
                 "pair": to_pixels(moved).numpy(), "pair_labels": label_bytes(moved_labels),
