@@ -214,44 +214,70 @@ def asset_path(name: str) -> Path:
     All assets of one distribution are stored by one download. Raises :class:`AssetError` with one line when the
     network, the hash or the disk fails, and for a cached file that is damaged; nothing half-written stays behind.
     """
-    if name not in ASSETS:
-        raise AssetError(f"unknown asset {name!r}: choose from {', '.join(ASSETS)}")
-    asset = ASSETS[name]
-    path = cache_dir() / asset.filename
-    if not path.is_file():
-        _fetch([other for other in ASSETS.values() if other.requirement == asset.requirement and not other.cached])
+    asset = _fetched(name)
     verify(asset)
-    return path
+    return cache_dir() / asset.filename
 
 
 def load_asset(name: str) -> dict[str, Tensor]:
-    """Tensors (fp32, CPU) of a safetensors asset."""
-    path = asset_path(name)
-    if path.suffix != ".safetensors":
-        raise AssetError(f"asset {name!r} is a {path.suffix} file, not tensors: use asset_path({name!r})")
-    return load_file(path)
+    """Tensors (fp32, CPU) of a safetensors asset, read and verified at once. Raises as :func:`asset_path` does."""
+    content = _whole(_fetched(name))
+    if isinstance(content, bytes):
+        raise AssetError(f"asset {name!r} is a {Path(ASSETS[name].filename).suffix} file, not tensors: use asset_bytes({name!r})")
+    return content
+
+
+def asset_bytes(name: str) -> bytes:
+    """The bytes of any other asset, read and verified at once. Raises as :func:`asset_path` does."""
+    content = _whole(_fetched(name))
+    if not isinstance(content, bytes):
+        raise AssetError(f"asset {name!r} holds tensors: use load_asset({name!r})")
+    return content
+
+
+def _fetched(name: str) -> Asset:
+    """The asset of this name, which is in the cache now."""
+    if name not in ASSETS:
+        raise AssetError(f"unknown asset {name!r}: choose from {', '.join(ASSETS)}")
+    asset = ASSETS[name]
+    if not asset.cached:
+        _fetch([other for other in ASSETS.values() if other.requirement == asset.requirement and not other.cached])
+    return asset
 
 
 def verify(asset: Asset) -> None:
-    """Read a cached asset and compare it with what is pinned, once for each state of the file in a process.
+    """Compare a cached asset with what is pinned, once for each state of the file in a process.
 
     Raises :class:`AssetError`, which says what to delete, where a bit of it is not as it was.
     """
-    path = cache_dir() / asset.filename
+    if _state(asset) is None or _state(asset) != _verified.get(cache_dir() / asset.filename):
+        _whole(asset)
+
+
+def _state(asset: Asset) -> tuple[int, int, str] | None:
+    """Modification time, size and pinned content of the cached file; None where that cannot be said."""
     try:
-        state = path.stat()
-        seen = (state.st_mtime_ns, state.st_size, asset.content)
-        if _verified.get(path) == seen:
-            return
-        found = content_hash(load_file(path) if path.suffix == ".safetensors" else path.read_bytes())
+        found = (cache_dir() / asset.filename).stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, asset.content
+
+
+def _whole(asset: Asset) -> dict[str, Tensor] | bytes:
+    """The content of a cached asset, read once and found to be what is pinned."""
+    path, state = cache_dir() / asset.filename, _state(asset)
+    try:
+        content = load_file(path) if path.suffix == ".safetensors" else path.read_bytes()
     except OSError as error:
         raise AssetError(f"cached asset {path} cannot be read ({error.strerror or error}): mend its permissions or delete "
                          "it, and it is fetched again") from error
     except SafetensorError as error:
         raise AssetError(f"cached asset {path} is damaged ({error}): delete it and it is fetched again") from error
-    if found != asset.content:
-        raise AssetError(f"cached asset {path} is damaged (not what was stored): delete it and it is fetched again")
-    _verified[path] = seen
+    if _verified.get(path) != state or state is None:
+        if content_hash(content) != asset.content:
+            raise AssetError(f"cached asset {path} is damaged (not what was stored): delete it and it is fetched again")
+        _verified[path] = state
+    return content
 
 
 def content_hash(content: Mapping[str, Tensor] | bytes) -> str:

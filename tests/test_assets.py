@@ -198,6 +198,24 @@ def test_a_damaged_file_is_named_by_whoever_opens_it(suffix, damage, cache, whee
     assert asset.cached and doctor._assets().status != "broken"
 
 
+@pytest.mark.parametrize(("suffix", "opened", "other"), [(".onnx", assets.asset_bytes, assets.load_asset),
+                                                         (".safetensors", assets.load_asset, assets.asset_bytes)])
+def test_what_is_verified_is_what_is_returned(suffix, opened, other, cache, wheel, monkeypatch):
+    """The file is read once, so that it cannot change between the check and its use."""
+    tensors = {"convert": lambda _: {"a": torch.arange(300.0)}} if suffix == ".safetensors" else {}
+    register(monkeypatch, wheel, filename=f"tiny{suffix}", **tensors)
+    assets.asset_path("tiny")
+    monkeypatch.setattr(assets, "_verified", {})
+    reads = []
+    read_bytes = assets.Path.read_bytes
+    monkeypatch.setattr(assets, "load_file", lambda path: reads.append(path) or load_file(path))
+    monkeypatch.setattr(assets.Path, "read_bytes", lambda path: reads.append(path) or read_bytes(path))
+    content = opened("tiny")
+    assert len(reads) == 1 and assets.content_hash(content) == assets.ASSETS["tiny"].content
+    with pytest.raises(AssetError, match=f"use {opened.__name__}"):
+        other("tiny")
+
+
 def test_an_unreadable_file_is_named(cache, wheel, monkeypatch):
     register(monkeypatch, wheel)
     assets.asset_path("tiny").unlink()

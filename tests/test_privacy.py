@@ -24,7 +24,7 @@ value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
 result = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])
 graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "nothing", [value], [result])
 onnx.save(helper.make_model(graph, ir_version=9, opset_imports=[helper.make_opsetid("", 17)]), sys.argv[1])
-landmarks.asset_path = lambda name: sys.argv[1]
+landmarks.asset_bytes = lambda name: open(sys.argv[1], "rb").read()
 before = psutil.Process().num_threads()
 session = landmarks.FaceAnalyzer(threads=1)._session("scrfd")
 time.sleep(float(sys.argv[2]))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from facemug_lib.assets import asset_path
+from facemug_lib.assets import asset_bytes
 
 INPUT_SIDE = 160
 # The square of an FFHQ-aligned face that separates people best, of five tried on ten portraits: top, left and side, in units
@@ -23,7 +23,7 @@ class FaceNet:
     """
 
     def __init__(self) -> None:
-        self.network = cv2.dnn.readNetFromTensorflow(str(asset_path("facenet")))
+        self.network = cv2.dnn.readNetFromTensorflow(np.frombuffer(asset_bytes("facenet"), np.uint8))
 
     @torch.no_grad()
     def __call__(self, image: Tensor) -> Tensor:

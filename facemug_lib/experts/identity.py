@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from facemug_lib.assets import asset_path
+from facemug_lib.assets import asset_bytes
 
 INPUT_SIDE = 112
 # Left eye, right eye (image's sides), nose, mouth corners. ArcFace's frame, in pixels of its 112-pixel training crops …
@@ -39,9 +39,10 @@ class ArcFace(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        from onnx2torch import convert  # slow to import, and only this class needs it
+        import onnx  # slow to import, as is the other one, and only this class needs them
+        from onnx2torch import convert
 
-        self.network = convert(str(asset_path("arcface")))
+        self.network = convert(onnx.load_from_string(asset_bytes("arcface")))
         scale, x, y = _similarity()
         # affine_grid speaks of [-1, 1] on both sides: u = 2·p/side - 1.
         zoom = scale * INPUT_SIDE

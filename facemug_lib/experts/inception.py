@@ -8,13 +8,14 @@ weights' *values* are those of ``inception-2015-12-05``. The number, order and s
 
 from __future__ import annotations
 
+import io
 import warnings
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from facemug_lib.assets import asset_path
+from facemug_lib.assets import asset_bytes
 
 INPUT_SIDE = 299
 EPSILON = 0.001  # of batch normalisation
@@ -31,7 +32,7 @@ class Inception(nn.Module):
         super().__init__()
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r"`torch\.jit\.load` is deprecated", FutureWarning)
-            tensors = torch.jit.load(str(asset_path("inception")), map_location="cpu").state_dict()
+            tensors = torch.jit.load(io.BytesIO(asset_bytes("inception")), map_location="cpu").state_dict()
         names = [name.removesuffix(".weight") for name in tensors if name.endswith(".weight")]  # in the order of use
         self.kernels, self.biases = nn.ParameterList(), nn.ParameterList()
         for name in names:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torchvision.ops import nms
 
-from facemug_lib.assets import asset_path
+from facemug_lib.assets import asset_bytes
 from facemug_lib.faces.warping import invert, transform_points, warp
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class FaceAnalyzer:
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        return onnxruntime.InferenceSession(str(asset_path(asset)), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(asset_bytes(asset), options, providers=["CPUExecutionProvider"])
 
     def detect(self, rgb: np.ndarray, *, is_upright: bool = False) -> list[DetectedFace]:
         """All faces of ``rgb`` (uint8 [h, w, 3]), whichever way up, best score first; an empty list where there is none.

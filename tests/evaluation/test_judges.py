@@ -9,9 +9,9 @@ import pytest
 import torch
 from skimage import data
 
+from facemug_lib.assets import asset_path
 from facemug_lib.evaluation import judges as judges_module
 from facemug_lib.evaluation.judges import Judges, LpipsNet
-from facemug_lib.experts import inception
 from facemug_lib.experts.inception import INPUT_SIDE, Inception, resize_like_fid
 
 Arrays = dict[str, np.ndarray]
@@ -115,7 +115,7 @@ def test_inception_is_its_files_own_graph(judges: Judges, photos: Arrays) -> Non
     """The layers are run by our own code; the file brings a graph of its own."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        graph = torch.jit.load(str(inception.asset_path("inception")), map_location="cpu").eval()
+        graph = torch.jit.load(str(asset_path("inception")), map_location="cpu").eval()
     image = as_image(photos["face"])
     with torch.no_grad():
         expected = graph((resize_like_fid(((image + 1) * 127.5).round()) - 128) / 128)
