@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -26,11 +27,11 @@ NOTHING: Mapping[str, np.ndarray] = {name: np.array(value, np.uint8) for name, v
 
 @dataclass(frozen=True, eq=False)
 class _Change:
-    """Boxes of layers as they were before, and after."""
+    """Boxes of layers as they were before, and after, compressed."""
 
     boxes: Mapping[str, tuple[slice, slice]]
-    before: Mapping[str, np.ndarray]
-    after: Mapping[str, np.ndarray]
+    before: Mapping[str, bytes]
+    after: Mapping[str, bytes]
 
 
 class Layers:
@@ -89,8 +90,8 @@ class Layers:
         return bool(self._future)
 
     def _do(self, boxes: Mapping[str, tuple[slice, slice]], pixels: Mapping[str, np.ndarray]) -> None:
-        before = {name: self._pixels[name][where].copy() for name, where in boxes.items()}
-        self._past.append(_Change(boxes, before, {name: np.array(pixels[name], np.uint8) for name in boxes}))
+        before = {name: _packed(self._pixels[name][where]) for name, where in boxes.items()}
+        self._past.append(_Change(boxes, before, {name: _packed(pixels[name]) for name in boxes}))
         del self._past[:-DEPTH]
         self._future.clear()
         self._set(boxes, self._past[-1].after)
@@ -103,9 +104,9 @@ class Layers:
         self._set(change.boxes, change.before if what == "undo" else change.after)
         return tuple(change.boxes)
 
-    def _set(self, boxes: Mapping[str, tuple[slice, slice]], pixels: Mapping[str, np.ndarray]) -> None:
+    def _set(self, boxes: Mapping[str, tuple[slice, slice]], packed: Mapping[str, bytes]) -> None:
         for name, where in boxes.items():
-            self._pixels[name][where] = pixels[name]
+            self._pixels[name][where] = _unpacked(packed[name], self._pixels[name][where].shape)
 
     # -- what was painted -------------------------------------------------------------------------------------------------
 
@@ -113,9 +114,13 @@ class Layers:
         """Whether anything is on the layer."""
         return bool((self._pixels[name] != NOTHING[name]).any())
 
-    def copy(self) -> dict[str, np.ndarray]:
-        """All layers as they are now, for :meth:`fill`."""
-        return {name: pixels.copy() for name, pixels in self._pixels.items()}
+    def packed(self) -> dict[str, bytes]:
+        """All layers as they are now, compressed: some kilobytes, for :meth:`unpack`."""
+        return {name: _packed(pixels) for name, pixels in self._pixels.items()}
+
+    def unpack(self, packed: Mapping[str, bytes]) -> None:
+        """Set all layers to what :meth:`packed` gave, as one act that can be undone."""
+        self.fill({name: _unpacked(data, self._pixels[name].shape) for name, data in packed.items()})
 
     def pictures(self, parse: np.ndarray) -> dict[str, PIL.Image.Image]:
         """The painted layers as an edit script's pictures; labels are painted over ``parse`` [256,256], the face's own."""
@@ -136,6 +141,14 @@ class Layers:
 def blank() -> dict[str, np.ndarray]:
     """Empty layers."""
     return {name: np.broadcast_to(value, (FACE_SIZE, FACE_SIZE, *value.shape)).copy() for name, value in NOTHING.items()}
+
+
+def _packed(pixels: np.ndarray) -> bytes:
+    return zlib.compress(np.asarray(pixels, np.uint8).tobytes(), 1)  # mostly flat: a higher level saves little
+
+
+def _unpacked(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
+    return np.frombuffer(zlib.decompress(data), np.uint8).reshape(shape)
 
 
 def png(picture: PIL.Image.Image) -> bytes:

@@ -7,6 +7,7 @@ hold all state: the browser can be reloaded at any time. Each stroke comes as on
 from __future__ import annotations
 
 import time
+import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
@@ -25,13 +26,13 @@ from facemug_lib.editing.editor import Editor
 from facemug_lib.editing.inputs import INFLUENCES, checked_influence
 from facemug_lib.editing.latent.text import TEXT_SOURCE
 from facemug_lib.editing.script.edit_script import SampleRecord, Step, embedded
-from facemug_lib.editing.script.session import Moment, PhotoScript, Session
+from facemug_lib.editing.script.session import PhotoScript, Session
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import AlignedFace
 from facemug_lib.faces.photos import PhotoLike, write_image
 from facemug_lib.modalities.semantics import PALETTE, SEMANTIC_CLASSES
 from facemug_lib.pictures import pixels_of
-from facemug_lib.widgets.layers import LAYERS, Layers, data_url, png
+from facemug_lib.widgets.layers import LAYERS, SIZE, Layers, data_url, png
 from facemug_lib.widgets.still import mimebundle
 from facemug_lib.widgets.uploads import Uploads, file_name, open_upload
 from facemug_lib.widgets.worker import Stopped, Turn, Worker
@@ -99,7 +100,7 @@ class Painter(anywidget.AnyWidget):
     @property
     def image(self) -> Tensor:
         """The current face [1,3,256,256] in [-1,1], aligned."""
-        return self.session.current.face.image
+        return self.session.face.image
 
     @property
     def photo(self) -> np.ndarray:
@@ -114,13 +115,13 @@ class Painter(anywidget.AnyWidget):
         def job(turn: Turn) -> None:
             moment = self.session.apply(step, self._reporter(turn))
             self._snapshots[moment.number] = snapshot
-            self._parsed(moment)  # before it is shown, so that labels and picture change together
+            self._parsed()  # before it is shown, so that labels and picture change together
             self.layers.clear()
             self._send_layers(LAYERS)
             self.set_trait("attributes", {})
             self.set_trait("text", "")
             self.set_trait("exemplar", "")
-            self._show("; ".join([f"edited in {moment.result.seconds:.1f} s", *moment.result.remarks]))
+            self._show("; ".join([f"edited in {moment.seconds:.1f} s", *moment.remarks]))
 
         self._start("editing", job)
 
@@ -143,7 +144,7 @@ class Painter(anywidget.AnyWidget):
         if moment.parent is None:
             raise FacemugError("this is the photo itself: there is no edit to change")
         snapshot = self._snapshots[moment.number]
-        self.layers.fill(snapshot["layers"])
+        self.layers.unpack(snapshot["layers"])
         self._send_layers(LAYERS)
         for name in SETTINGS:
             self.set_trait(name, snapshot[name])
@@ -163,7 +164,7 @@ class Painter(anywidget.AnyWidget):
         path = Path(name).expanduser()
         if path.suffix != ".json":
             raise FacemugError(f"the script's name {name!r} must end in .json")
-        first = self.session.moments[0].face.photo
+        first = self.session.first.photo
         written = [self.script.write(path), write_image(path.with_suffix(".png"), self.photo, like=first)]
         if not self._is_known:
             written.append(write_image(path.with_name(f"{path.stem}_photo.png"), first))
@@ -189,7 +190,7 @@ class Painter(anywidget.AnyWidget):
 
     def _step(self) -> Step:
         """The edit that is painted and set."""
-        pictures = self.layers.pictures(self._parsed(self.session.current))
+        pictures = self.layers.pictures(self._parsed())
         if "mask" not in pictures:
             raise FacemugError("no mask is painted: paint over what is to change, everything else stays as it is")
         attributes = {name: float(value) for name, value in self.attributes.items() if value}
@@ -217,23 +218,25 @@ class Painter(anywidget.AnyWidget):
         self._start(what, job)
 
     def _snapshot(self) -> dict[str, Any]:
-        return {"layers": self.layers.copy()} | {name: getattr(self, name) for name in SETTINGS}
+        return {"layers": self.layers.packed()} | {name: getattr(self, name) for name in SETTINGS}
 
     def _begin(self, session: Session) -> None:
         self.session = session
         self.layers = Layers()
         self._snapshots: dict[int, dict[str, Any]] = {}  # picture → what was painted and set for the edit that made it
-        self._parses: dict[int, np.ndarray] = {}
+        self._parses: dict[int, bytes] = {}  # compressed, as hundreds of pictures may be made
         self._thumbnails: dict[int, str] = {}
-        self._parsed(session.current)
+        self._parsed()
         self.original = png(PIL.Image.fromarray(pixels_of(self.image[0])))
         self._send_layers(LAYERS)
         self._show("")
 
-    def _parsed(self, moment: Moment) -> np.ndarray:
-        if moment.number not in self._parses:
-            self._parses[moment.number] = self.editor.parse(moment.face.image)[0].to(torch.uint8).numpy()
-        return self._parses[moment.number]
+    def _parsed(self) -> np.ndarray:
+        """The labels [256,256] of the current picture."""
+        number = self.session.current.number
+        if number not in self._parses:
+            self._parses[number] = zlib.compress(self.editor.parse(self.image)[0].to(torch.uint8).numpy().tobytes())
+        return np.frombuffer(zlib.decompress(self._parses[number]), np.uint8).reshape(SIZE, SIZE)
 
     # -- what is shown ----------------------------------------------------------------------------------------------------
 
@@ -272,14 +275,14 @@ class Painter(anywidget.AnyWidget):
         rows = session.branches()
         for moment in session.moments:
             if moment.number not in self._thumbnails:
-                picture = PIL.Image.fromarray(pixels_of(moment.face.image[0]))
+                picture = PIL.Image.fromarray(pixels_of(session.face_of(moment.number).image[0]))
                 small = picture.resize((THUMBNAIL, THUMBNAIL), PIL.Image.Resampling.BOX)
                 self._thumbnails[moment.number] = data_url(small, "JPEG")
         history = [{"number": moment.number, "parent": moment.parent, "name": moment.name, "row": rows[moment.number],
                     "thumbnail": self._thumbnails[moment.number]} for moment in session.moments]
         with self.hold_sync():
             self.picture = png(PIL.Image.fromarray(pixels_of(self.image[0])))
-            self.parse = self._parsed(session.current).tobytes()
+            self.parse = self._parsed().tobytes()
             self.history = history
             self.current = session.current.number
             self.note = note

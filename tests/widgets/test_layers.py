@@ -11,6 +11,10 @@ from facemug_lib.widgets.layers import DEPTH, LAYERS, Layers, blank
 PARSE = np.full((256, 256), 13, np.uint8)
 
 
+def shown(layers: Layers) -> dict[str, np.ndarray]:
+    return {name: layers[name].copy() for name in LAYERS}
+
+
 def test_a_stroke_changes_its_box_and_nothing_else() -> None:
     layers = Layers()
     values = np.zeros((3, 5), np.uint8)
@@ -24,15 +28,15 @@ def test_a_stroke_changes_its_box_and_nothing_else() -> None:
 
 def test_undo_and_redo_walk_through_all_layers() -> None:
     layers = Layers()
-    states = [layers.copy()]
+    states = [shown(layers)]
     layers.stroke("mask", (0, 0, 2, 2), b"\xff" * 4)
-    states.append(layers.copy())
+    states.append(shown(layers))
     layers.stroke("semantics", (5, 5, 1, 2), b"\x0d\x01")
-    states.append(layers.copy())
+    states.append(shown(layers))
     layers.stroke("colour", (7, 7, 1, 1), bytes([10, 20, 30, 255]))
-    states.append(layers.copy())
+    states.append(shown(layers))
     layers.clear()
-    states.append(layers.copy())
+    states.append(shown(layers))
 
     def same(state: dict[str, np.ndarray]) -> bool:
         return all(np.array_equal(layers[name], state[name]) for name in LAYERS)
@@ -55,6 +59,18 @@ def test_undo_and_redo_walk_through_all_layers() -> None:
     assert not layers.can_undo
     with pytest.raises(FacemugError, match="nothing to undo"):
         layers.undo()
+
+
+def test_what_was_packed_comes_back_as_one_act() -> None:
+    layers = Layers()
+    layers.stroke("colour", (7, 9, 1, 1), bytes([10, 20, 30, 255]))
+    layers.stroke("mask", (0, 3, 2, 2), b"\xff" * 4)
+    before, packed = shown(layers), layers.packed()
+    layers.clear()
+    layers.unpack(packed)
+    assert all(np.array_equal(layers[name], before[name]) for name in LAYERS)
+    assert set(layers.undo()) == set(LAYERS) and not any(map(layers.is_painted, LAYERS))
+    assert sum(map(len, packed.values())) < 5000
 
 
 def test_clearing_what_is_empty_is_no_act() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from bytes_held import bytes_held
 
 from facemug_lib.editing.script.edit_script import EditScript
 from facemug_lib.errors import FacemugError
@@ -74,6 +75,25 @@ def test_what_is_set_counts_once_and_comes_back_with_the_edit(painter: Painter) 
     say(painter, "go", number=0)
     say(painter, "revise")
     assert "no edit to change" in painter.error
+
+
+def test_a_long_sitting_is_flat(painter: Painter, editor) -> None:
+    """Of an edit stay what it changed, its script, its thumbnail and its paint, all compressed."""
+    def held() -> int:
+        kept = ("session", "layers", "history", "_snapshots", "_parses", "_thumbnails")
+        return bytes_held(*(getattr(painter, name) for name in kept), without=[editor])
+
+    def edit(number: int) -> None:
+        paint(painter, left=20 + 10 * number)
+        paint(painter, "sketch", 30 + 10 * number, 80)
+        say(painter, "edit")
+
+    edit(0)
+    before = held()
+    for number in range(1, 5):
+        edit(number)
+    assert painter.error == "" and len(painter.history) == 6
+    assert (held() - before) / 4 < 30_000
 
 
 def test_labels_are_painted_over_the_faces_own(painter: Painter) -> None:

@@ -22,12 +22,14 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 import PIL.Image
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from torch import Tensor
 
 from facemug_lib.devices import machine
 from facemug_lib.editing.drawing import FACE_SIZE, Drawing, read_face
 from facemug_lib.editing.edit import PICTURES, PLAIN, Edit
-from facemug_lib.editing.editor import Editor, EditResult
+from facemug_lib.editing.editor import Editor
 from facemug_lib.editing.known_faces import sampled_face
+from facemug_lib.editing.script.patches import Patch
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import AlignedFace, Frame, crop_photo
 from facemug_lib.faces.photos import Photo, PhotoLike, write_image
@@ -268,13 +270,24 @@ def pixels_hash(photo: Photo) -> str:
 
 
 @dataclass(frozen=True, eq=False)
+class StepResult:
+    """What a step made: image [1,3,256,256] in [-1,1], the aligned face with the edit; mask, bool [1,1,256,256], where it was
+    edited; and of the edit (:class:`EditResult`), whose tensors are ten times as many, how long it took and its remarks."""
+
+    image: Tensor
+    mask: Tensor
+    seconds: float
+    remarks: list[str]
+
+
+@dataclass(frozen=True, eq=False)
 class Replayed:
     """face: the photo after the last step, in the layout and type of the first one, with the same alignment; results: of the
     steps that were made; notes: why the pixels may differ from those of the script's author, and what the steps
     leave undone."""
 
     face: AlignedFace
-    results: list[EditResult]
+    results: list[StepResult]
     notes: list[str]
 
     @property
@@ -285,12 +298,13 @@ class Replayed:
 
 @dataclass(eq=False)
 class Replayer:
-    """Repeats scripts on one photo. What earlier steps made is kept, so that changing a late step does not repeat them."""
+    """Repeats scripts on one photo. What earlier steps made is kept, 1 MB and what they changed of the photo for each, so that
+    changing a late step does not repeat them."""
 
     editor: Editor
     face: AlignedFace | None  # None: the face that a script says how to sample
     folder: Path
-    _states: dict[str, tuple[AlignedFace, EditResult]] = field(default_factory=dict, init=False, repr=False)
+    _states: dict[str, tuple[Patch, StepResult]] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def of(cls, editor: Editor, photo: PhotoLike | AlignedFace | None, folder: Path | str = ".", face: int | None = None) -> Self:
@@ -300,49 +314,60 @@ class Replayer:
     def replay(self, script: EditScript, upto: int | None = None, progress: Progress | None = None) -> Replayed:
         """Make the enabled steps of a script, or the first ``upto`` of all its steps. ``progress`` is called with (step, steps)
         of each edit's own long work; what it raises ends the replay, and the steps made so far are kept."""
-        face, is_same, notes = self._first(script.photo)
+        face, is_same, notes = self.begin(script.photo)
         mine = self.editor.hashes()
         notes += [f"the weights of {name} are not those that the script was made with" for name, known in script.weights.items()
                   if name in mine and mine[name] != known]
         results, key = [], script.photo.model_dump_json()
-        if is_same:  # the author's alignment, to the last bit
-            matrix = np.array(script.photo.matrix)
-            kept = {} if np.array_equal(face.matrix, matrix) else {"codes": None, "likeness": None}  # of another crop
-            face = replace(face, matrix=matrix, image=crop_photo(face.photo, matrix, FACE_SIZE), **kept)
         for number, step in enumerate(script.steps if upto is None else script.steps[:upto], start=1):
             if not step.enabled:
                 continue
             key = hashlib.sha256(f"{key} {step.model_dump_json()}".encode()).hexdigest()
-            if key not in self._states:
+            if key in self._states:
+                patch, result = self._states[key]
+                pixels = face.original.copy()
+                patch.add(pixels)
+                face = face.repainted(pixels)
+            else:
                 try:
-                    self._states[key] = self._made(face, step, script.photo, is_same, progress)
+                    made, result = self.make(face, step, None if is_same else script.photo, progress)
                 except FacemugError as error:
                     raise FacemugError(f"step {number}{f' ({step.name})' if step.name else ''}: {error}") from error
-            face, result = self._states[key]
+                self._states[key] = Patch.between(face.original, made.original), result
+                face = made
             results.append(result)
             notes += [f"step {number}: {remark}" for remark in result.remarks]
         return Replayed(face, results, notes)
 
-    def _first(self, record: PhotoRecord) -> tuple[AlignedFace, bool, list[str]]:
+    def begin(self, record: PhotoRecord) -> tuple[AlignedFace, bool, list[str]]:
         """(the face that the first step starts from, whether it is the script's own, what is to be said of that)."""
         is_same = self.face is not None and pixels_hash(self.face.photo) == record.sha256
-        if record.sample is not None and (self.face is None or (is_same and self.face.codes is None)):
-            sampled = sampled_face(self.editor.prior, **record.sample.model_dump())
-            known = pixels_hash(sampled.photo) == record.sha256
-            return sampled, True, [] if known else ["the sampled face differs from the script's by rounding or by another prior"]
-        if self.face is None:
+        face, notes = self.face, []
+        if record.sample is not None and (face is None or (is_same and face.codes is None)):
+            face = sampled_face(self.editor.prior, **record.sample.model_dump())
+            if pixels_hash(face.photo) != record.sha256:
+                notes.append("the sampled face differs from the script's by rounding or by another prior")
+            is_same = True
+        elif face is None:
             raise FacemugError("the script was made on a photograph: name one with --photo, its own or another")
-        return self.face, is_same, [] if is_same else [
-            "another photo than the script's: what was drawn on that one is carried over by alignment"]
+        elif not is_same:
+            notes.append("another photo than the script's: what was drawn on that one is carried over by alignment")
+        if is_same:  # the author's alignment, to the last bit
+            matrix = np.array(record.matrix)
+            kept = {} if np.array_equal(face.matrix, matrix) else {"codes": None, "likeness": None}  # of another crop
+            face = replace(face, matrix=matrix, image=crop_photo(face.photo, matrix, FACE_SIZE), **kept)
+        return face, is_same, notes
 
-    def _made(self, face: AlignedFace, step: Step, record: PhotoRecord, is_same: bool,
-              progress: Progress | None) -> tuple[AlignedFace, EditResult]:
+    def make(self, face: AlignedFace, step: Step, drawn_on: PhotoRecord | None = None,
+             progress: Progress | None = None) -> tuple[AlignedFace, StepResult]:
+        """One step, on the face that the steps before it left. ``drawn_on``: the photo that it was drawn on, if another one."""
         pictures: dict[str, Any] = {name: open_picture(self.folder, reference) for name, reference in step.pictures().items()}
         frame = step.guidance_frame
-        if frame == "photo" and not is_same:
-            pictures, frame = pictures | _carried_over(pictures, record), "aligned"
-        result = self.editor.edit_many([step.edit(face, pictures, frame)], progress=progress)[0]
-        return face.repainted(result.paste_back()), result
+        if frame == "photo" and drawn_on is not None:
+            pictures, frame = pictures | _carried_over(pictures, drawn_on), "aligned"
+        made = self.editor.edit_many([step.edit(face, pictures, frame)], progress=progress)[0]
+        result = StepResult(made.image.cpu(), made.conditions.mask.cpu() > 0.5, made.seconds, made.remarks)
+        return face.repainted(made.paste_back()), result
 
 
 def _carried_over(pictures: Mapping[str, Any], record: PhotoRecord) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def test_the_painter_edits_on_a_page_of_its_own(open_page: Any) -> None:
     mask = np.array(notebook.kernel("painter._snapshots[1]['layers']['mask'].tolist()"), np.uint8)
     assert mask.any()
     changed = np.array(notebook.kernel(
-        "(painter.photo != painter.session.moments[0].face.original).any(axis=2).tolist()"), bool)
+        "(painter.photo != painter.session.first.original).any(axis=2).tolist()"), bool)
     assert changed.any() and not changed[mask == 0].any()
     assert notebook.kernel("torch.equal(painter.script.replay(editor).face.image, painter.image)")
     page.wait_for_selector(".fm-moment >> nth=1")

@@ -39,7 +39,7 @@ def test_the_painter_of_notebook_08(open_notebook: Any, lab: Any) -> None:
     notebook.until("painter.current == 2 and not painter.busy", 120)
     after = np.array(notebook.kernel("painter.photo.tolist()"), np.uint8)
     painted = "torch.from_numpy(painter._snapshots[2]['layers']['mask'] / 255)[None, None]"
-    mask = np.array(notebook.kernel(f"painter.session.moments[0].face.mask_to_photo({painted}).tolist()"), bool)
+    mask = np.array(notebook.kernel(f"painter.session.first.mask_to_photo({painted}).tolist()"), bool)
     assert 50 < mask.sum() < 20_000 and (after != before)[mask].any() and not (after != before)[~mask].any()
     assert notebook.kernel("torch.equal(painter.script.replay(editor).face.image, painter.image)")
     assert notebook.console == []

@@ -300,8 +300,8 @@ def test_unusable_and_very_large_photos(notebook: Any) -> None:
     page.click(".fm-edit")
     notebook.until("painter.current == 1 and not painter.busy", 120)
     painted = "torch.from_numpy(painter._snapshots[1]['layers']['mask'] / 255)[None, None]"
-    outside = f"~painter.session.moments[0].face.mask_to_photo({painted})"
-    assert notebook.kernel(f"bool((painter.photo == painter.session.moments[0].face.original)[{outside}].all())")
+    outside = f"~painter.session.first.mask_to_photo({painted})"
+    assert notebook.kernel(f"bool((painter.photo == painter.session.first.original)[{outside}].all())")
     assert notebook.console == []
 
 
