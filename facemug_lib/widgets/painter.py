@@ -21,7 +21,7 @@ import torch
 import traitlets
 from torch import Tensor
 
-from facemug_lib.editing.drawing import read_face
+from facemug_lib.editing.drawing import FACE_SIZE, read_face
 from facemug_lib.editing.editor import Editor
 from facemug_lib.editing.inputs import INFLUENCES, checked_influence
 from facemug_lib.editing.latent.text import TEXT_SOURCE
@@ -32,7 +32,7 @@ from facemug_lib.faces.alignment import AlignedFace
 from facemug_lib.faces.photos import PhotoLike, write_image
 from facemug_lib.modalities.semantics import PALETTE, SEMANTIC_CLASSES
 from facemug_lib.pictures import pixels_of
-from facemug_lib.widgets.layers import LAYERS, SIZE, Layers, data_url, png
+from facemug_lib.widgets.layers import LAYERS, Layers, data_url, png
 from facemug_lib.widgets.still import mimebundle
 from facemug_lib.widgets.uploads import Uploads, file_name, open_upload
 from facemug_lib.widgets.worker import Stopped, Turn, Worker
@@ -236,7 +236,7 @@ class Painter(anywidget.AnyWidget):
         number = self.session.current.number
         if number not in self._parses:
             self._parses[number] = zlib.compress(self.editor.parse(self.image)[0].to(torch.uint8).numpy().tobytes())
-        return np.frombuffer(zlib.decompress(self._parses[number]), np.uint8).reshape(SIZE, SIZE)
+        return np.frombuffer(zlib.decompress(self._parses[number]), np.uint8).reshape(FACE_SIZE, FACE_SIZE)
 
     # -- what is shown ----------------------------------------------------------------------------------------------------
 
