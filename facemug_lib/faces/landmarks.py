@@ -51,11 +51,15 @@ NOSE_TIP = 86
 # A generic adult face in millimetres (x to image right, y down, z towards the camera; origin between the inner eye
 # corners): mean anthropometric widths and heights, with depths from a factorisation of landmarks of sampled faces. Jaw
 # points are left out because they slide with the silhouette, mouth corners because they move with a smile.
-_FACE_106 = {
+FACE_106 = {
     35: (-45, -1, -8), 39: (-17, 0, 0), 89: (17, 0, 0), 93: (45, -1, -8),
     72: (0, -3, 10), NOSE_TIP: (0, 36, 30), 77: (-19, 40, 11), 83: (19, 40, 11), 80: (0, 46, 18), 71: (0, 62, 13),
 }  # fmt: skip
 _FACE_5 = ((-31, 0, -4), (31, 0, -4), (0, 36, 30), (-27, 66, -4), (27, 66, -4))
+
+# About where the detector sees aligned faces, as shares of their side (100 portraits: 0.24, 0.17, 0.77, 0.92).
+ALIGNED_BOX = (0.227, 0.180, 0.781, 0.883)
+ALIGNED_POINTS5 = ((0.371, 0.469), (0.625, 0.469), (0.5, 0.625), (0.379, 0.688), (0.625, 0.688))
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +86,26 @@ class HeadPose(NamedTuple):
     yaw: float
     pitch: float
     roll: float
+
+
+class Camera(NamedTuple):
+    """A scaled-orthographic camera: a point m (millimetres) of the generic face is seen at scale · rotation[:2] @ m + offset.
+
+    ``rotation`` [3, 3]; ``scale`` in pixels a millimetre; ``offset`` [2] in pixels.
+    """
+
+    rotation: np.ndarray
+    scale: float
+    offset: np.ndarray
+
+    @property
+    def pose(self) -> HeadPose:
+        """The angles of ``rotation`` = Rz(roll) Ry(yaw) Rx(pitch), with y down and z towards the camera."""
+        rotation = self.rotation
+        yaw = -np.arcsin(np.clip(rotation[2, 0], -1, 1))
+        pitch = np.arctan2(rotation[2, 1], rotation[2, 2])
+        roll = np.arctan2(rotation[1, 0], rotation[0, 0])
+        return HeadPose(*(float(np.degrees(angle)) for angle in (yaw, pitch, roll)))
 
 
 class FaceAnalyzer:
@@ -210,6 +234,15 @@ class FaceAnalyzer:
         points = (output.reshape(106, 2).astype(np.float64) + 1) * (LANDMARK_CROP / 2)
         return transform_points(invert(matrix), points)
 
+    def aligned_landmarks(self, rgb: np.ndarray) -> np.ndarray:
+        """The 106 points [106, 2] of an aligned face (uint8 [s, s, 3]) without looking for it: alignment says where it is.
+
+        A quarter of the time of detection and landmarks, and there is an answer whatever the picture shows.
+        """
+        side = rgb.shape[0]
+        box, points5 = np.array(ALIGNED_BOX) * side, np.array(ALIGNED_POINTS5) * side
+        return self.landmarks(rgb, DetectedFace(box, 1.0, points5))
+
     def pose(self, rgb: np.ndarray) -> HeadPose | None:
         """The pose of the likeliest face in ``rgb`` (uint8 [h, w, 3]), an upright picture; None where there is none."""
         found = self.detect(rgb, is_upright=True)
@@ -316,17 +349,22 @@ def head_pose(points: np.ndarray) -> HeadPose:
     """
     points = np.asarray(points, dtype=np.float64)
     if points.shape == (106, 2):
-        model, seen = np.array(list(_FACE_106.values()), dtype=np.float64), points[list(_FACE_106)]
+        model, seen = np.array(list(FACE_106.values()), dtype=np.float64), points[list(FACE_106)]
     elif points.shape == (5, 2):
         model, seen = np.array(_FACE_5, dtype=np.float64), points
     else:
         raise ValueError(f"head_pose wants points of shape [106, 2] or [5, 2], got {list(points.shape)}")
+    return fit_camera(model, seen).pose
+
+
+def fit_camera(model: np.ndarray, seen: np.ndarray) -> Camera:
+    """The camera that sees the points ``model`` [n, 3] (millimetres, not all in one plane) at ``seen`` [n, 2] (pixels).
+
+    Linear least squares, then the nearest scaled pair of orthonormal rows (by SVD).
+    """
     camera = np.linalg.lstsq(model - model.mean(axis=0), seen - seen.mean(axis=0), rcond=None)[0].T
-    left, _, right = np.linalg.svd(camera, full_matrices=False)
+    left, stretch, right = np.linalg.svd(camera, full_matrices=False)
     rows = left @ right
+    scale = float(stretch.mean())
     rotation = np.vstack([rows, np.cross(rows[0], rows[1])])
-    # rotation = Rz(roll) Ry(yaw) Rx(pitch), with y down and z towards the camera.
-    yaw = -np.arcsin(np.clip(rotation[2, 0], -1, 1))
-    pitch = np.arctan2(rotation[2, 1], rotation[2, 2])
-    roll = np.arctan2(rotation[1, 0], rotation[0, 0])
-    return HeadPose(*(float(np.degrees(angle)) for angle in (yaw, pitch, roll)))
+    return Camera(rotation, scale, seen.mean(axis=0) - scale * rows @ model.mean(axis=0))

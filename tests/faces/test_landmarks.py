@@ -129,7 +129,7 @@ def test_head_pose_recovers_angles(angles):
     five = _project(np.array(lm._FACE_5, float), *angles)
     assert lm.head_pose(five) == pytest.approx(angles, abs=1e-6)
     many = np.zeros((106, 2))
-    many[list(lm._FACE_106)] = _project(np.array(list(lm._FACE_106.values()), float), *angles)
+    many[list(lm.FACE_106)] = _project(np.array(list(lm.FACE_106.values()), float), *angles)
     assert lm.head_pose(many) == pytest.approx(angles, abs=1e-6)
 
 
