@@ -1,8 +1,8 @@
 """Facial action units (AUs) read from geometry: 106 landmarks, seen from the front, compared with neutral proportions.
 
-The Facial Action Coding System (FACS; Ekman and Friesen 1978) describes a face by which muscles are at work and how strongly. Networks
-that read AUs were trained on faces coded by hand. Here a unit is a distance between landmarks: less than FACS means by it, but it
-is exactly what it says.
+The Facial Action Coding System (FACS; Ekman and Friesen 1978) describes a face by which muscles are at work and how strongly.
+Networks that read AUs were trained on faces coded by hand. Here a unit is a distance between landmarks: less than FACS means by
+it, but it is exactly what it says.
 
 1. A camera is fitted to the points that no expression moves (eye corners, nose). It takes away roll, size and place, and, with a
    generic face's depths, most of yaw and pitch: :func:`frontal`, in millimetres of a generic adult face.
@@ -14,9 +14,9 @@ is exactly what it says.
 A single picture cannot tell a person's proportions from an expression: low brows read as some AU 4. The *difference* of two
 readings of one person has no such part, so it is what editing uses.
 
-Correlation of each axis with what the expert reads, on 276 sampled faces and on 100 portraits; what one standard deviation of three
-calibrated directions adds to it (36 faces); and how alike a photograph and its mirror image read (1 = equal). Measured once by
-``scripts/measure_action_units.py``:
+Correlation of each axis with what the expert reads, on 276 sampled faces and on 100 portraits; what one standard deviation of
+three calibrated directions adds to it (36 faces); and how alike a photograph and its mirror image read (1 = equal). Measured once
+by ``scripts/measure_action_units.py``:
 
 | axis | units | sampled: smile, mouth, eyes | portraits: smile, mouth, eyes | directions: smile, mouth, eyes | mirror |
 |---|---|---|---|---|---|
@@ -30,9 +30,9 @@ calibrated directions adds to it (36 faces); and how alike a photograph and its 
 | lip_gap | 25 | 0.78, 0.87, −0.39 | 0.57, 0.70, −0.36 | 0.33, 0.31, 0.07 | 0.97 |
 | jaw_drop | 26 | 0.70, 0.81, −0.28 | 0.55, 0.68, −0.07 | 0.30, 0.31, 0.14 | 0.98 |
 
-The brows have no reading of the expert's. Against hand-made label maps of 220 photographs (how far the brows' pixels lie above the
-eyes') inner_brow correlates 0.78 and outer_brow 0.85. Nothing independent confirms AU 9 and AU 10: they rise with a smile, as they
-do in people. :data:`LEFT_OUT` names the units that these points cannot tell.
+The brows have no reading of the expert's. Against hand-made label maps of 220 photographs (how far the brows' pixels lie above
+the eyes') inner_brow correlates 0.78 and outer_brow 0.85. Nothing independent confirms AU 9 and AU 10: they rise with a smile, as
+they do in people. :data:`LEFT_OUT` names the units that these points cannot tell.
 """
 
 from __future__ import annotations
@@ -89,8 +89,9 @@ DEPTHS = _depths()
 
 
 def frontal(points: np.ndarray) -> tuple[np.ndarray, HeadPose]:
-    """Landmarks [106, 2] as they would be seen from the front, in millimetres of the generic face (x to the image's right, y down,
-    0 between the inner eye corners), and the pose that was taken away. Raises ``ValueError`` for another number of points."""
+    """Landmarks [106, 2] as they would be seen from the front, in millimetres of the generic face (x to the image's right, y
+    down, 0 between the inner eye corners), and the pose that was taken away. Raises ``ValueError`` for another number of
+    points."""
     points = np.asarray(points, dtype=np.float64)
     if points.shape != (106, 2):
         raise ValueError(f"action units want landmarks of shape [106, 2], got {list(points.shape)}")
@@ -171,10 +172,11 @@ def jaw_drop(p: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Axis:
-    """How a measure becomes a reading: (m − neutral − pitch·p − pitch2·p² − yaw2·y²) / up, or / down below 0, for p and y in degrees.
+    """How a measure becomes a reading: (m − neutral − pitch·p − pitch2·p² − yaw2·y²) / up, or / down below 0, for p and y in
+    degrees.
 
-    ``measure``: of frontal points. ``neutral``: median of the faces without an expression. ``up``, ``down``: from there to the 98th
-    and the 2nd percentile of all faces; no unit goes down where ``down`` is None, and readings there are scaled by ``up``.
+    ``measure``: of frontal points. ``neutral``: median of the faces without an expression. ``up``, ``down``: from there to the
+    98th and the 2nd percentile of all faces; no unit goes down where ``down`` is None, and readings there are scaled by ``up``.
     """
 
     measure: Callable[[np.ndarray], float]
@@ -186,8 +188,8 @@ class Axis:
     yaw2: float
 
 
-# Measured on 276 sampled faces (truncation 0.8), 225 photographs and 100 portraits; "without an expression" are the 132 of them that
-# the expert calls neither smiling nor open-mouthed. Eyes count as shut at an opening of 0.10.
+# Measured on 276 sampled faces (truncation 0.8), 225 photographs and 100 portraits; "without an expression" are the 132 of them
+# that the expert calls neither smiling nor open-mouthed. Eyes count as shut at an opening of 0.10.
 AXES = {
     "inner_brow": Axis(inner_brow, 14.0, 7.7, 4.5, 0.0056, 0.00036, -0.00012),
     "outer_brow": Axis(outer_brow, 15.9, 6.5, None, -0.0579, 0.00099, 0.00057),

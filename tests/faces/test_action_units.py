@@ -68,7 +68,8 @@ def test_each_axis_is_its_formula():
     naive = {
         "inner_brow": mean(y, 39, 89) - mean(y, 50, 46, 102, 97),
         "outer_brow": mean(y, 35, 93) - mean(y, 43, 48, 44, 49, 45, 101, 105, 100, 104, 99),
-        "lid_opening": ((mean(y, 36, 33, 37) - mean(y, 41, 40, 42)) / left + (mean(y, 90, 87, 91) - mean(y, 95, 94, 96)) / right) / 2,
+        "lid_opening": ((mean(y, 36, 33, 37) - mean(y, 41, 40, 42)) / left
+                        + (mean(y, 90, 87, 91) - mean(y, 95, 94, 96)) / right) / 2,
         "lower_lid": ((mean(y, 35, 39) - mean(y, 36, 33, 37)) / left + (mean(y, 89, 93) - mean(y, 90, 87, 91)) / right) / 2,
         "nose_wings": mean(y, 39, 89) - mean(y, 77, 78, 83, 84),
         "upper_lip": y[80] - mean(y, 63, 71, 67),
