@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from facemug_lib.errors import FacemugError
 
 TINT = (1.0, 0.1, 0.3)  # of :func:`overlay`; R, G, B in 0…1
+LUMA = (0.299, 0.587, 0.114)  # shares of red, green and blue in how bright a colour looks (ITU-R BT.601, as Pillow's grey)
 
 
 def similarity_grid(images: Tensor, angle: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
@@ -27,6 +28,12 @@ def similarity_grid(images: Tensor, angle: Tensor, scale: Tensor, shift: Tensor)
     turn = torch.stack((torch.stack((angle.cos(), -angle.sin()), -1), torch.stack((angle.sin(), angle.cos()), -1)), 1)
     theta = torch.cat((turn * scale.view(-1, 1, 1), shift[..., None]), -1)
     return F.affine_grid(theta, [len(angle), 1, *images.shape[2:]], align_corners=False)
+
+
+def luma(images: Tensor) -> Tensor:
+    """How bright pictures [b,3,…] look: [b,1,…], in the pictures' own range."""
+    weights = images.new_tensor(LUMA).view(1, 3, *[1] * (images.ndim - 2))
+    return (images * weights).sum(1, keepdim=True)
 
 
 def to_pixels(images: Tensor) -> Tensor:

@@ -7,9 +7,7 @@ from typing import Annotated
 
 import typer
 
-from facemug_lib.commands.options import (
-    INPUT,
-)
+from facemug_lib.commands.options import INPUT, Bank, Weights
 
 
 def serve_app(
@@ -17,6 +15,8 @@ def serve_app(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")] = 8866,
     browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
     dark: Annotated[bool, typer.Option("--dark", help="The dark theme.")] = False,
+    weights: Weights = None,
+    bank: Bank = None,
 ) -> None:
     """Serve painter and explorer as a page of its own.
 
@@ -26,4 +26,4 @@ def serve_app(
     """
     from facemug_lib.widgets.app import serve
 
-    raise typer.Exit(serve(photo, port, browser, "dark" if dark else "light"))
+    raise typer.Exit(serve(photo, port, browser, "dark" if dark else "light", weights, bank))

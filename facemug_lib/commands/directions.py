@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from facemug_lib.commands.options import INPUT, OUTPUT, OUTPUT_FOLDER, Bank, Device, tell_skipped
+from facemug_lib.commands.options import INPUT, OUTPUT, OUTPUT_FOLDER, Bank, Device, Weights, tell_skipped
 from facemug_lib.commands.output import say
 from facemug_lib.editing.edit import Edit
 from facemug_lib.errors import FacemugError
@@ -71,7 +71,7 @@ def directions_new(
     negative: Annotated[Path | None, typer.Option(help="Photographs that lack it.", exists=True, file_okay=False)] = None,
     labels: Annotated[Path | None, typer.Option(help="Or a CSV file with the columns file and label.", **INPUT)] = None,
     aligned: Annotated[bool, typer.Option("--aligned", help="The photographs are aligned faces already.")] = False,
-    weights: Annotated[Path | None, typer.Option(help="Folder of other weights.", exists=True, file_okay=False)] = None,
+    weights: Weights = None,
     bank: Bank = None,
     device: Device = "auto",
 ) -> None:
@@ -99,6 +99,27 @@ def directions_new(
     print(f"{name}: {len(kept)} photographs, {direction.about['accuracy']:.0%} of held-out ones on the right side; 1 unit is "
           f"{direction.unit}: {out}")
     tell_skipped(len(files) - len(kept))
+
+
+@directions.command("import")
+def directions_import(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The published .pt or .npy file.", **INPUT)],
+    out: Annotated[Path, typer.Option(help="The .safetensors file to write, or to add the direction to.", **OUTPUT)],
+    name: Annotated[str | None, typer.Option(help="What the attribute is to be called; the file's name.")] = None,
+) -> None:
+    """Take over a direction that others published for StyleGAN2-FFHQ.
+
+    The file holds 512 numbers, or 512 for each of that network's 18 codes. One unit is as long as it was published.
+
+    Example: facemug directions import age.npy --out published.safetensors
+    """
+    from facemug_lib.editing.latent.direction_sources import add_direction
+    from facemug_lib.editing.latent.directions import load_published
+
+    _check_target(out)
+    direction = load_published(file, name)
+    add_direction(out, direction, {})
+    print(f"{direction.name}: {len(direction.vector)} codes, 1 unit is {direction.unit}: {out}")
 
 
 @directions.command("text")
@@ -147,7 +168,7 @@ def directions_measure(
     file: Annotated[Path | None, typer.Option(help="A file of directions instead of the shipped one.", **INPUT)] = None,
     count: Annotated[int, typer.Option(min=2, help="Unseen faces.")] = 500,
     masked: Annotated[int, typer.Option(min=0, help="Faces edited under a mask by smile, age and gender; 0 for none.")] = 0,
-    weights: Annotated[Path | None, typer.Option(help="Folder of other weights.", exists=True, file_okay=False)] = None,
+    weights: Weights = None,
     bank: Bank = None,
     device: Device = "auto",
 ) -> None:
@@ -161,8 +182,8 @@ def directions_measure(
 
     from facemug_lib.devices import resolve_device
     from facemug_lib.editing.editor import Editor
-    from facemug_lib.editing.latent.directions import load_directions, load_read_traits
-    from facemug_lib.evaluation.attributes import MASKED, SEED, effects, masked_effect
+    from facemug_lib.editing.latent.directions import load_directions
+    from facemug_lib.evaluation.attributes import SEED, effects, masked_effects
     from facemug_lib.evaluation.code_keys import code_of
     from facemug_lib.evaluation.judges import Judges
     from facemug_lib.evaluation.protocols import PSI, prior_set
@@ -196,11 +217,8 @@ def directions_measure(
     tables = {"effects.csv": pandas.DataFrame([one.row() for one in found])}
     if masked:
         faces = prior_set(editor.prior, expert, masked + masked % 2, keep=store.get, tell=say)
-        usual = load_read_traits().traits
         tables["masked.csv"] = pandas.DataFrame([
-            masked_effect(editor, faces, name, strength, read, judges.facenet, masked, family, tell=say,
-                          middle=float(usual[editor.directions[name].about["trait"]].nanmedian())).row()
-            for name, (strength, family) in MASKED.items()])
+            one.row() for one in masked_effects(editor, faces, read, judges.facenet, masked, say)])
     for name, table in tables.items():
         with replacing(out / name) as temporary:
             table.to_csv(temporary, index=False)

@@ -19,6 +19,7 @@ from facemug_lib.commands.options import (
     GuidanceFrame,
     PoseMethod,
     Seed,
+    Weights,
     numbers,
     tell_skipped,
 )
@@ -69,7 +70,7 @@ def edit(
     influence: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Weight of a modality; repeatable.")] = None,
     script_out: Annotated[Path | None, typer.Option(help="Record the edit in this .json file; the steps that are in it already "
                                                     "are made first.", **OUTPUT)] = None,
-    weights: Annotated[Path | None, typer.Option(help="Folder of other weights.", exists=True, file_okay=False)] = None,
+    weights: Weights = None,
     bank: Bank = None,
     device: Device = "auto",
 ) -> None:
@@ -156,7 +157,7 @@ def pose(
                                               **INPUT)] = None,
     refine: Annotated[int, typer.Option(min=0, help="Steps that fit the codes to the photograph before they are turned.")] = 0,
     face: Face = None,
-    weights: Annotated[Path | None, typer.Option(help="Folder of other weights.", exists=True, file_okay=False)] = None,
+    weights: Weights = None,
     bank: Bank = None,
     device: Device = "auto",
 ) -> None:
@@ -214,7 +215,7 @@ def replay(
     face: Face = None,
     aligned: Annotated[bool, typer.Option("--aligned", help="The photographs are aligned faces already.")] = False,
     directions: Annotated[Path | None, typer.Option(help="A file of further attributes that the script names.", **INPUT)] = None,
-    weights: Annotated[Path | None, typer.Option(help="Folder of other weights.", exists=True, file_okay=False)] = None,
+    weights: Weights = None,
     bank: Bank = None,
     device: Device = "auto",
 ) -> None:

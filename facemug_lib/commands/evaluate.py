@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from facemug_lib.commands.options import OUTPUT_FOLDER, Device, pairs
+from facemug_lib.commands.options import OUTPUT_FOLDER, Bank, Device, Weights, pairs
 from facemug_lib.commands.output import say
 from facemug_lib.errors import FacemugError
 
@@ -28,7 +28,8 @@ def evaluate(
     images: Annotated[list[Path] | None, typer.Option(help="Somebody's results, to be scored too; repeatable.", exists=True,
                                                       file_okay=False)] = None,
     export: Annotated[Path | None, typer.Option(help="Only write the test pictures and masks there.", **OUTPUT_FOLDER)] = None,
-    weights: Annotated[Path | None, typer.Option(help="Folder of other weights.", exists=True, file_okay=False)] = None,
+    weights: Weights = None,
+    bank: Bank = None,
     refine: Annotated[int, typer.Option(min=0, help="Score FACEMUG with so many refinement steps as well.")] = 0,
     workers: Annotated[int | None, typer.Option(min=1, max=64, help="Processes that share the CPU, 3 GB each; one for each "
                                                 "core.")] = None,
@@ -67,7 +68,7 @@ def evaluate(
         raise FacemugError("nothing to evaluate: leave out --no-prior, or name a folder with --photos")
     require_writable_folder(out if export is None else export)
     target = resolve_device(device)
-    editor = Editor.load(target, weights)
+    editor = Editor.load(target, weights, bank=bank)
     store = Store(out / "cache")
     test_sets = request.test_sets(editor, count, photos, no_prior, aligned, store, say)
     if export is not None:
@@ -78,7 +79,7 @@ def evaluate(
     out.mkdir(parents=True, exist_ok=True)
     workers = parallel.usual_workers(target) if workers is None else workers
     if workers > 1 and "completion" in parts:
-        parallel.fill_in_parallel(workers, editor, test_sets, images, out, plan, families, weights, refine)
+        parallel.fill_in_parallel(workers, editor, test_sets, images, out, plan, families, weights, bank, refine)
     evaluation = measure(editor, test_sets, methods, store, plan, families, parts,
                          [] if aligned else request.photographs(photos), say)
     written = write(evaluation, out)

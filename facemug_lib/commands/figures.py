@@ -12,10 +12,12 @@ from facemug_lib.commands.options import (
     INPUT,
     OUTPUT,
     OUTPUT_FOLDER,
+    Bank,
     Device,
     ExemplarFace,
     Face,
     Seed,
+    Weights,
 )
 from facemug_lib.commands.output import say
 from facemug_lib.editing.edit import Edit
@@ -28,7 +30,8 @@ def gallery(
     photos: Annotated[Path | None, typer.Option(help="Edit the faces of this folder, not sampled ones.", exists=True,
                                                 file_okay=False)] = None,
     refine: Annotated[int, typer.Option(min=0, help="Also show each edit after so many refinement steps.")] = 0,
-    weights: Annotated[Path | None, typer.Option(help="Folder of other weights.", exists=True, file_okay=False)] = None,
+    weights: Weights = None,
+    bank: Bank = None,
     device: Device = "auto",
 ) -> None:
     """Make a sheet of edits that nobody chose.
@@ -46,7 +49,7 @@ def gallery(
 
     _check_figure(out, may_make=True)
     target = resolve_device(device)
-    editor, expert = Editor.load(target, weights), ExpertStudent.load(target)
+    editor, expert = Editor.load(target, weights, bank=bank), ExpertStudent.load(target)
     faces = max(2, count + count % 2)  # in pairs, so that the last one's partner does not depend on the count
     test_set = (prior_set(editor.prior, expert, faces, tell=print) if photos is None
                 else folder_set(photos, expert, faces, device=target, tell=print))
@@ -63,6 +66,8 @@ def prompts(
     text_steps: Annotated[int, typer.Option(min=1, help="Most steps in which a text is followed.")] = Edit.text_steps,
     text_model: Annotated[str, typer.Option(
         metavar="small|ARCHITECTURE:WEIGHTS", help="As for `facemug edit`.")] = Edit.text_model,
+    weights: Weights = None,
+    bank: Bank = None,
     device: Device = "auto",
 ) -> None:
     """Try 20 prompts on unseen faces and let the expert judge them.
@@ -82,7 +87,7 @@ def prompts(
 
     require_writable_folder(out)
     target = resolve_device(device)
-    editor, expert, judges = Editor.load(target), ExpertStudent.load(target), Judges(target)
+    editor, expert, judges = Editor.load(target, weights, bank=bank), ExpertStudent.load(target), Judges(target)
     faces = prior_set(editor.prior, expert, count + count % 2, tell=say)
     out.mkdir(parents=True, exist_ok=True)
     written = [out / "prompts.csv", out / "prompts.png"]
@@ -113,7 +118,8 @@ def subsets(
     refine: Annotated[int, typer.Option(min=0, help="Steps of latent optimisation; 0 is feed-forward only.")] = 0,
     seed: Seed = 0,
     face: Face = None,
-    weights: Annotated[Path | None, typer.Option(help="Folder of other weights.", exists=True, file_okay=False)] = None,
+    weights: Weights = None,
+    bank: Bank = None,
     device: Device = "auto",
 ) -> None:
     """Edit one photograph with all 32 subsets of modalities.
@@ -136,7 +142,7 @@ def subsets(
     _check_figure(out)
     _check_not_an_input((out, table), (photo, mask, *given.values()))
     aligned = open_face(photo, face=face)
-    editor = Editor.load(device, weights)
+    editor = Editor.load(device, weights, bank=bank)
     grid = subset_grid.data(editor, Judges(editor.device), aligned, mask, given, refine, seed, print, exemplar_face)
     with replacing(table) as temporary:
         temporary.write_text(subset_grid.table(grid), encoding="utf-8", errors="backslashreplace")
@@ -148,7 +154,8 @@ def influence(
     out: Annotated[Path, typer.Option(help="The picture to write (PNG or JPEG); the numbers go beside it (CSV).", **OUTPUT)],
     count: Annotated[int, typer.Option(min=1, max=200, help="How many faces are measured; the first two are shown.")] = 4,
     refine: Annotated[int, typer.Option(min=0, help="Steps of latent optimisation beside the feed-forward pass.")] = 24,
-    weights: Annotated[Path | None, typer.Option(help="Folder of other weights.", exists=True, file_okay=False)] = None,
+    weights: Weights = None,
+    bank: Bank = None,
     device: Device = "auto",
 ) -> None:
     """Let a sketch and a label map contradict each other.
@@ -167,7 +174,7 @@ def influence(
     from facemug_lib.files import replacing
 
     _check_figure(out)
-    editor = Editor.load(device, weights)
+    editor = Editor.load(device, weights, bank=bank)
     test_set = prior_set(editor.prior, ExpertStudent.load(editor.device), 4 * -(-count // 4), tell=print)
     found = contradiction.data(editor, Judges(editor.device), test_set, count, refine, print)
     table = out.with_suffix(".csv")

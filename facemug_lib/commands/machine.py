@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from facemug_lib.commands.options import OUTPUT
+from facemug_lib.commands.options import OUTPUT, Bank, Weights
 from facemug_lib.commands.output import say
 from facemug_lib.errors import FacemugError
 
@@ -58,23 +58,31 @@ def bench(
     quick: Annotated[bool, typer.Option("--quick", help="Fewer repetitions.")] = False,
     widgets: Annotated[bool, typer.Option("--widgets", help="Measure instead how soon the Explorer's pictures appear in a "
                                                             "browser (playwright and a Chromium).")] = False,
+    weights: Weights = None,
+    bank: Bank = None,
 ) -> None:
     """Measure speed and peak memory on this machine.
+
+    With --weights or --bank only the prior's pictures and editing are measured, with these.
 
     Example: facemug bench --quick --out bench.json
     """
     from facemug_lib.devices import resolve_device
     from facemug_lib.files import require_writable_file
-    from facemug_lib.machine.bench import SECTIONS, bench_widgets, measure, table
+    from facemug_lib.machine.bench import SECTIONS, bench_widgets, measure, sections_with, table
     from facemug_lib.recording import write_json
 
     if out is not None:
         require_writable_file(out)
     if widgets:
+        if weights is not None or bank is not None:
+            raise FacemugError("--widgets measures the shipped weights: leave out --weights and --bank")
         from facemug_lib.widgets.live import find_browser
 
         find_browser()  # without one there is nothing to measure: one line, no table
-    report = measure(resolve_device("auto"), {"widgets": bench_widgets} if widgets else SECTIONS, quick, say)
+    is_own = weights is not None or bank is not None
+    sections = {"widgets": bench_widgets} if widgets else sections_with(bank, weights) if is_own else SECTIONS
+    report = measure(resolve_device("auto"), sections, quick, say)
     print(table(report))
     if out is not None:
         write_json(out, report)

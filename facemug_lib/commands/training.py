@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -66,14 +67,18 @@ def train(
 
 def _tell(result: TrainResult, minutes: float | None, images: int, install: bool) -> None:
     """Say what a run of ``images`` images has left, and install its weights where that was asked for."""
+    _tell_weights(result.weights, install)
+    if not result.is_finished:
+        print(f"stopped after {minutes:g} minutes at {result.images_seen:,} of {images:,} images: the same command resumes")
+
+
+def _tell_weights(weights: Mapping[str, Path], install: bool) -> None:
     from facemug_lib.training.run import install_weights
 
-    for name, path in result.weights.items():
+    for name, path in weights.items():
         print(f"{name}: {path} ({path.stat().st_size / 2**20:.1f} MiB)")
         if install:
             print(f"installed as {install_weights(path)}")
-    if not result.is_finished:
-        print(f"stopped after {minutes:g} minutes at {result.images_seen:,} of {images:,} images: the same command resumes")
 
 
 def average(
@@ -93,6 +98,8 @@ def average(
 
     Example: facemug average encoder shipped data/runs/longer --share 1 --share 2 --data faces --out data/runs/mean
     """
-    from facemug_lib.training.averaging import average_command
+    from facemug_lib.training.averaging import average_runs
 
-    average_command(stage, runs, share or (), data=data, images=images, out=out, seed=seed, device=device, install=install)
+    mean = average_runs(stage, runs, share or (), data=data, images=images, out=out, seed=seed, device=device)
+    print(", ".join(f"{name} {value:.4g}" for name, value in mean.scores.items()))
+    _tell_weights(mean.weights, install)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from facemug_lib.devices import batches
 from facemug_lib.editing.editor import Edit, Editor
 from facemug_lib.editing.latent.direction_fit import Read
-from facemug_lib.editing.latent.directions import Direction, moved
+from facemug_lib.editing.latent.directions import Direction, load_read_traits, moved
 from facemug_lib.evaluation.code_keys import code_of
 from facemug_lib.evaluation.metrics import Score, cosine, mean_score
 from facemug_lib.evaluation.protocols import EDIT_SEEDS, PSI, TestSet
@@ -158,3 +158,12 @@ def masked_effect(editor: Editor, test_set: TestSet, name: str, strength: float,
     groups = np.arange(len(values)) % EDIT_SEEDS
     return MaskedEffect(name, strength, len(values), mean_score(values, groups), float((values >= wanted).mean()), wanted,
                         outside, mean_score(torch.cat(alike).float().numpy(), groups), values)
+
+
+def masked_effects(editor: Editor, test_set: TestSet, read: Read, identity: Callable[[Tensor], Tensor], count: int = 100,
+                   tell: Tell = untold) -> list[MaskedEffect]:
+    """Every edit of :data:`MASKED` on the first ``count`` faces of a set, away from what most of the prior's faces look like."""
+    usual = load_read_traits().traits
+    return [masked_effect(editor, test_set, name, strength, read, identity, count, family, tell=tell,
+                          middle=float(usual[editor.directions[name].about["trait"]].nanmedian()))
+            for name, (strength, family) in MASKED.items()]

@@ -30,12 +30,13 @@ def usual_workers(device: torch.device) -> int:
 
 
 def fill_in_parallel(workers: int, editor: Editor, test_sets: Sequence[TestSet], images: Sequence[Path], out: Path, plan: Plan,
-                     families: Sequence[str], weights: Path | None, refine: int) -> None:
+                     families: Sequence[str], weights: Path | None, bank: Path | None, refine: int) -> None:
     """Measure the completion part on ``workers`` processes; what they find lies in the cache of ``out`` afterwards."""
     if editor.device.type != "cpu":
         raise FacemugError(f"--workers {workers} shares a CPU out, and the evaluation runs on {editor.device}: leave it out")
     context = torch.multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_work, args=((number, workers), test_sets, images, out, plan, families, weights, refine))
+    given = (test_sets, images, out, plan, families, weights, bank, refine)
+    processes = [context.Process(target=_work, args=((number, workers), *given))
                  for number in range(workers)]
     for process in processes:
         process.start()
@@ -50,10 +51,10 @@ def fill_in_parallel(workers: int, editor: Editor, test_sets: Sequence[TestSet],
 
 
 def _work(share: tuple[int, int], test_sets: Sequence[TestSet], images: Sequence[Path], out: Path, plan: Plan,
-          families: Sequence[str], weights: Path | None, refine: int) -> None:
+          families: Sequence[str], weights: Path | None, bank: Path | None, refine: int) -> None:
     torch.set_num_threads(max(1, (torch.get_num_threads() + share[1] - 1) // share[1]))
     cv2.setNumThreads(torch.get_num_threads())
-    editor = Editor.load("cpu", weights)
+    editor = Editor.load("cpu", weights, bank=bank)
     fill(editor, test_sets, methods(editor, images, refine), Store(out / "cache"), plan, families, share,
          lambda line: _report(share[0] + 1, line))
 

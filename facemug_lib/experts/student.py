@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facemug_lib.experts.trunk import CompactTrunk
-from facemug_lib.modalities.semantics import NUM_CLASSES, SEMANTIC_CLASSES
+from facemug_lib.modalities.semantics import NUM_CLASSES
 from facemug_lib.weights import load_module
 
 
@@ -163,9 +163,3 @@ class ExpertStudent(nn.Module):
 def what_and_where(features: Tensor, place: nn.Module) -> Tensor:
     """The mean of ``features`` [b,c,h,w], and what ``place`` (16 channels) sees in each of 8×8 cells: [b, c + 16·64]."""
     return torch.cat((features.mean((2, 3)), F.adaptive_avg_pool2d(place(features), 8).flatten(1)), 1)
-
-
-def hair_colour(image: Tensor, labels: Tensor) -> Tensor:
-    """Mean colour [b,3] in [-1,1] of the hair of images [b,3,h,w] with label maps [b,h,w]; 0 where there is no hair."""
-    hair = (labels == SEMANTIC_CLASSES.index("hair"))[:, None].to(image.dtype)
-    return (image * hair).sum((2, 3)) / hair.sum((2, 3)).clamp(min=1)

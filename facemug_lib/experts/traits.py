@@ -10,6 +10,7 @@ from torch import Tensor
 
 from facemug_lib.experts.student import ATTRIBUTES, Attribute, ExpertStudent
 from facemug_lib.modalities.semantics import SEMANTIC_CLASSES
+from facemug_lib.pictures import luma
 
 TRAITS: dict[str, Attribute] = ATTRIBUTES | {
     "beard": Attribute("luminance of the cheeks over that of chin and upper lip, in percent: a proxy, shadows count"),
@@ -42,7 +43,7 @@ def all_traits(expert: ExpertStudent, images: Tensor) -> dict[str, Tensor]:
 def skin_traits(images: Tensor, labels: Tensor) -> dict[str, Tensor]:
     """Beard, skin lightness and light, name → [b], of faces [b,3,h,w] in [-1,1] with label maps [b,h,w]."""
     h, w = labels.shape[-2:]
-    luminance = (images * images.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1) / 2 + 0.5
+    luminance = luma(images)[:, 0] / 2 + 0.5
     skin = labels == SEMANTIC_CLASSES.index("skin")
     rows = ((torch.arange(h, device=labels.device) + 0.5) / h)[:, None].expand(h, w)
     columns = ((torch.arange(w, device=labels.device) + 0.5) / w).expand(h, w)
@@ -72,7 +73,7 @@ def colour_traits(images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         return colour.masked_fill(total < LEAST_AREA * labels[0].numel(), torch.nan).unbind(1)
 
     def lightness(colour: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-        return 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]
+        return luma(torch.stack(colour, 1))[:, 0]
 
     hair, lips, clothes, background = mean("hair"), mean("l_lip"), mean("cloth"), mean("background")
     return {

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from facemug_lib.errors import FacemugError
-from facemug_lib.faces.drawn import LUMA, edited_pixels
+from facemug_lib.faces.drawn import edited_pixels, luma_of
 from facemug_lib.faces.landmarks import DetectedFace, FaceAnalyzer, eye_centres, mouth_corners
 from facemug_lib.faces.photos import READABLE, Photo, PhotoLike, read_photo, write_image
 from facemug_lib.faces.warping import Interpolation, invert, resize_matrix, similarity_scale, transform_points, warp
@@ -153,7 +153,7 @@ class AlignedFace:
         patch = result[rows, columns] if result.ndim == 2 else result[rows, columns, :3]
         new = self._edited_patch(edited, rows, columns, keep_detail)
         if patch.ndim == 2:
-            new = new @ LUMA
+            new = luma_of(new)
         else:
             region, weight = region[..., None], weight[..., None]
         old = patch.astype(np.float32)
@@ -172,7 +172,7 @@ class AlignedFace:
         old = old[..., None] if old.ndim == 2 else old
         # Photo + change of the crop is exact where nothing changed; the photo's detail then goes where the content did.
         detail = old - self._to_photo(before, rows, columns)
-        lost = self._to_photo(1 - structure_kept(before @ LUMA, new @ LUMA), rows, columns).clip(0, 1)
+        lost = self._to_photo(1 - structure_kept(luma_of(before), luma_of(new)), rows, columns).clip(0, 1)
         return (old + self._to_photo(new - before, rows, columns) - lost[..., None] * detail) * self.photo.white
 
     def _fade(self, region: np.ndarray, feather: float) -> np.ndarray:

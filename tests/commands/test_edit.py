@@ -11,9 +11,10 @@ from facemug_lib.commands import directions as direction_commands
 from facemug_lib.commands.edit import edit, pose, replay
 from facemug_lib.commands.faces import align, sample, synthesize
 from facemug_lib.commands.options import SKIPPED
+from facemug_lib.commands.program import main
 from facemug_lib.editing.editor import Editor
 from facemug_lib.editing.latent.direction_sources import codes_of_photos
-from facemug_lib.editing.latent.directions import constant, load_directions
+from facemug_lib.editing.latent.directions import constant, load_directions, moved
 from facemug_lib.editing.script.exploring import Exploration, View
 from facemug_lib.errors import FacemugError
 from facemug_lib.experts.student import ExpertStudent
@@ -397,3 +398,31 @@ def test_directions_want_two_folders_or_a_table(tmp_path) -> None:
             direction_commands.directions_new("x", out, *arguments)
     with pytest.raises(FacemugError, match=r"must end in \.safetensors"):
         direction_commands.directions_new("x", tmp_path / "x.pt", tmp_path, tmp_path)
+
+
+def test_a_published_direction_is_taken_over(tmp_path, editor, capsys) -> None:
+    own, out = torch.randn(512, generator=torch.Generator().manual_seed(1)), tmp_path / "published.safetensors"
+    np.save(tmp_path / "age.npy", own.numpy())
+    torch.save(own[None, None].expand(1, 18, 512).contiguous(), tmp_path / "pose.pt")
+    assert main(["directions", "import", str(tmp_path / "age.npy"), "--out", str(out)]) == 0
+    assert main(["directions", "import", str(tmp_path / "pose.pt"), "--name", "turn", "--out", str(out)]) == 0
+    assert "turn: 17 codes, 1 unit is as published" in capsys.readouterr().out
+    found = load_directions(out)
+    assert list(found) == ["age", "turn"] and torch.allclose(found["age"].vector, own.expand(17, -1), rtol=1e-3, atol=1e-3)
+    codes = torch.zeros(1, 17, 512)
+    assert torch.equal(moved(codes, {"age": 2.0}, found), 2 * found["age"].vector[None])
+
+
+@pytest.mark.parametrize(("content", "words"), [
+    (np.zeros(3), "an array of 512 or 18 × 512 numbers is needed"), (np.zeros((17, 512)), "18 × 512"),
+    (np.full(512, np.nan), "not finite"), (b"no array", "is not a readable .pt or .npy array"),
+])
+def test_a_file_that_is_no_published_direction_gets_one_line(content, words, tmp_path, capsys) -> None:
+    file, out = tmp_path / "bad.npy", tmp_path / "published.safetensors"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    else:
+        np.save(file, content)
+    assert main(["directions", "import", str(file), "--out", str(out)]) == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    assert len(said) == 1 and words in said[0] and not out.exists()

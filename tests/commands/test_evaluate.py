@@ -18,7 +18,7 @@ from facemug_lib.evaluation import evaluate, parallel, request
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """The command's own work is done, the measuring is only noted: which parts, and with how many workers."""
     noted: list[tuple[str, ...]] = []
-    monkeypatch.setattr(Editor, "load", lambda device, weights: SimpleNamespace(device=device))
+    monkeypatch.setattr(Editor, "load", lambda device, weights, bank: SimpleNamespace(device=device))
     monkeypatch.setattr(request, "test_sets", lambda *rest: [])
     monkeypatch.setattr(request, "methods", lambda *rest: [])
     monkeypatch.setattr(parallel, "fill_in_parallel", lambda workers, *rest: noted.append(("workers", workers)))

@@ -21,6 +21,7 @@ from facemug_lib.errors import FacemugError
 from facemug_lib.faces.bank import load_bank
 from facemug_lib.faces.stylegan2 import StyleGAN2Prior
 from facemug_lib.files import file_hash
+from facemug_lib.machine.bench import bench_prior
 from facemug_lib.models.aggregation import AggregationConfig
 from facemug_lib.models.generator import GeneratorConfig, RefinementGenerator
 from facemug_lib.models.latent_warping import LatentWarping, LatentWarpingConfig
@@ -151,3 +152,8 @@ def test_directions_are_fitted_to_the_banks_own_codes(bank) -> None:
 def test_runs_with_the_default_bank_keep_their_names() -> None:
     usual, other = settings("encoder"), settings("encoder", overrides={"bank": "g_ema.pt"})
     assert "bank" not in usual.deciding() and other.deciding() == usual.deciding() | {"bank": "g_ema.pt"}
+
+
+def test_its_pictures_are_timed(checkpoint) -> None:
+    measured = bench_prior(torch.device("cpu"), True, checkpoint)
+    assert {one.name for one in measured} == {"256 px"} and all(one.value > 0 for one in measured)  # it has no 1024 px

@@ -7,7 +7,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from facemug_lib.experts.student import ATTRIBUTES, ExpertConfig, ExpertOutput, ExpertStudent, hair_colour
+from facemug_lib.experts.student import ATTRIBUTES, ExpertConfig, ExpertOutput, ExpertStudent
 from facemug_lib.modalities.semantics import SEMANTIC_CLASSES
 from facemug_lib.training.distillation.agreement import FREQUENT_CLASSES, compare
 from facemug_lib.training.stage import FaceBatch, StepContext
@@ -152,15 +152,6 @@ def test_agreement_counts_by_hand() -> None:
     assert result.attributes["gender"] == 1
     known = [i for i in range(12) if i != 3]
     assert result.attributes["age"] == pytest.approx(np.corrcoef(read[known], targets[known, 0])[0, 1], abs=1e-6)
-
-
-def test_hair_colour_is_the_mean_over_hair() -> None:
-    image = torch.zeros(2, 3, 8, 8)
-    labels = torch.zeros(2, 8, 8, dtype=torch.long)
-    labels[0, :2] = LABEL["hair"]
-    image[0, 0, :2] = 0.5
-    image[0, 1, 4:] = 1.0
-    assert torch.allclose(hair_colour(image, labels), torch.tensor([[0.5, 0, 0], [0, 0, 0]]))
 
 
 def test_the_shipped_expert_reads_a_real_photograph() -> None:

@@ -54,7 +54,7 @@ def test_the_command_writes_a_picture(faces: TestSet, tiny, tmp_path: Path, monk
     from facemug_lib.experts.student import ExpertStudent
 
     editor = tiny.tiny_editor()
-    monkeypatch.setattr(Editor, "load", lambda device, weights: editor)
+    monkeypatch.setattr(Editor, "load", lambda device, weights, bank: editor)
     monkeypatch.setattr(ExpertStudent, "load", lambda device: None)
     monkeypatch.setattr(protocols, "prior_set", lambda prior, expert, count, tell: faces)
     for name, form in (("sheet.png", "PNG"), ("sheet.jpg", "JPEG")):

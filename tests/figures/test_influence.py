@@ -51,7 +51,7 @@ class Obedient:
 @pytest.fixture
 def obedient(faces: TestSet, monkeypatch: pytest.MonkeyPatch) -> Obedient:
     editor = Obedient(faces)
-    monkeypatch.setattr(Editor, "load", lambda device, weights: editor)
+    monkeypatch.setattr(Editor, "load", lambda device, weights, bank: editor)
     monkeypatch.setattr(judges, "Judges", lambda device: StubJudges())
     monkeypatch.setattr(ExpertStudent, "load", lambda device: None)
     monkeypatch.setattr(protocols, "prior_set", lambda prior, expert, count, tell: faces)

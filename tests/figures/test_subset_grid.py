@@ -67,7 +67,7 @@ class Painter:
 def painter(monkeypatch: pytest.MonkeyPatch) -> Painter:
     """The editor and the judges that commands load."""
     painter = Painter()
-    monkeypatch.setattr(Editor, "load", lambda device, weights: painter)
+    monkeypatch.setattr(Editor, "load", lambda device, weights, bank: painter)
     monkeypatch.setattr(judges, "Judges", lambda device: StubJudges())
     return painter
 

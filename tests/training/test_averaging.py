@@ -10,10 +10,11 @@ from fakes import encoder_stage, warping_stage
 from runs import QUIET, FourFaces, train
 from torch import nn
 
+from facemug_lib.commands.training import average
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.dataset import PriorFaces
 from facemug_lib.training import averaging
-from facemug_lib.training.averaging import average, average_command, checked_shares, recalibrate
+from facemug_lib.training.averaging import average_runs, checked_shares, fill_with_mean, recalibrate
 from facemug_lib.weights import read_weights
 
 
@@ -28,7 +29,7 @@ def runs_of(folder: Path) -> list[str]:
 def test_the_mean_has_the_shares_asked_for(tmp_path: Path) -> None:
     runs = runs_of(tmp_path)
     network = encoder_stage().modules["style_encoder"]
-    average(network, "style_encoder", runs, [0.25, 0.75])
+    fill_with_mean(network, "style_encoder", runs, [0.25, 0.75])
     a, b = (read_weights(Path(run) / "weights" / "style_encoder.safetensors")[0] for run in runs)
     assert any(not torch.equal(a[name], b[name]) for name in a)
     for name, value in network.state_dict().items():
@@ -74,15 +75,17 @@ def test_the_command_writes_and_installs(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(averaging, "build_stage", lambda *_: stage)
     monkeypatch.setattr(averaging, "build_source", lambda *_: PriorFaces(stage.prior))
     monkeypatch.setenv("FACEMUG_WEIGHTS", str(tmp_path / "shipped"))
-    written = average_command("encoder", runs, (1, 3), images=8, batch=4, out=tmp_path / "mean", install=True)
-    assert set(written) == {"style_encoder"} and "lpips_whole" in capsys.readouterr().out
+    average("encoder", runs, tmp_path / "mean", [1, 3], images=8, install=True)
+    told = capsys.readouterr().out
+    assert (tmp_path / "mean" / "weights" / "style_encoder.safetensors").is_file()
+    assert "lpips_whole" in told and "installed as" in told
     tensors, _, card = read_weights(tmp_path / "shipped" / "style_encoder.safetensors")
     assert card["images_seen"] == 8 and card["mean_of"] == [8, 8] and "--share=0.25 --share=0.75" in card["command"]
     plain = encoder_stage().modules["style_encoder"]
-    average(plain, "style_encoder", runs, [0.25, 0.75])
+    fill_with_mean(plain, "style_encoder", runs, [0.25, 0.75])
     fresh = {name for name, value in plain.state_dict().items() if not torch.allclose(value, tensors[name], atol=1e-3)}
     assert fresh and all("running_" in name or "num_batches" in name for name in fresh)
-    kept = average_command("encoder", runs, (1, 3), images=0, batch=4, out=tmp_path / "kept")["style_encoder"]
+    kept = average_runs("encoder", runs, (1, 3), images=0, batch=4, out=tmp_path / "kept").weights["style_encoder"]
     a, b = (read_weights(Path(run) / "weights" / "style_encoder.safetensors")[0] for run in runs)
     for name, value in read_weights(kept)[0].items():
         if "running" in name:  # not measured anew
@@ -100,7 +103,7 @@ def test_bad_shares(runs: list[str], shares: list[float], message: str) -> None:
 
 def test_bad_commands(tmp_path: Path) -> None:
     with pytest.raises(FacemugError, match="stage 'expert' cannot be averaged"):
-        average_command("expert", ["shipped"], out=tmp_path / "mean")
+        average_runs("expert", ["shipped"], out=tmp_path / "mean")
     with pytest.raises(FacemugError, match="nowhere is not a folder"):
-        average_command("encoder", [str(tmp_path / "nowhere")], out=tmp_path / "mean")
+        average_runs("encoder", [str(tmp_path / "nowhere")], out=tmp_path / "mean")
     assert not (tmp_path / "mean").exists()

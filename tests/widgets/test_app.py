@@ -13,10 +13,10 @@ from facemug_lib.widgets import app
 def test_the_page_lies_where_voila_is_told_to_look(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("JUPYTER_PATH", "elsewhere")
     photo = tmp_path / "a.png"
-    found = app.environment(photo)
+    found = app.environment(photo=photo, bank=None)
     first, second = found["JUPYTER_PATH"].split(":")
     assert (Path(first) / "voila" / "templates" / "facemug" / "index.html.j2").is_file() and second == "elsewhere"
-    assert found[app.PHOTO] == str(photo.resolve()) and app.PHOTO not in app.environment()
+    assert found["FACEMUG_PHOTO"] == str(photo.resolve()) and not set(app.GIVEN.values()) & set(app.environment())
     nbformat.validate(nbformat.read(app.PAGE / "app.ipynb", as_version=4))
 
 

@@ -182,6 +182,7 @@ def load_read_traits(path: Path | str | None = None) -> ReadTraits:
 
 
 SG2_CODES = 18  # of StyleGAN2 at 1024 px
+PUBLISHED_UNIT = "as published"
 
 
 def load_published(path: Path | str, name: str | None = None) -> Direction:
@@ -205,8 +206,8 @@ def load_published(path: Path | str, name: str | None = None) -> Direction:
         raise FacemugError(f"{path} holds no direction of StyleGAN2-FFHQ: an array of 512 or 18 × 512 numbers is needed")
     name = name or path.stem
     if value.ndim == 1:
-        return constant(name, value, "published")
-    return Direction(name, value[list(_matching_sg2_codes())], "published")
+        return constant(name, value, "published", unit=PUBLISHED_UNIT)
+    return Direction(name, value[list(_matching_sg2_codes())], "published", PUBLISHED_UNIT)
 
 
 def _matching_sg2_codes() -> tuple[int, ...]:

@@ -37,6 +37,7 @@ from facemug_lib.faces.landmarks import FaceAnalyzer, eye_openness, head_pose, m
 from facemug_lib.faces.photos import READABLE
 from facemug_lib.files import files_in, replacing
 from facemug_lib.modalities.semantics import SEMANTIC_CLASSES
+from facemug_lib.pictures import luma
 from facemug_lib.training.distillation.tfjs import GraphModel
 from facemug_lib.weights import write_tensors
 
@@ -184,8 +185,7 @@ class AttributeTeacher(nn.Module):
         mean = torch.tensor(BGR_MEAN, device=image.device).view(1, 3, 1, 1)
         bgr = (_crop(image, AGE_CROP, 224).flip(1) + 1) * 127.5 - mean
         age, male = self.faceres(bgr, ["age_pred/Softmax", "gender_pred/Sigmoid"])
-        grey = _crop(image, EMOTION_CROP, 64) * torch.tensor((0.299, 0.587, 0.114), device=image.device).view(1, 3, 1, 1)
-        (emotions,) = self.emotion(grey.sum(1, keepdim=True), ["Identity"])
+        (emotions,) = self.emotion(luma(_crop(image, EMOTION_CROP, 64)), ["Identity"])
         return {"age": (age * AGES.to(age)).sum(1), "male": male[:, 0], "happy": emotions[:, 3]}
 
 
@@ -199,8 +199,7 @@ def _crop(image: Tensor, crop: tuple[float, float], size: int) -> Tensor:
 def parse_attributes(image: Tensor, labels: Tensor) -> dict[str, Tensor]:
     """Attributes that follow from images [b,3,h,w] and label maps [b,h,w] alone: glasses area and hair, each [b]."""
     hair = labels == LABELS["hair"]
-    weights = torch.tensor((0.299, 0.587, 0.114), device=image.device).view(1, 3, 1, 1)
-    luminance = ((image * weights).sum(1) + 1) / 2
+    luminance = (luma(image)[:, 0] + 1) / 2
     lightness = (luminance * hair).sum((1, 2)) / hair.sum((1, 2)).clamp(min=1)
     lips = (labels == LABELS["u_lip"]) | (labels == LABELS["l_lip"]) | (labels == LABELS["mouth"])
     rows = torch.arange(labels.shape[1], device=labels.device, dtype=torch.float32).view(1, -1, 1)
