@@ -164,3 +164,11 @@ def lost_numbers(stage: str, profile: str) -> pandas.DataFrame:
     own = [row for row in numbers_table(stage) if row["name"] not in StageSettings.model_fields or row["name"] == "lr"]
     rows = [{"name": row["name"], "value": f"{row[profile]}", "meaning": row["meaning"], "basis": row["basis"]} for row in own]
     return table(rows)
+
+
+def editor_numbers(*parts: str) -> pandas.DataFrame:
+    """The editor's settings with meaning and basis: all of them, or those of ``parts`` (pass, refine, textedit, toning, pose)."""
+    from facemug_lib.editing.settings import numbers_table
+
+    rows = [row for row in numbers_table() if not parts or row["part"] in parts]
+    return table([row | {"value": f"{row['value']}"} for row in rows])

@@ -102,7 +102,7 @@ class Discriminator(nn.Module):
 
 
 class LatentDiscriminator(nn.Module):
-    """D_w of the encoder stage: one code w [..., dim] → logit [..., 1]; real ones come from the mapping network."""
+    """D_w of the encoder stage: one code w [..., dim] → logit [..., 1]. "Real" codes are those of the mapping network."""
 
     def __init__(self, dim: int = 512, layers: int = 3) -> None:
         super().__init__()

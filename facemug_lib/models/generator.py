@@ -96,9 +96,9 @@ def _bank_fields(feature_channels: Mapping[int, int], code_layers: Mapping[int, 
 class RefinementEncoder(nn.Module):
     """R_en: F_a [b,c,s,s] → features {F^en} (resolution → [b,width,r,r]) and the global vector g [b,global_dim].
 
-    Per resolution one convolution, whose output is F^en, then a strided one behind a low-pass; at 4² the features are
-    flattened into g, and g is added back to them. The dropout of EXE-GAN's encoder on g is left out: the codes' style mixing
-    gives the variety, and every run stays reproducible.
+    At each resolution one convolution gives F^en. Then a low-pass and a strided convolution lead to half the resolution. At 4²
+    the features are flattened and mapped to g, and g is mapped back and added to them. EXE-GAN's encoder drops parts of g at
+    random; this one does not, since variety comes from the codes and a picture is to be the same each time.
     """
 
     def __init__(self, config: GeneratorConfig) -> None:

@@ -77,8 +77,8 @@ class CodeModulationBlock(nn.Module):
 class LatentWarping(nn.Module):
     """T: ``forward(source, target)`` → Δw, all [b,t,dim]; the warped codes are ``source + Δw`` (Eq. 2).
 
-    The topology is the paper's: Δw_0 = w^s, then the blocks, and Δw is the last block's output. It is zero before training
-    because the last block starts with a zero LayerNorm weight and a zero last layer of μ; nothing is added to the topology.
+    As in the paper: Δw_0 = w^s goes through the blocks, and Δw is what the last one returns. An untrained T is to change nothing,
+    so Δw must begin at zero. For that the last block's LayerNorm weight and the last layer of its μ start at zero.
     """
 
     def __init__(self, config: LatentWarpingConfig | None = None) -> None:

@@ -1,8 +1,8 @@
 """Layers shared by the networks: equalised learning rate, FIR resampling, StyleGAN2's modulated convolution.
 
-Every weight here is stored at unit variance and scaled when used (Karras et al. 2018, §4.1), so that one learning rate
-of 0.002 suits all layers. The gain √2 of a leaky ReLU is folded into the weights before it, which is the same function
-(the activation is positively homogeneous) and saves a pass over the features.
+One learning rate of 0.002 is to suit all layers. So every weight is stored at unit variance and scaled when it is used (Karras
+et al. 2018, §4.1). StyleGAN2 multiplies the output of a leaky ReLU by √2. Here the weights before it are multiplied instead: for
+a leaky ReLU φ and a factor c > 0, c·φ(x) = φ(c·x), and a pass over the features is saved.
 """
 
 from __future__ import annotations
@@ -112,9 +112,10 @@ class ConvLayer(nn.Module):
 class ModulatedConv(nn.Module):
     """StyleGAN2's modulated convolution with demodulation (Karras et al. 2020, Eq. 1–3), without per-sample weights.
 
-    Scaling the input channels by s and the output channels by the demodulation factor is the same function as scaling
-    the weights of each sample, and it batches and compiles. ``separable`` uses the product of a depthwise 3×3 and a 1×1
-    convolution as the weight; its norm factorises, so demodulation stays exact.
+    StyleGAN2 scales the weights of each sample, so that every sample needs a convolution of its own. Scaling the input channels
+    by s and the output channels by the demodulation factor gives the same result with one convolution for the batch.
+    ``separable`` takes the product of a depthwise 3×3 and a 1×1 convolution as the weight. The squared norm of that product is
+    the product of the two squared norms, so demodulation stays exact.
 
     Shapes: features [b,inner,h,w], style [b,style_dim] → [b,outer,h,w], or [b,outer,2h,2w] with ``up``.
     """
@@ -165,8 +166,9 @@ class ModulatedConv(nn.Module):
 class StyledConv(nn.Module):
     """Modulated convolution, bias, and the activation that its place asks for.
 
-    ``activation``: "leaky" is StyleGAN2's style layer (gain √2); None returns the pre-activation, for the three ST of
-    FACEMUG Eq. 7–8, whose activations are the equations' own. No noise is injected: the picture depends on its inputs alone.
+    ``activation``: "leaky" is StyleGAN2's style layer (gain √2). None is for the three layers ST of FACEMUG Eq. 7–8: there the
+    equation itself applies σ or φ to what this layer returns. StyleGAN2 adds noise here, and this layer does not, so that the
+    picture depends on its inputs alone.
     """
 
     def __init__(self, inner: int, outer: int, style_dim: int, *, up: bool = False, separable: bool = False,
@@ -198,11 +200,11 @@ class ToRgb(nn.Module):
 
 
 class ResBlock(nn.Module):
-    """Two 3×3 convolutions beside a 1×1 skip, summed and scaled by 1/√2; linear at its exit. [b,inner,h,w] → [b,outer,h,w]."""
+    """Two 3×3 convolutions beside a 1×1 skip, summed and scaled by 1/√2, no activation after. [b,inner,h,w] → [b,outer,h,w]."""
 
     def __init__(self, inner: int, outer: int, hidden: int) -> None:
         super().__init__()
-        # √½ of the sum is folded into the two last convolutions.
+        # The sum is to be scaled by √½: its two convolutions are.
         self.enter = EqualConv2d(inner, hidden, 3, gain=LEAKY_GAIN)
         self.exit = EqualConv2d(hidden, outer, 3, gain=1.0 / LEAKY_GAIN)
         self.skip = EqualConv2d(inner, outer, 1, bias=False, gain=1.0 / LEAKY_GAIN)

@@ -74,8 +74,8 @@ class StyleEncoderConfig:
 class CompactHeads(nn.Module):
     """Light heads: three levels → codes' offsets [b,t,dim].
 
-    Each level is reduced to 4² by separable strided convolutions, flattened into one vector, and each of its codes is a small
-    map of that vector of its own: hidden → rank → dim.
+    Separable strided convolutions reduce each level to 4². What is left is flattened and mapped to one vector of length
+    ``hidden``, which all codes of the level share. Each code then has two thin matrices of its own: hidden → rank → dim.
     """
 
     def __init__(self, config: StyleEncoderConfig) -> None:
@@ -94,7 +94,7 @@ class CompactHeads(nn.Module):
             self.levels.append(nn.Sequential(*layers))
         self.down = nn.Parameter(torch.randn(c.num_codes, c.hidden, c.rank) * math.sqrt(2.0 / c.hidden))
         self.up = nn.Parameter(torch.randn(c.num_codes, c.rank, c.code_dim) * (UNTRAINED_STD / math.sqrt(c.rank)))
-        self.base = nn.Linear(c.hidden, c.code_dim)  # w_0, on which every code stands, also has a full matrix
+        self.base = nn.Linear(c.hidden, c.code_dim)  # w_0 is part of every code (w_i = w_0 + Δ_i): it also has a full matrix
         nn.init.normal_(self.base.weight, std=UNTRAINED_STD / math.sqrt(c.hidden))
         nn.init.zeros_(self.base.bias)
         self.bias = nn.Parameter(torch.zeros(c.num_codes - 1, c.code_dim))

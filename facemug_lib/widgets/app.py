@@ -40,7 +40,7 @@ def require_free_port(port: int) -> None:
     """Raise :class:`FacemugError` where no page can be served on ``port`` of this machine."""
     for family, kind, protocol, _, address in socket.getaddrinfo("localhost", port, type=socket.SOCK_STREAM):
         with socket.socket(family, kind, protocol) as probe:
-            if os.name == "posix":  # as the server does: what was closed a moment ago is free; elsewhere this means another thing
+            if os.name == "posix":  # as the server does: a port that was closed a moment ago counts as free
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(address)
@@ -61,8 +61,8 @@ def serve(photo: Path | None = None, port: int = 8866, browser: bool = True, the
           weights: Path | None = None, bank: Path | None = None) -> int:
     """Serve the page until somebody stops it; the server's exit status. ``weights`` and ``bank`` are :meth:`Editor.load`'s.
 
-    Raises :class:`FacemugError` for a photo that is none, for weights and a bank that cannot be loaded together, and for a port
-    that another program has: elsewhere, nobody would look for the page.
+    Raises :class:`FacemugError` for a photo that is none, for weights and a bank that do not belong together, and for a port that
+    another program uses. No other port is taken in its place: nobody would look for the page there.
     """
     require_free_port(port)
     if photo is not None and not photo.is_file():

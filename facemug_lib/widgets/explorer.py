@@ -33,7 +33,7 @@ from facemug_lib.widgets.explorer_pictures import SHORT, OtherPictures
 from facemug_lib.widgets.still import is_headless, mimebundle
 from facemug_lib.widgets.worker import Job, Stopped, Turn
 
-QUIET = 0.05  # seconds without a change before the full picture is painted: the next key's way here, no more
+QUIET = 0.05  # seconds without a change before the full picture is painted; about as long as the next key takes to arrive
 WANDERING = 6  # attributes that a random walk moves
 ORDER = ("photo", *SHORT, "grid", "sweep", "walk")
 
@@ -195,7 +195,7 @@ class Explorer(ipywidgets.VBox):
         c.write_script.on_click(lambda button: self._ask("script", partial(self._write_script, c.script_name.value)))
 
     def _sync(self) -> None:
-        """Bring the controls to what is chosen; their observers then see nothing new."""
+        """Set the controls to what is chosen. Their observers find that it is chosen already, and ask for nothing."""
         c, state = self.controls, self._state
         for name, slider in c.sliders.items():
             value = float(state.attributes.get(name, 0.0))

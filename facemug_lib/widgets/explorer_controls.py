@@ -50,7 +50,7 @@ def label(attribute: str) -> str:
 
 
 class Slider(w.FloatSlider):
-    """A slider whose moves are not repeated to the page that made them: while it is dragged, each message counts."""
+    """A slider whose moves are not sent back to the page that made them: while it is dragged, every message costs time."""
 
     value = CFloat(0.0, help="Float value").tag(sync=True, echo_update=False)
 
@@ -60,7 +60,7 @@ class Controls:
 
     def __init__(self, directions: Mapping[str, Direction], view: View, has_own_mask: bool, on_face: Callable[[Any], None],
                  on_pin: Callable[[Any], None]) -> None:
-        blank = encoded(np.zeros((1, 1, 4), np.uint8), "png")  # transparent; an empty one would look broken
+        blank = encoded(np.zeros((1, 1, 4), np.uint8), "png")  # transparent; no data at all would look broken
         self.image = named(w.Image(value=blank, format="png", layout=PICTURE), "explorer-image")
         self.original = named(w.Image(value=blank, format="png", layout=PICTURE), "explorer-original")
         self.caption = named(w.HTML(layout={"max_width": "192px"}), "caption")

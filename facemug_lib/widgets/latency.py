@@ -36,7 +36,7 @@ WATCH = """() => {
         window.dispatchEvent(new Event("facemug-seen"));
     }, { capture: true });
 }"""
-# A promise: asking again and again would take time from what is measured.
+# The page answers by itself, through a promise. Asking it again and again would slow down what is measured.
 AFTER = """([kind, patience]) => new Promise((done, fail) => {
     const look = () => {
         const { pressed, [kind]: seen } = window.facemugSeen, first = seen.find((time) => time > pressed);
@@ -82,7 +82,7 @@ def run(browser: Any, moves: int, load: str) -> dict[tuple[str, str], list[float
                 raise FacemugError(f"the explorer cannot be measured: {error}")
             page.locator(".facemug-slider-smile .noUi-handle").focus()
             for key, what in (("ArrowRight", ("previews",)), ("ArrowLeft", ("previews", "pictures"))):
-                _move(page, key, ("previews", "pictures"))  # the first picture of a region costs more, once
+                _move(page, key, ("previews", "pictures"))  # not counted: the first picture of a region costs more
                 found = [_move(page, key, what) for _ in range(moves)]
                 names = ("preview, dragging",) if len(what) == 1 else ("preview", "256 px")
                 measured |= {(region, name): [times[number] for times in found] for number, name in enumerate(names)}

@@ -59,7 +59,7 @@ class Layers:
         if not np.isin(pixels[..., 3] if name == "colour" else pixels, allowed).all():
             raise FacemugError(f"a stroke on the {name} layer has values that mean nothing there: use {allowed}")
         if name == "colour":
-            pixels = pixels * (pixels[..., 3:] > 0)  # so that what is erased equals what was never painted
+            pixels = pixels * (pixels[..., 3:] > 0)  # transparent pixels become 0: erased is the same as never painted
         self._do({name: where}, {name: pixels})
 
     def fill(self, pixels: Mapping[str, np.ndarray]) -> None:
@@ -144,7 +144,7 @@ def blank() -> dict[str, np.ndarray]:
 
 
 def _packed(pixels: np.ndarray) -> bytes:
-    return zlib.compress(np.asarray(pixels, np.uint8).tobytes(), 1)  # mostly flat: a higher level saves little
+    return zlib.compress(np.asarray(pixels, np.uint8).tobytes(), 1)  # layers are mostly of one value: a higher level saves little
 
 
 def _unpacked(data: bytes, shape: tuple[int, ...]) -> np.ndarray:

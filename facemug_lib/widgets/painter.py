@@ -39,7 +39,7 @@ from facemug_lib.widgets.worker import Stopped, Turn, Worker
 
 HERE = Path(__file__).parent
 THUMBNAIL = 72  # px
-LARGEST_EXEMPLAR = 768  # px; more is not looked at, and the script carries it
+LARGEST_EXEMPLAR = 768  # px; the networks look at no more, and the picture is kept inside the script
 SETTINGS = ("attributes", "influence", "text", "text_source", "refine", "seed", "exemplar")
 MASK_TINT = np.array([86, 180, 233], np.float32)
 
@@ -82,7 +82,7 @@ class Painter(anywidget.AnyWidget):
         self.received: Counter[str] = Counter()
         self._worker = Worker(self._failed)
         self._uploads = Uploads()
-        self._is_known = photo is None or isinstance(photo, str | PathLike)  # whoever has the script can have the photo, too
+        self._is_known = photo is None or isinstance(photo, str | PathLike)  # a file goes along with the script
         session = Session(self.editor, SampleRecord(seed=seed) if photo is None else photo, face)
         super().__init__(bench={
             "classes": list(SEMANTIC_CLASSES), "palette": [list(colour) for colour in PALETTE],
@@ -322,7 +322,7 @@ class Painter(anywidget.AnyWidget):
         try:
             self.layers.stroke(content["layer"], tuple(content["box"]), bytes(buffers[0]))
         except FacemugError:
-            self._send_layers(LAYERS)  # what the browser shows is not what is there
+            self._send_layers(LAYERS)  # the browser shows a stroke that was refused: show it what is there
             raise
         self._tell_undo()
 
@@ -377,7 +377,7 @@ class Painter(anywidget.AnyWidget):
         picture = PIL.Image.fromarray(opened.photo.rgb8())
         if max(picture.size) > LARGEST_EXEMPLAR:
             picture.thumbnail((LARGEST_EXEMPLAR, LARGEST_EXEMPLAR), PIL.Image.Resampling.LANCZOS)
-        read_face(picture)  # the script's reader finds a face in it too
+        read_face(picture)  # raises where it shows no face: then nobody could replay the script either
         self.exemplar, self.note = data_url(picture), note
 
     def _on_no_exemplar(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:

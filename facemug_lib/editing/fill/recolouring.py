@@ -1,7 +1,7 @@
-"""Colours that are obeyed: what was painted gives the region it was painted on its colour, shading and texture kept.
+"""Colours that are obeyed: a painted region gets the colour that was asked for, and keeps its shading and texture.
 
 The paper's colour modality holds the mean colour of every semantic region (FACEMUG §II-F4). One pass of the networks follows it
-only roughly. What is missing is known exactly once the picture has been painted, and is added here.
+only roughly. Once the picture is painted, the difference to the wanted colour can be measured, and is added here.
 """
 
 from __future__ import annotations
@@ -39,14 +39,15 @@ def regions(classes: Tensor, groups: Sequence[Sequence[int]] = _REGIONS) -> Tens
 def recoloured(image: Tensor, colour: Tensor, mask: Tensor, seen: Tensor, meant: Tensor) -> Tensor:
     """``image`` with the colours of ``colour`` under ``mask`` [b,1,h,w]; pictures [b,3,h,w] in [-1,1], h and w even.
 
-    Painted is what of ``colour`` is not 0. ``seen`` [b,19,h,w] are the probabilities of the classes in ``image``; ``meant``
-    [b,h,w] are labels of what the strokes were painted on, -1 = nothing.
+    Pixels of ``colour`` that are not 0 are painted. ``seen`` [b,19,h,w] are the probabilities of the classes in ``image``;
+    ``meant`` [b,h,w] are labels of what the strokes were painted on, -1 = nothing.
 
-    A stroke, a connected area of one colour, means the region that most of it was painted on. Its pixels where that region is
-    really seen say by how much their mean has to move, and normalised convolution (Knutsson and Westin, 1993) spreads that over
-    the whole region, so that several strokes share it; then the region's mean is moved to that of its colours, because a small
-    stroke may lie in a shadow. A stroke on something else than it means changes nothing: a colour of hair must not dye the wall
-    where the hair has become short. Where the region goes on beyond the mask, the shift fades over some :data:`SEAM` pixels.
+    1. A stroke is a connected area of one colour. It means the region that most of it was painted on.
+    2. Only its pixels that show this region in ``image`` count: where hair has become short, a colour for hair must not dye the
+       wall. Their mean colour and the stroke's give a shift.
+    3. Normalised convolution (Knutsson and Westin, 1993) spreads the shifts over the whole region, which several strokes share.
+    4. A small stroke may lie in a shadow. So the region's mean is then moved to the mean of its colours.
+    5. Where the region goes on beyond the mask, the shift fades over about :data:`SEAM` pixels.
     """
     moved = [_recoloured(*sample) for sample in zip(image, colour, mask, regions(seen), meant, strict=True)]
     return torch.where(mask > 0.5, torch.stack(moved).clamp(-1, 1), image)

@@ -1,7 +1,7 @@
-"""Latent optimisation on the known pixels: a believable fill for a real photo before, or on top of, the trained networks.
+"""Latent optimisation on the known pixels: codes that one pass has read from a photo are fitted to it.
 
-The codes of an edit are moved so that the prior's picture agrees with the photo where the photo is known, and obeys the
-guidance where it is not. Whatever the prior then paints into the hole belongs to a face that fits the rest.
+Codes are moved until the prior's picture agrees with the photo where the photo is known, and obeys the guidance in the hole. The
+prior paints one face from them: if its known part is right, what it paints into the hole fits the rest.
 """
 
 from __future__ import annotations
@@ -232,8 +232,8 @@ class _Objective:
     def __call__(self, codes: Tensor, size: int) -> tuple[Tensor, Tensor]:
         s, view = self.settings, self._view(size)
         image = self.prior.synthesize(codes, size).float()
-        # Both pictures are blank in the hole, so that the perceptual distance compares known content only. It is never taken
-        # above the coarse size, where it costs a quarter; at 256 px the squared error brings in the detail.
+        # Both pictures are blank in the hole, so that the perceptual distance compares known content only. It is taken at the
+        # coarse size, where it costs a quarter of what it does at 256 px; the detail comes from the squared error.
         coarse_size = min(size, s.coarse_size)
         coarse, embedded = self._view(coarse_size), self._embedded(coarse_size, "photo")
         seen = F.avg_pool2d(image, size // coarse_size) * (1 - coarse["hole"])
@@ -255,7 +255,7 @@ class _Objective:
         """The modalities' terms on the edit as it would look, pasted into the photo: [b]."""
         total = edited.new_zeros(len(edited))
         if self.wanted["sketch"]:
-            # The pencil filter's response is what strokes are made from; blurring tolerates a pixel or two.
+            # Strokes are made from the pencil filter's response. Both are blurred: a line may be a pixel or two off.
             response = _soft((255 - pencil_filter(edited)) / 255 * view["hole"], size)
             agreement = F.cosine_similarity(response.flatten(1), view["strokes"].flatten(1), eps=1e-4)
             total = total + self.weights["sketch"] * (1 - agreement)

@@ -1,7 +1,8 @@
-"""The photo's own complexion in the hole: what networks get wrong where the photo is known, they get wrong under the mask too.
+"""The photo's own complexion in the hole.
 
-The encoder sees the neck, the ears and the hair of a face whose middle is hidden, and yet what it paints comes out too light or
-too grey. The same picture also shows these known parts, so by how much its colours are off can be measured, material by material.
+What the networks paint for a face whose middle is hidden often comes out too light or too grey. Their picture also shows the
+neck, the ears and the hair, which the photo knows. There the error of the colours is measured, for each material by itself, and
+what was painted in the hole is corrected by the same amount.
 """
 
 from __future__ import annotations
