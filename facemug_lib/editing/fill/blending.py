@@ -36,8 +36,8 @@ def blend(raw: Tensor, known: Tensor, mask: Tensor, *, reach: float = REACH, mat
     inside, it solves Δh = 0.
 
     This plain equation carries a difference at one piece of the boundary across the whole hole. Where the hole's edge runs
-    through the background and ``raw`` has another background, it would tint the face. So each d is split in two by its size, that of its
-    largest channel:
+    through the background and ``raw`` has another background, it would tint the face. So each d is split in two by its size,
+    that of its largest channel:
 
     * the share exp(−d²/:data:`TRUST`²) can be a matter of light, and goes through the plain equation;
     * the rest is other content, and goes through the screened one, Δh = h·s²/reach⁴, with s the distance to the edge in pixels.
