@@ -243,9 +243,9 @@ class Editor:
             shares = torch.zeros(1, len(MODALITIES), *batch.photo.shape[2:], device=self.device)
             shares[:, 0] = 1
             return start.shown(batch, self.prior.synthesize(codes, 256).float()), shares
-        prior_image, features = forward.bank(self.prior, codes)
-        image, shares = forward.refined_picture(self.generator, batch.conditions, codes, features, prior_image, batch.influence)
-        return start.shown(batch, prior_image if start.by_prior else image), shares
+        given = forward.bank(self.prior, codes, self.generator.config.size)
+        image, shares = forward.refined_picture(self.generator, batch.conditions, codes, given, batch.influence)
+        return start.shown(batch, given.picture if start.by_prior else image), shares
 
     def _in_the_photo(self, batch: Batch, raw: Tensor) -> Tensor:
         """Step 9: the painted hole in the photo, in its tones and without a seam; known pixels are copied.

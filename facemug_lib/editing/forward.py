@@ -28,11 +28,13 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from facemug_lib.editing.inputs import Exemplars
 from facemug_lib.editing.settings import PASS
 from facemug_lib.faces.code_space import CodeSpace
 from facemug_lib.modalities.conditions import MODALITIES, Conditions, exemplar_input
+from facemug_lib.models.generator import RefinementGenerator
 
 
 class Codes(NamedTuple):
@@ -115,21 +117,34 @@ def warped(warping: nn.Module, w_bar: Float[Tensor, "b t 512"], w_x: Float[Tenso
     return w_bar + warping(w_bar, w_x).float()
 
 
-def bank(prior: nn.Module, codes: Float[Tensor, "b t 512"]) -> tuple[Float[Tensor, "b 3 256 256"], Mapping[int, Tensor]]:
+class Bank(NamedTuple):
+    """What the facial feature bank gives: I_rec at 256 px [b,3,256,256] and at the generator's size [b,3,s,s]; features {F^s}."""
+
+    picture: Tensor
+    small: Tensor
+    features: Mapping[int, Tensor]
+
+
+def bank(prior: CodeSpace, codes: Float[Tensor, "b t 512"], size: int = 256) -> Bank:
     """Step 6 (§II-A5): (I_rec, {F^s}) = G_s(ŵ), the prior's own picture and the features of the facial feature bank."""
     picture, features = prior(codes)
-    return picture.float(), features
+    return Bank(picture.float(), prior.reduced(picture, features, codes, size).float(), features)
 
 
-def refined_picture(generator: nn.Module, conditions: Conditions, codes: Float[Tensor, "b t 512"],
-                    features: Mapping[int, Tensor], prior_image: Float[Tensor, "b 3 256 256"],
+def refined_picture(generator: RefinementGenerator, conditions: Conditions, codes: Float[Tensor, "b t 512"], given: Bank,
                     influence: Mapping[str, float] | None = None,
                     ) -> tuple[Float[Tensor, "b 3 256 256"], Float[Tensor, "b 4 256 256"]]:
     """Steps 7 and 8 (Eq. 1): (I_out, not yet composited; each modality's share of every point, Eq. 16).
 
     :class:`facemug_lib.models.generator.RefinementGenerator` runs A (Eq. 16 and 17), R_en, and R_de (Eq. 6) with its style fusion
-    blocks (Eq. 7 and 8).
+    blocks (Eq. 7 and 8). A generator that paints fewer pixels than the prior decides the coarse part of I_out; what is finer than
+    its pixels is the prior's.
     """
     weights = {name: weight for name, weight in (influence or {}).items() if name in MODALITIES}
-    output = generator(conditions, codes, features, prior_image, weights or None)
-    return output.image.float(), output.contributions
+    size, side = given.small.shape[-1], given.picture.shape[-1]
+    output = generator(conditions.reduced(size), codes, given.features, given.small, weights or None)
+    if size == side:
+        return output.image.float(), output.contributions
+    correction = output.image.float() - F.adaptive_avg_pool2d(given.picture, size)
+    picture = given.picture + F.interpolate(correction, size=(side, side), mode="bicubic", align_corners=False)
+    return picture, F.interpolate(output.contributions.float(), size=(side, side), mode="nearest")

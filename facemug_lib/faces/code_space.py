@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from facemug_lib.errors import FacemugError
 from facemug_lib.seeds import check_seed
@@ -91,6 +92,11 @@ class CodeSpace(nn.Module):
         """Style mixing: codes before ``crossover`` from ``coarse``, the rest from ``fine`` ([b, num_codes, 512] or [b, 512])."""
         first, second = (self.broadcast(x) if x.ndim == 2 else x for x in (coarse, fine))
         return torch.cat((first[:, :crossover], second[:, crossover:]), dim=1)
+
+    def reduced(self, picture: Float[Tensor, "b 3 h h"], features: Mapping[int, Tensor], codes: Float[Tensor, "b t 512"],
+                size: int) -> Float[Tensor, "b 3 {size} {size}"]:
+        """The bank's picture [b, 3, size, size] of the same codes, at no more than the side of ``picture``: averaged here."""
+        return functional.adaptive_avg_pool2d(picture, size) if picture.shape[-1] != size else picture
 
     def style_affines(self) -> list[Float[Tensor, "_ 512"]]:
         """Weights [c, 512] of the layers that turn a code into styles, one per code: what SeFa factorises."""

@@ -303,6 +303,13 @@ def _joined(pieces: Sequence[tuple[Tensor, FaceBatch]]) -> FaceBatch:
     return FaceBatch(images, codes, extra)
 
 
+def known_codes(batch: FaceBatch) -> Tensor:
+    """Of which faces of a batch the codes are known, bool [b]."""
+    if batch.codes is None:
+        return torch.zeros(len(batch), dtype=torch.bool, device=batch.images.device)
+    return batch.extra.get("has_codes", torch.ones(len(batch), dtype=torch.bool, device=batch.images.device))
+
+
 def require_own_stems(files: Sequence[Path]) -> None:
     """Raise :class:`FacemugError` where two images would share one label map, which has the image's name without its suffix."""
     seen: dict[str, Path] = {}

@@ -320,10 +320,16 @@ class FacePrior(CodeSpace):
             modulations += [layer.up.modulation, layer.conv1.modulation, layer.conv2.modulation]
         return [modulation.weight.detach().cpu() for modulation in modulations[: self.num_codes]]
 
-    def forward(self, codes: Float[Tensor, "b t 512"]) -> tuple[Float[Tensor, "b 3 256 256"], dict[int, Feature]]:
-        """One pass: (picture at 256 px, bank features up to 128²)."""
-        features = self.features(codes)
-        return self.paint(features, codes), features
+    def forward(self, codes: Float[Tensor, "b t 512"],
+                size: int = 256) -> tuple[Float[Tensor, "b 3 {size} {size}"], dict[int, Feature]]:
+        """One pass: (picture of 64, 128 or 256 px by its learned head, bank features up to that size, at most 128²)."""
+        features = self.features(codes, min(size, 128))
+        return self.paint(features, codes, size), features
+
+    def reduced(self, picture: Float[Tensor, "b 3 h h"], features: Mapping[int, Tensor], codes: Float[Tensor, "b t 512"],
+                size: int) -> Float[Tensor, "b 3 {size} {size}"]:
+        """The picture [b, 3, size, size] of the learned head of that size, as :meth:`forward` gives it."""
+        return picture if picture.shape[-1] == size else self.paint(features, codes, size)
 
     def render_full(self, codes: Float[Tensor, "b t 512"]) -> tuple[Float[Tensor, "b 3 1024 1024"], dict[int, Feature]]:
         """(picture at 1024 px, features up to 512²); the last of 17 codes is repeated for the layers beyond 128²."""

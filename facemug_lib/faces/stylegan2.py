@@ -223,11 +223,12 @@ class StyleGAN2Prior(CodeSpace):
         image, _ = self._run(self.broadcast(codes) if codes.ndim == 2 else codes, self.native_size)
         return functional.adaptive_avg_pool2d(image, size) if size < self.native_size else image
 
-    def forward(self, codes: Float[Tensor, "b {self.num_codes} 512"]) -> tuple[Float[Tensor, "b 3 256 256"], dict[int, Feature]]:
-        """One pass: (picture at 256 px, bank features up to 256²)."""
+    def forward(self, codes: Float[Tensor, "b {self.num_codes} 512"],
+                size: int = 256) -> tuple[Float[Tensor, "b 3 {size} {size}"], dict[int, Feature]]:
+        """One pass: (picture at ``size`` px, at most the native one, bank features up to that size)."""
         image, features = self._run(codes, self.native_size)
-        features = {size: value for size, value in features.items() if size <= self.image_size}
-        return functional.adaptive_avg_pool2d(image, self.image_size), features
+        features = {side: value for side, value in features.items() if side <= size}
+        return functional.adaptive_avg_pool2d(image, size), features
 
     def _run(self, codes: Tensor, max_resolution: int) -> tuple[Tensor, dict[int, Tensor]]:
         codes = self._checked(codes)

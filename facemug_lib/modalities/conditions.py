@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 import torch
 from jaxtyping import Bool, Float, Integer, Real, Shaped
 from torch import Tensor
+from torch.nn import functional as F
 
 from facemug_lib.errors import FacemugError
 from facemug_lib.modalities.semantics import NUM_CLASSES, UNLABELLED, one_hot
@@ -130,6 +131,24 @@ class Conditions:
         cleared = {name: torch.zeros_like(getattr(self, name)) for name in MODALITIES if name not in kept}
         keep = torch.tensor([name in kept for name in MODALITIES], device=self.present.device)
         return replace(self, present=self.present & keep, **cleared)
+
+    def reduced(self, size: int) -> Conditions:
+        """The same guidance at ``size`` px, which divides its own side; itself where that is its side.
+
+        A block of pixels is hole where any of them is, so that nothing hidden shows; a line of the sketch stays a whole line; the
+        photo is averaged; labels and colours are those of a pixel near the block's middle. What is present stays so.
+        """
+        side = self.mask.shape[-1]
+        if side == size:
+            return self
+        if self.mask.shape[-2] != side or side % size:
+            raise FacemugError(f"guidance of {self.mask.shape[-2]}×{side} px cannot be reduced to {size} px: "
+                               "use a square side that the size divides")
+        step = side // size
+        mask = F.max_pool2d(self.mask, step)
+        middle = (slice(None), slice(None), slice(step // 2, None, step), slice(step // 2, None, step))
+        return Conditions(mask=mask, image=F.avg_pool2d(self.image, step) * (1 - mask), sketch=F.max_pool2d(self.sketch, step),
+                          semantics=self.semantics[middle], colour=self.colour[middle], present=self.present)
 
     def composite(self, generated: Float[Tensor, "b 3 h w"], original: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
         """``generated`` inside the mask and ``original`` outside, both ``[b, 3, h, w]``.

@@ -58,6 +58,11 @@ class GeneratorConfig:
         """4, 8, … up to the picture's size."""
         return tuple(4 * 2**i for i in range(len(self.widths)))
 
+    @property
+    def size(self) -> int:
+        """Side of the picture that is painted, in pixels."""
+        return self.resolutions[-1]
+
     @classmethod
     def compact(cls, *, feature_channels: Mapping[int, int] = BANK_CHANNELS,
                 code_layers: Mapping[int, Sequence[int]] = BANK_CODES, num_codes: int = 17,

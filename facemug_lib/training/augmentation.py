@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from facemug_lib.faces.dataset import FaceBatch, known_codes
 from facemug_lib.modalities.draws import chance, uniform
 from facemug_lib.modalities.masks import free_form
 from facemug_lib.pictures import similarity_grid
+from facemug_lib.training.profiles import GuidedSettings
 
 
 def augment_faces(images: Tensor, generator: torch.Generator, *, scale_range: float = 0.25, translation: float = 0.125,
@@ -60,6 +62,22 @@ def jittered(images: Tensor, labels: Tensor | None, generator: torch.Generator, 
         return images, None
     labels = F.grid_sample(labels[:, None].float() + 1, grid, mode="nearest", padding_mode="zeros", align_corners=False)
     return images, labels[:, 0].round().long() - 1
+
+
+def varied_photographs(batch: FaceBatch, settings: GuidedSettings, generator: torch.Generator) -> FaceBatch:
+    """The batch with its photographs moved and photographed a little otherwise; faces of known codes stay as they are."""
+    s, known = settings, known_codes(batch)
+    if s.real is None or bool(known.all()):
+        return batch
+    labels = batch.extra.get("labels")
+    images, labels = jittered(batch.images, labels, generator, turn=s.real_turn, zoom=s.real_zoom, shift=s.real_shift)
+    changed = chance((len(batch),), s.real_photographed, generator).to(images.device).view(-1, 1, 1, 1)
+    images = torch.where(changed, photograph(images, generator), images)
+    images = torch.where(known.view(-1, 1, 1, 1), batch.images, images)
+    extra = dict(batch.extra)
+    if labels is not None:
+        extra["labels"] = torch.where(known.view(-1, 1, 1), batch.extra["labels"], labels)
+    return FaceBatch(images, batch.codes, extra)
 
 
 def photograph(images: Tensor, generator: torch.Generator) -> Tensor:

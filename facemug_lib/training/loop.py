@@ -44,7 +44,7 @@ def train(
     device: torch.device | str = "cpu",  # where to train; with several processes on CUDA each takes its own GPU
     keep: int = 2,  # newest resume states kept
     max_shard_mib: float = 15.0,  # largest file of a resume state [MiB]
-    channels_last: bool | None = None,  # memory format of the networks; None = on CUDA only
+    channels_last: bool | None = None,  # memory format of the networks; None = on CUDA, and in bf16
     config: Mapping[str, Any] | None = None,  # the resolved settings, for config.json and the weights' card
     command: str | None = None,  # how this run was started, for the card
     report: Callable[[str], None] = print,  # gets one line per stats tick

@@ -18,9 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facemug_lib.devices import batches
-from facemug_lib.faces.dataset import FaceBatch, FaceFolder, heldout_faces
+from facemug_lib.faces.dataset import FaceBatch, FaceFolder, heldout_faces, known_codes
 from facemug_lib.modalities.conditions import exemplar_input
-from facemug_lib.modalities.draws import chance
 from facemug_lib.modalities.dropout import training_conditions
 from facemug_lib.modalities.masks import free_form
 from facemug_lib.modalities.semantics import colourise
@@ -28,7 +27,7 @@ from facemug_lib.models.discriminator import LatentDiscriminator
 from facemug_lib.models.style_encoder import StyleEncoder, StyleEncoderConfig
 from facemug_lib.pictures import picture_grid
 from facemug_lib.training import losses
-from facemug_lib.training.augmentation import jittered, photograph
+from facemug_lib.training.augmentation import varied_photographs
 from facemug_lib.training.conditions import labels_from, whole_conditions
 from facemug_lib.training.profiles import GuidedSettings, RebuildingSettings, knob
 from facemug_lib.training.rebuilding import rebuilt_and_target
@@ -140,7 +139,7 @@ class EncoderStage:
                 if isinstance(layer, nn.BatchNorm2d):
                     layer.eval()
         known = known_codes(batch)
-        batch = self._varied(batch, known, context.generator)
+        batch = varied_photographs(batch, s, context.generator)
         codes, deltas = encoder(self._shown(batch, context.generator), return_deltas=True)
         terms: dict[str, tuple[float, Tensor]] = {"delta": (s.delta_weight, losses.delta_norm(deltas))}
         if bool(known.any()):
@@ -161,21 +160,6 @@ class EncoderStage:
         if s.latent_weight:
             logged |= self._step_discriminator(codes.detach().float(), context)
         return logged
-
-    def _varied(self, batch: FaceBatch, known: Tensor, generator: torch.Generator) -> FaceBatch:
-        """The batch with its photographs moved and photographed a little otherwise; faces of known codes stay as they are."""
-        s = self.settings
-        if s.real is None or bool(known.all()):
-            return batch
-        labels = batch.extra.get("labels")
-        images, labels = jittered(batch.images, labels, generator, turn=s.real_turn, zoom=s.real_zoom, shift=s.real_shift)
-        changed = chance((len(batch),), s.real_photographed, generator).to(images.device).view(-1, 1, 1, 1)
-        images = torch.where(changed, photograph(images, generator), images)
-        images = torch.where(known.view(-1, 1, 1, 1), batch.images, images)
-        extra = dict(batch.extra)
-        if labels is not None:
-            extra["labels"] = torch.where(known.view(-1, 1, 1), batch.extra["labels"], labels)
-        return FaceBatch(images, batch.codes, extra)
 
     def _pictures(self, codes: Tensor, batch: FaceBatch, known: Tensor, is_turn: bool) -> list[tuple[Tensor, Tensor]]:
         """Pairs (the prior's pictures of the codes, what they should show): of all photographs in every step, of faces whose
@@ -305,10 +289,3 @@ class EncoderStage:
 
     def export(self, modules: dict[str, nn.Module]) -> dict[str, tuple[dict[str, Tensor], dict[str, Any]]]:
         return {name: (modules[name].state_dict(), modules[name].config_dict()) for name in self.modules}
-
-
-def known_codes(batch: FaceBatch) -> Tensor:
-    """Of which faces of a batch the codes are known, bool [b]."""
-    if batch.codes is None:
-        return torch.zeros(len(batch), dtype=torch.bool, device=batch.images.device)
-    return batch.extra.get("has_codes", torch.ones(len(batch), dtype=torch.bool, device=batch.images.device))

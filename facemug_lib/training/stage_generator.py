@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from facemug_lib.devices import batches
 from facemug_lib.experts.fidelity import psnr
-from facemug_lib.faces.dataset import FaceBatch, derangement, heldout_faces
+from facemug_lib.faces.dataset import FaceBatch, FaceFolder, derangement, heldout_faces
 from facemug_lib.modalities.conditions import Conditions, exemplar_input
 from facemug_lib.modalities.draws import chance, integers, normal, uniform
 from facemug_lib.modalities.dropout import training_conditions
@@ -22,6 +23,7 @@ from facemug_lib.models.discriminator import Discriminator, DiscriminatorConfig
 from facemug_lib.models.generator import GeneratorConfig, RefinementGenerator
 from facemug_lib.pictures import picture_grid
 from facemug_lib.training import losses
+from facemug_lib.training.augmentation import varied_photographs
 from facemug_lib.training.conditions import labels_from, whole_conditions
 from facemug_lib.training.profiles import GuidedSettings, knob
 from facemug_lib.training.stage import StepContext
@@ -34,6 +36,8 @@ class GeneratorSettings(GuidedSettings):
     """Stage 3: aggregation, refinement auto-encoder and discriminator (Algorithm 3)."""
 
     network: Literal["compact", "paper"] = knob("compact", "widths: the shipped ones or the paper's")
+    size: Literal[64, 128, 256] = knob(
+        256, "side of the pictures it paints; at 128 a step costs a quarter, and what is finer stays the prior's", is_later=True)
     fusion: Literal["fusion", "addition", "gated"] = knob("fusion", "style fusion block, or ablation B or C", "paper")
     use_bank: bool = knob(True, "feed the bank's features to the decoder; false = ablation E", "paper")
     attribute: Literal["diverse", "plain"] = knob("diverse", "attribute loss with interpolated codes (Eq. 20–21), or ablation D",
@@ -41,6 +45,11 @@ class GeneratorSettings(GuidedSettings):
     encoder: str = knob("shipped", "the frozen style encoder: shipped, or a weights file")
     lr: float = knob(2e-3, "Adam's learning rate, with betas 0 and 0.99", "StyleGAN2", gt=0)
     adversarial_weight: float = knob(1.0, "weight of the non-saturating adversarial loss", "paper", ge=0)
+    adversarial_start: int = knob(0, "images before the adversarial game begins: the pixels' losses settle first", is_later=True,
+                                  ge=0)
+    adversarial_rise: int = knob(0, "images over which its weight then rises from 0", is_later=True, ge=0)
+    patch: Literal[64, 128] | None = knob(
+        None, "side of the piece about the hole's edge that the discriminator sees; none = the picture", is_later=True)
     identity_weight: float = knob(0.1, "weight of the identity loss", "EXE-GAN", ge=0)
     lpips_weight: float = knob(0.5, "weight of LPIPS-VGG", "EXE-GAN", ge=0)
     lpips_net: Literal["alex", "vgg"] = knob("vgg", "network of LPIPS", "paper")
@@ -56,6 +65,8 @@ class GeneratorSettings(GuidedSettings):
     projected_share: float = knob(0.5, "own exemplars: probability that the codes come from the conditions instead", ge=0, le=1)
     code_noise: float = knob(0.0, "largest noise on the codes, in standard deviations of w; drawn for each face", ge=0)
     expert_loss_every: int = knob(1, "steps between identity, LPIPS and attribute losses", ge=1)
+    lpips_every: int | None = knob(None, "steps between LPIPS, which costs less than the other two; none = as they", is_later=True,
+                                   ge=1)
 
 
 class GeneratorStage:
@@ -68,11 +79,14 @@ class GeneratorStage:
 
     def __init__(self, settings: GeneratorSettings, generator: RefinementGenerator, discriminator: Discriminator,
                  encoder: nn.Module, prior: nn.Module, expert: nn.Module | None, identity: Callable[[Tensor], Tensor],
-                 perceptual: Callable[[Tensor, Tensor], Tensor]) -> None:
-        """``encoder``, ``prior``, ``expert`` and the losses' two experts are frozen, on the training device."""
+                 perceptual: Callable[[Tensor, Tensor], Tensor], photographs: FaceFolder | None = None) -> None:
+        """``encoder``, ``prior``, ``expert`` and the losses' two experts are frozen, on the training device; training never sees
+        ``photographs``."""
         self.settings = settings
         self.modules: dict[str, nn.Module] = {"generator": generator, "discriminator": discriminator}
         self.encoder, self.prior, self.expert, self.identity, self.perceptual = encoder, prior, expert, identity, perceptual
+        self.photographs = photographs
+        self.size = generator.config.size
         self._test: Tensor | None = None
 
     @classmethod
@@ -88,14 +102,15 @@ class GeneratorStage:
         prior = load_bank(settings.bank, device)
         encoder = frozen("style_encoder", settings.encoder, StyleEncoder.from_config, device)
         config = getattr(GeneratorConfig, settings.network)(
-            feature_channels=prior.feature_channels, code_layers=prior.code_layers, num_codes=prior.num_codes)
+            feature_channels=prior.feature_channels, code_layers=prior.code_layers, num_codes=prior.num_codes, size=settings.size)
         generator = RefinementGenerator(replace(config, fusion=settings.fusion, use_bank=settings.use_bank))
-        discriminator = Discriminator(getattr(DiscriminatorConfig, settings.network)())
+        discriminator = Discriminator(getattr(DiscriminatorConfig, settings.network)(settings.patch or settings.size))
         start(generator, "generator", init)
         start(discriminator, "discriminator", init, optional=True)
         expert = ExpertStudent.load(device) if weights_path("expert").is_file() else None
+        photographs = None if settings.real is None else FaceFolder(settings.real, device, split="test", flip=False)
         return cls(settings, generator, discriminator, encoder, prior, expert, ArcFace().to(device),
-                   Lpips(settings.lpips_net).to(device))
+                   Lpips(settings.lpips_net).to(device), photographs)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Adam with betas (0, 0.99); the discriminator's are raised to the power of the lazy regulariser's ratio (StyleGAN2)."""
@@ -136,29 +151,47 @@ class GeneratorStage:
         return conditions, exemplars, codes, is_foreign
 
     def step(self, batch: FaceBatch, context: StepContext) -> dict[str, float | Tensor]:
-        s, images = self.settings, batch.images
+        s = self.settings
         generator, discriminator = self.modules["generator"], self.modules["discriminator"]
-        conditions, exemplars, codes, is_foreign = self._draw(images, labels_from(batch, self.expert), context)
+        batch = varied_photographs(batch, s, context.generator)
+        conditions, exemplars, codes, is_foreign = self._draw(batch.images, labels_from(batch, self.expert), context)
+        # Guidance and codes are those of the whole picture, as when editing; what is painted may be smaller.
+        conditions, images = conditions.reduced(self.size), reduced(batch.images, self.size)
         with torch.no_grad():
-            prior_image, features = self.prior(codes)
+            prior_image, features = self.prior(codes, self.size)
         made = generator(conditions, codes, features, prior_image.float()).image.float()
         edited = conditions.composite(made, images)
 
         # Eq. 14 and Eq. 23: the weighted sum of L_adv (Eq. 22), L_id (Eq. 18), L_lpips (Eq. 19), L_datt (Eq. 21). The L1 in the
         # hole is ours. Generator and discriminator take turns (Eq. 24).
-        discriminator.requires_grad_(False)
-        terms = {"adversarial": (s.adversarial_weight, losses.generator_loss(discriminator(edited)))}
+        terms: dict[str, tuple[float, Tensor]] = {}
+        adversarial, views = self._adversarial_weight(context.images_seen), [images, edited]
+        if adversarial is not None:
+            if s.patch is not None:
+                views = edge_patches(views, conditions.mask, s.patch, context.generator)
+            discriminator.requires_grad_(False)
+            terms["adversarial"] = (adversarial, losses.generator_loss(discriminator(views[1])))
         if not is_foreign:
             terms["pixel"] = (s.pixel_weight, losses.pixel_loss(edited, images, conditions.mask))
         if context.is_turn(s.expert_loss_every):
             terms["identity"] = (s.identity_weight, losses.identity_loss(self.identity(edited), self.identity(exemplars)))
             terms["attribute"] = (s.attribute_weight, losses.attribute_loss(self.encoder(exemplar_input(edited)), codes))
-            if not is_foreign:
-                terms["lpips"] = (s.lpips_weight, self.perceptual(edited, images).mean())
-        context.update("generator", sum(weight * value for weight, value in terms.values()))
-        discriminator.requires_grad_(True)
+        if not is_foreign and context.is_turn(s.lpips_every or s.expert_loss_every):
+            terms["lpips"] = (s.lpips_weight, self.perceptual(edited, images).mean())
+        if terms:
+            context.update("generator", sum(weight * value for weight, value in terms.values()))
         logged: dict[str, float | Tensor] = {name: value.detach() for name, (_, value) in terms.items()}
-        return logged | self._step_discriminator(images, edited.detach(), context)
+        if adversarial is None:
+            return logged
+        discriminator.requires_grad_(True)
+        return logged | self._step_discriminator(views[0], views[1].detach(), context)
+
+    def _adversarial_weight(self, images_seen: int) -> float | None:
+        """The weight of the adversarial loss after so many images; None before its game begins."""
+        s, since = self.settings, images_seen - self.settings.adversarial_start
+        if since < 0:
+            return None
+        return s.adversarial_weight * (min(1.0, since / s.adversarial_rise) if s.adversarial_rise else 1.0)
 
     def _step_discriminator(self, real: Tensor, fake: Tensor, context: StepContext) -> dict[str, Tensor]:
         s, discriminator = self.settings, self.modules["discriminator"]
@@ -185,41 +218,91 @@ class GeneratorStage:
     def _test_edits(self, count: int, first: int = 0) -> tuple[Tensor, dict[str, Conditions]]:
         """Unseen faces ``first`` … with a hole: without guidance, and with all of it."""
         images = self._test_faces(first + count)[first : first + count]
+        return images, self._edits_of(images, labels_from(FaceBatch(images), self.expert), first)
+
+    def _edits_of(self, images: Tensor, labels: Tensor, first: int) -> dict[str, Conditions]:
+        """A hole that the place ``first`` decides: without guidance, and with all of it."""
         generator = torch.Generator().manual_seed(TEST_MASK_SEED + first)
         mask = free_form(len(images), *images.shape[2:], generator, device=images.device, hole_range=(0.1, 0.6))
-        labels = labels_from(FaceBatch(images), self.expert)
-        return images, {"hole": whole_conditions(images, labels, mask, guidance=()),
-                        "guided": whole_conditions(images, labels, mask)}
+        return {"hole": whole_conditions(images, labels, mask, guidance=()), "guided": whole_conditions(images, labels, mask)}
 
     def _edit(self, generator: nn.Module, conditions: Conditions, images: Tensor) -> tuple[Tensor, Tensor]:
         """(edited faces, the prior's pictures of the same codes pasted into the holes): one feed-forward pass."""
         codes = self.encoder(conditions.encoder_input()).float()
-        prior_image, features = self.prior(codes)
+        conditions, images = conditions.reduced(self.size), reduced(images, self.size)
+        prior_image, features = self.prior(codes, self.size)
         made = generator(conditions, codes, features, prior_image.float()).image.float()
         return conditions.composite(made.clamp(-1, 1), images), conditions.composite(prior_image.float().clamp(-1, 1), images)
 
     def evaluate(self, modules: dict[str, nn.Module], count: int) -> dict[str, float]:
-        """LPIPS and the PSNR inside the hole (dB), without and with guidance; ``prior_…`` is inversion and paste, untrained."""
+        """LPIPS and the PSNR inside the hole (dB), without and with guidance; ``prior_…`` is inversion and paste, untrained, and
+        ``photo_…`` the held-out photographs."""
         self._test_faces(count)  # renders all faces once
+        scores = self._scores(modules["generator"], count, self._test_edits)
+        if self.photographs is not None:
+            photos = self._scores(modules["generator"], len(self.photographs), self._photo_edits)
+            scores |= {f"photo_{name}": value for name, value in photos.items()}
+        return scores
+
+    def _photo_edits(self, count: int, first: int = 0) -> tuple[Tensor, dict[str, Conditions]]:
+        """Held-out photographs ``first`` … with a hole: without guidance, and with all of it."""
+        faces = self.photographs.draw(range(first, first + count), 0)
+        return faces.images, self._edits_of(faces.images, labels_from(faces, self.expert), first)
+
+    def _scores(self, generator: nn.Module, count: int,
+                edits_of: Callable[[int, int], tuple[Tensor, dict[str, Conditions]]]) -> dict[str, float]:
         total: dict[str, float] = {}
         for places in batches(count):
-            images, edits = self._test_edits(len(places), places.start)
+            images, edits = edits_of(len(places), places.start)
             for view, conditions in edits.items():
-                ours, prior = self._edit(modules["generator"], conditions, images)
-                for who, made in (("", ours), ("prior_", prior)):
-                    scores = {"lpips": self.perceptual(made, images), "psnr": psnr(made, images, conditions.mask)}
-                    for score, value in scores.items():
+                pictures = zip(("", "prior_"), self._edit(generator, conditions, images), strict=True)
+                small, mask = reduced(images, self.size), conditions.reduced(self.size).mask
+                for who, made in pictures:
+                    for score, value in (("lpips", self.perceptual(made, small)), ("psnr", psnr(made, small, mask))):
                         key = f"{who}{score}_{view}"
                         total[key] = total.get(key, 0.0) + float(value.sum())
         return {name: value / count for name, value in total.items()}
 
     def sample_grid(self, modules: dict[str, nn.Module]) -> np.ndarray:
-        """Four unseen faces: face, masked face, label map; edit and pasted prior without guidance; the same with all of it."""
-        images, edits = self._test_edits(4)
-        rows = [images, edits["hole"].image, colourise(labels_from(FaceBatch(images), self.expert))]
-        for conditions in edits.values():
-            rows += self._edit(modules["generator"], conditions, images)
-        return picture_grid(rows)
+        """Four unseen faces, and four held-out photographs where some take part: face, masked face, label map; edit and pasted
+        prior without guidance; the same with all of it."""
+        sources = [self._test_edits] if self.photographs is None else [self._test_edits, self._photo_edits]
+        columns = []
+        for edits_of in sources:
+            images, edits = edits_of(4)
+            labels = conditions_labels(edits["guided"])
+            rows = [reduced(images, self.size), reduced(edits["hole"].image, self.size), reduced(colourise(labels), self.size)]
+            for conditions in edits.values():
+                rows += self._edit(modules["generator"], conditions, images)
+            columns.append(rows)
+        return picture_grid([torch.cat(row) for row in zip(*columns, strict=True)])
 
     def export(self, modules: dict[str, nn.Module]) -> dict[str, tuple[dict[str, Tensor], dict[str, Any]]]:
         return {name: (modules[name].state_dict(), modules[name].config_dict()) for name in self.modules}
+
+
+def reduced(images: Tensor, size: int) -> Tensor:
+    """Pictures [b,c,h,w] averaged down to ``size`` px; themselves where they have it."""
+    return images if images.shape[-1] == size else F.interpolate(images, size=(size, size), mode="area")
+
+
+def conditions_labels(conditions: Conditions) -> Tensor:
+    """The label map [b,h,w] of guidance; -1 where it says nothing."""
+    labels = conditions.semantics.argmax(dim=1)
+    return torch.where(conditions.semantics.sum(dim=1) > 0, labels, -1)
+
+
+def edge_patches(pictures: Sequence[Tensor], mask: Tensor, size: int, generator: torch.Generator) -> list[Tensor]:
+    """A square of ``size`` px out of each picture [b,3,h,w], the same of all of them, about a random pixel of the hole's edge.
+
+    There a filling shows. A face without an edge (no hole, or nothing else) gives a square about any pixel. ``generator`` is a
+    CPU one.
+    """
+    b, _, h, w = mask.shape
+    edge = (F.max_pool2d(mask, 3, 1, 1) + F.max_pool2d(-mask, 3, 1, 1)).flatten(1).cpu()  # 1 where both are within a pixel
+    weights = torch.where(edge.sum(dim=1, keepdim=True) > 0, edge, torch.ones_like(edge))
+    where = torch.multinomial(weights, 1, generator=generator)[:, 0]
+    top = (where // w - size // 2).clamp(0, h - size).tolist()
+    left = (where % w - size // 2).clamp(0, w - size).tolist()
+    places = [(i, slice(None), slice(top[i], top[i] + size), slice(left[i], left[i] + size)) for i in range(b)]
+    return [torch.stack([picture[place] for place in places]) for picture in pictures]

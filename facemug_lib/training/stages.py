@@ -92,8 +92,8 @@ def build_source(data: str, stage: Stage, settings: StageSettings, device: torch
     else:
         prior = prior or load_bank(settings.bank, device)
         source = PriorFaces(prior, (settings.psi_low, settings.psi_high), settings.mixing, render=stage.image_source != "codes",
-                            half=getattr(settings, "half_prior", False)
-                            or settings.precision != "fp32" and torch.device(device).type == "cuda")
+                            half=getattr(settings, "half_prior", False) or settings.precision == "bf16"
+                            or settings.precision == "auto" and torch.device(device).type == "cuda")
     photographs = getattr(settings, "real", None)
     if photographs is None:
         return source

@@ -53,9 +53,9 @@ class FakePrior(nn.Module):
         small = (codes.mean(dim=1) @ self.paint).view(-1, 3, 8, 8).tanh()
         return F.interpolate(small, (size, size), mode="bilinear")
 
-    def forward(self, codes: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
+    def forward(self, codes: Tensor, size: int = SIZE) -> tuple[Tensor, dict[int, Tensor]]:
         small = (codes.mean(dim=1) @ self.feature).view(-1, 8, 8, 8)
-        return self.synthesize(codes), {r: F.interpolate(small, (r, r)) for r in self.feature_channels}
+        return self.synthesize(codes, size), {r: F.interpolate(small, (r, r)) for r in self.feature_channels}
 
 
 class FakeEncoder(nn.Module):

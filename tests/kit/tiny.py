@@ -38,8 +38,8 @@ class TinyPrior(CodeSpace):
         coarse = (codes.flatten(1) @ self.paint).view(-1, 3, 8, 8)
         return F.interpolate(coarse, (size, size), mode="bilinear")
 
-    def forward(self, codes: Tensor) -> tuple[Tensor, Mapping[int, Tensor]]:
-        image = self.synthesize(codes)
+    def forward(self, codes: Tensor, size: int = 256) -> tuple[Tensor, Mapping[int, Tensor]]:
+        image = self.synthesize(codes, size)
         return image, {r: F.adaptive_avg_pool2d(image[:, :1], r).expand(-1, 8, -1, -1) for r in self.feature_channels}
 
 

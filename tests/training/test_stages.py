@@ -14,16 +14,16 @@ from runs import QUIET, FourFaces, equal, in_process, run, train
 from torch import Tensor
 
 from facemug_lib.errors import FacemugError
-from facemug_lib.faces.dataset import FaceBatch, MixedFaces, PriorFaces
+from facemug_lib.faces.dataset import FaceBatch, MixedFaces, PriorFaces, known_codes
 from facemug_lib.modalities.colour import region_mean
 from facemug_lib.modalities.conditions import Conditions
 from facemug_lib.modalities.dropout import training_conditions
 from facemug_lib.modalities.semantics import one_hot
+from facemug_lib.training.augmentation import varied_photographs
 from facemug_lib.training.checkpoints import newest_checkpoint
 from facemug_lib.training.conditions import labels_from, whole_conditions
 from facemug_lib.training.rebuilding import rebuilt_and_target
 from facemug_lib.training.stage import StepContext
-from facemug_lib.training.stage_encoder import known_codes
 
 
 def test_encoder_learns_codes_and_pictures(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_only_photographs_are_varied() -> None:
     stage = encoder_stage(real="photographs", real_photographed=1.0)
     batch = MixedFaces(PriorFaces(stage.prior), Photographs(stage.prior), share=0.5).draw(range(6), 0)
     known = known_codes(batch)
-    varied = stage._varied(batch, known, torch.Generator().manual_seed(0))
+    varied = varied_photographs(batch, stage.settings, torch.Generator().manual_seed(0))
     assert known.sum() == 3 and torch.equal(varied.images[known], batch.images[known])
     assert (varied.images - batch.images)[~known].abs().flatten(1).mean(1).min() > 0.01
     assert torch.equal(labels_from(varied, FakeExpert())[known], FakeExpert().parse(batch.images)[known])  # unknown ones are read
