@@ -36,8 +36,8 @@ class GeneratorSettings(GuidedSettings):
     """Stage 3: aggregation, refinement auto-encoder and discriminator (Algorithm 3)."""
 
     network: Literal["compact", "paper"] = knob("compact", "widths: the shipped ones or the paper's")
-    size: Literal[64, 128, 256] = knob(
-        256, "side of the pictures it paints; at 128 a step costs a quarter, and what is finer stays the prior's", is_later=True)
+    size: int = knob(256, "side of the pictures it paints, 64, 128 or 256; at 128 a step costs a quarter, and what is finer stays "
+                          "the prior's", is_later=True, ge=64, le=256, multiple_of=64)
     fusion: Literal["fusion", "addition", "gated"] = knob("fusion", "style fusion block, or ablation B or C", "paper")
     use_bank: bool = knob(True, "feed the bank's features to the decoder; false = ablation E", "paper")
     attribute: Literal["diverse", "plain"] = knob("diverse", "attribute loss with interpolated codes (Eq. 20–21), or ablation D",
@@ -48,8 +48,8 @@ class GeneratorSettings(GuidedSettings):
     adversarial_start: int = knob(0, "images before the adversarial game begins: the pixels' losses settle first", is_later=True,
                                   ge=0)
     adversarial_rise: int = knob(0, "images over which its weight then rises from 0", is_later=True, ge=0)
-    patch: Literal[64, 128] | None = knob(
-        None, "side of the piece about the hole's edge that the discriminator sees; none = the picture", is_later=True)
+    patch: int | None = knob(None, "side of the piece about the hole's edge that the discriminator sees, 64 or 128; none = the "
+                                   "picture", is_later=True, ge=64, le=128, multiple_of=64)
     identity_weight: float = knob(0.1, "weight of the identity loss", "EXE-GAN", ge=0)
     lpips_weight: float = knob(0.5, "weight of LPIPS-VGG", "EXE-GAN", ge=0)
     lpips_net: Literal["alex", "vgg"] = knob("vgg", "network of LPIPS", "paper")
