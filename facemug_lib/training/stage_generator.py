@@ -36,7 +36,7 @@ class GeneratorSettings(GuidedSettings):
     """Stage 3: aggregation, refinement auto-encoder and discriminator (Algorithm 3)."""
 
     network: Literal["compact", "paper"] = knob("compact", "widths: the shipped ones or the paper's")
-    size: int = knob(256, "side of the pictures it paints, 64, 128 or 256; at 128 a step costs a quarter, and what is finer stays "
+    size: int = knob(256, "side of the pictures it paints, 64, 128 or 256; at 128 a step costs a quarter, and what is finer is "
                           "the prior's", is_later=True, ge=64, le=256, multiple_of=64)
     fusion: Literal["fusion", "addition", "gated"] = knob("fusion", "style fusion block, or ablation B or C", "paper")
     use_bank: bool = knob(True, "feed the bank's features to the decoder; false = ablation E", "paper")
@@ -65,8 +65,7 @@ class GeneratorSettings(GuidedSettings):
     projected_share: float = knob(0.5, "own exemplars: probability that the codes come from the conditions instead", ge=0, le=1)
     code_noise: float = knob(0.0, "largest noise on the codes, in standard deviations of w; drawn for each face", ge=0)
     expert_loss_every: int = knob(1, "steps between identity, LPIPS and attribute losses", ge=1)
-    lpips_every: int | None = knob(None, "steps between LPIPS, which costs less than the other two; none = as they", is_later=True,
-                                   ge=1)
+    lpips_every: int | None = knob(None, "steps between LPIPS, the cheapest of the three; none = the same", is_later=True, ge=1)
 
 
 class GeneratorStage:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from facemug_lib.editing import forward
 from facemug_lib.editing.inputs import Exemplars
 from facemug_lib.modalities.conditions import Conditions
+from facemug_lib.models.generator import GeneratorOutput
 
 
 @pytest.fixture
@@ -67,7 +69,26 @@ def test_only_exemplars_are_warped(reading_editor, conditions, face) -> None:
 
 def test_steps_6_to_8_are_the_bank_and_the_generator(editor, conditions) -> None:
     codes = editor.prior.broadcast(editor.prior.w_of_seeds([1]))
-    picture, features = forward.bank(editor.prior, codes)
-    image, shares = forward.refined_picture(editor.generator, conditions, codes, features, picture, {"exemplar": 0.5})
-    output = editor.generator(conditions, codes, features, picture)
-    assert torch.equal(image, output.image) and torch.equal(shares, output.contributions)
+    given = forward.bank(editor.prior, codes)
+    image, shares = forward.refined_picture(editor.generator, conditions, codes, given, {"exemplar": 0.5})
+    output = editor.generator(conditions, codes, given.features, given.picture)
+    assert torch.equal(image, output.image) and torch.equal(shares, output.contributions) and given.small is given.picture
+
+
+def test_a_smaller_generator_decides_what_its_pixels_can_show(editor, conditions) -> None:
+    codes = editor.prior.broadcast(editor.prior.w_of_seeds([1]))
+    given = forward.bank(editor.prior, codes, 64)
+    assert given.small.shape == (1, 3, 64, 64)
+    target = torch.zeros(1, 3, 64, 64)
+    target[..., :32] = 0.5  # what the generator paints, whatever it is given
+
+    def generator(reduced, codes, features, prior_image, influence):
+        assert reduced.mask.shape[-1] == 64 and torch.equal(prior_image, given.small)
+        return GeneratorOutput(target, torch.full((1, 4, 64, 64), 0.25))
+
+    image, shares = forward.refined_picture(generator, conditions, codes, given)
+    assert image.shape == (1, 3, 256, 256) and shares.shape == (1, 4, 256, 256)
+    assert torch.allclose(F.avg_pool2d(image, 4)[..., 2:28], target[..., 2:28], atol=0.02)  # away from the target's own step
+    fine = given.picture - F.interpolate(given.small, (256, 256), mode="bicubic")
+    kept = image - F.interpolate(target, (256, 256), mode="bicubic")
+    assert torch.allclose(kept, fine, atol=1e-5)  # what is finer than its pixels is the prior's

@@ -106,14 +106,15 @@ def warping_stage(**overrides: object) -> WarpingStage:
     return WarpingStage(settings("warping", "smoke", overrides), warping, encoder, prior, fake_identity, fake_perceptual)
 
 
-def generator_stage(**overrides: object) -> GeneratorStage:
+def generator_stage(photographs: object = None, levels: int = 5, **overrides: object) -> GeneratorStage:
+    """Stage 3 that paints 4·2^(levels − 1) px; ``photographs`` are held out."""
     torch.manual_seed(0)
     prior = FakePrior()
     chosen = settings("generator", "smoke", {"expert_loss_every": 1, "r1_every": 2} | overrides)
-    config = GeneratorConfig(widths=(16, 16, 16, 16, 16), bank_channels=(8, 8, 8, 8, 0),
-                             code_layers=((0, 0, 0), (1, 2, 3), (4, 5, 6), (7, 8, 9), (16, 16, 16)), global_dim=16, bottleneck=8,
-                             style_rank=16, fusion=chosen.fusion, use_bank=chosen.use_bank)
-    discriminator = Discriminator(DiscriminatorConfig(widths=(16, 16, 16, 16, 16)))
+    config = GeneratorConfig(widths=(16,) * levels, bank_channels=(8, 8, 8, 8, 0)[:levels],
+                             code_layers=((0, 0, 0), (1, 2, 3), (4, 5, 6), (7, 8, 9), (16, 16, 16))[:levels], global_dim=16,
+                             bottleneck=8, style_rank=16, fusion=chosen.fusion, use_bank=chosen.use_bank)
+    discriminator = Discriminator(DiscriminatorConfig(widths=(16,) * levels))
     encoder = tiny_encoder(prior).eval().requires_grad_(False)
     return GeneratorStage(chosen, RefinementGenerator(config), discriminator, encoder, prior, FakeExpert(), fake_identity,
-                          fake_perceptual)
+                          fake_perceptual, photographs)

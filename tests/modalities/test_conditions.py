@@ -87,6 +87,24 @@ def test_composite_copies_known_pixels_to_the_bit_and_passes_gradients_in_the_ho
         conditions.composite(generated, original[:, :, :8])
 
 
+def test_reduced_guidance_shows_nothing_hidden_and_loses_no_line() -> None:
+    mask, sketch, image = torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 8, 8), torch.full((1, 3, 8, 8), 0.5)
+    mask[..., 1, 1] = mask[..., 4:, 4:] = 1
+    sketch[..., 5, :] = 1
+    image[..., 4:, 4:] = -1.0  # hidden
+    image[..., 0, 6] = 0.1
+    labels = torch.arange(64).view(1, 8, 8) // 4
+    whole = Conditions.build(mask, image, sketch, labels, image)
+    half = whole.reduced(4)
+    assert half.mask[0, 0].tolist() == [[1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1]]
+    assert half.sketch[0, 0].tolist() == [[0] * 4, [0] * 4, [1] * 4, [0] * 4]
+    assert half.image[0, 0, 0].tolist() == pytest.approx([0, 0.5, 0.5, 0.4]) and (half.image[..., 2:, 2:] == 0).all()
+    assert torch.equal(half.semantics.argmax(1), labels[:, 1::2, 1::2]) and torch.equal(half.present, whole.present)
+    assert whole.reduced(8) is whole
+    with pytest.raises(FacemugError, match="cannot be reduced to 3 px"):
+        whole.reduced(3)
+
+
 def test_exemplar_fills_three_of_the_26_channels() -> None:
     image = parts()["image"]
     x = exemplar_input(image)

@@ -19,11 +19,13 @@ from facemug_lib.modalities.colour import region_mean
 from facemug_lib.modalities.conditions import Conditions
 from facemug_lib.modalities.dropout import training_conditions
 from facemug_lib.modalities.semantics import one_hot
+from facemug_lib.models.discriminator import Discriminator, DiscriminatorConfig
 from facemug_lib.training.augmentation import varied_photographs
 from facemug_lib.training.checkpoints import newest_checkpoint
 from facemug_lib.training.conditions import labels_from, whole_conditions
 from facemug_lib.training.rebuilding import rebuilt_and_target
 from facemug_lib.training.stage import StepContext
+from facemug_lib.training.stage_generator import edge_patches
 
 
 def test_encoder_learns_codes_and_pictures(tmp_path: Path) -> None:
@@ -192,6 +194,44 @@ def test_generator_variants_train_both_networks(overrides: dict, tmp_path: Path)
         assert any(not torch.equal(old, new) for old, new in zip(before[name], module.parameters(), strict=True)), name
         assert all(p.requires_grad for p in module.parameters())
     assert set(state["optimizers"]) == {"generator", "discriminator"}
+
+
+def test_a_smaller_generator_learns_photographs_and_plays_the_game_later(tmp_path: Path) -> None:
+    game = {"patch": 64, "adversarial_start": 8, "adversarial_rise": 8, "adversarial_weight": 0.01}
+    stage = generator_stage(Photographs(FakePrior()), levels=4, foreign_share=0.0, real="photographs", real_photographed=0.0,
+                            lpips_every=1, expert_loss_every=4, **game)
+    assert stage.size == 32
+    stage.settings = stage.settings.model_copy(update={"patch": 16})
+    stage.modules["discriminator"] = Discriminator(DiscriminatorConfig(widths=(16, 16, 16)))
+    fresh = {name: value.clone() for name, value in stage.modules["discriminator"].state_dict().items()}
+    with torch.no_grad():
+        before = stage.evaluate(stage.modules, 4)
+    assert before["photo_lpips_hole"] == pytest.approx(before["photo_prior_lpips_hole"], rel=1e-5)
+    source = MixedFaces(PriorFaces(stage.prior), stage.photographs, share=0.5)
+    ticks = QUIET | {"stats_every": 4, "ema_halflife": 20}
+    train(stage, source, tmp_path, images=8, batch=4, **ticks)
+    discriminator = stage.modules["discriminator"]
+    assert all(torch.equal(value, fresh[name]) for name, value in discriminator.state_dict().items())
+    result = train(stage, source, tmp_path, images=64, batch=4, **ticks)
+    assert any(not torch.equal(value, fresh[name]) for name, value in discriminator.state_dict().items())
+    lines = [json.loads(line)["losses"] for line in (tmp_path / "stats.jsonl").read_text().splitlines() if "losses" in line]
+    assert "adversarial" not in lines[0] and "adversarial" in lines[-1] and "lpips" in lines[1] and "identity" not in lines[1]
+    assert [stage._adversarial_weight(seen) for seen in (0, 8, 12, 16, 99)] == [None, 0.0, 0.005, 0.01, 0.01]
+    assert result.scores["photo_psnr_guided"] > before["photo_psnr_guided"]
+
+
+def test_patches_lie_about_the_edge_and_are_the_same_of_both_pictures() -> None:
+    mask = torch.zeros(40, 1, 32, 32)
+    mask[:, :, 10:20, 12:22] = 1
+    mask[30:] = 1  # no edge
+    rows = torch.arange(32.0).view(1, 1, 32, 1).expand(40, 1, 32, 32)
+    columns = torch.arange(32.0).expand(40, 1, 32, 32)
+    places = torch.cat((rows, columns, mask), dim=1)
+    one, other = edge_patches([places, places + 100], mask, 8, torch.Generator().manual_seed(0))
+    assert one.shape == (40, 3, 8, 8) and torch.equal(one + 100, other)
+    shares = one[:30, 2].mean((1, 2))
+    assert ((shares > 0) & (shares < 1)).all()  # both sides of the edge are seen
+    assert len({tuple(patch[:2, 0, 0].tolist()) for patch in one[:30]}) > 10
 
 
 def test_noise_on_the_codes_reaches_the_generator() -> None:
