@@ -129,7 +129,9 @@ def run_banks(draw: torch.Generator) -> None:
         w = bank.w_of_seeds([1, 2], 0.5)
         bank.truncate(w, torch.tensor([[0.5], [0.7]]))
         codes = bank.mix(w, bank.broadcast(w), 4)
-        assert len(bank.style_affines()) == bank.num_codes and len(bank(codes[:1])[1]) >= 6
+        picture, features = bank(codes[:1])
+        assert len(bank.style_affines()) == bank.num_codes and len(features) >= 6
+        assert bank.reduced(picture, features, codes[:1], 64).shape == bank(codes[:1], 64)[0].shape == (1, 3, 64, 64)
         assert bank.synthesize(w[:1], 64).shape == (1, 3, 64, 64) and len(bank.features(codes[:1], 16)) == 3
     large.render_full(codes[:1])
 
