@@ -59,11 +59,6 @@ class AlignedFace:
         """Side of the crop in pixels."""
         return self.image.shape[-1]
 
-    @property
-    def crop_landmarks(self) -> np.ndarray | None:
-        """The landmarks [106, 2] in crop coordinates."""
-        return None if self.landmarks is None else transform_points(self.matrix, self.landmarks)
-
     def repainted(self, pixels: np.ndarray) -> AlignedFace:
         """The same face, under the same alignment, in an edited photo given as pixels like :attr:`original`; its codes are no
         longer known."""
