@@ -292,6 +292,6 @@ def text_direction(model: TextImage, target: str, source: str) -> tuple[Tensor, 
     return there, wanted
 
 
-def load_text_image(name: str = "small", device: torch.device | str = "cpu") -> TextImage:
+def load_text_image(name: str = SmallTextImage.name, device: torch.device | str = "cpu") -> TextImage:
     """The back-end called ``name``: ``"small"``, or open_clip's ``ARCHITECTURE:WEIGHTS``."""
-    return SmallTextImage.load(device) if name == "small" else OpenClip(name, device)
+    return SmallTextImage.load(device) if name == SmallTextImage.name else OpenClip(name, device)

@@ -37,7 +37,7 @@ from facemug_lib.faces.landmarks import FaceAnalyzer, eye_openness, head_pose, m
 from facemug_lib.faces.photos import READABLE
 from facemug_lib.files import files_in, replacing
 from facemug_lib.modalities.semantics import SEMANTIC_CLASSES
-from facemug_lib.pictures import luma
+from facemug_lib.pictures import luma, to_pixels
 from facemug_lib.training.distillation.tfjs import GraphModel
 from facemug_lib.weights import write_tensors
 
@@ -251,7 +251,7 @@ class Teachers:
         columns = {"age": read["age"], "gender": read["male"], "smile": read["happy"],
                    "glasses": (parsed["glasses_area"] > GLASSES_AREA).float(), "hair_length": parsed["hair_length"],
                    "hair_lightness": parsed["hair_lightness"].masked_fill(parsed["hair_area"] < HAIR_AREA, torch.nan)}
-        pictures = ((images.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        pictures = to_pixels(images).permute(0, 2, 3, 1).numpy()
         found = [geometry_attributes(np.ascontiguousarray(picture), self.analyzer) for picture in pictures]
         for name in ("mouth_open", "eyes_open", "yaw", "pitch"):
             columns[name] = torch.tensor([face[name] if face else torch.nan for face in found])
