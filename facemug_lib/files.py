@@ -7,7 +7,7 @@ import os
 import secrets
 import stat
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -46,6 +46,14 @@ def require_writable_folder(path: Path) -> None:
             pass
     except OSError as error:
         raise FacemugError(f"cannot write into {there}: {error.strerror or error}") from error
+
+
+def require_no_input_overwritten(targets: Iterable[Path], inputs: Iterable[Path | None]) -> None:
+    """Raise :class:`FacemugError` where a file that is to be written is one of ``inputs``, by whatever way it is named."""
+    taken = {path.resolve() for path in inputs if path is not None}
+    for target in targets:
+        if target.resolve() in taken:
+            raise FacemugError(f"writing {target} would overwrite an input: name another file or folder to write to")
 
 
 def files_in(folder: Path, suffixes: Sequence[str], *, deep: bool = True) -> list[Path]:

@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 
 from facemug_lib.errors import FacemugError
-from facemug_lib.files import distinct_names, files_in, replacing, require_writable_file, require_writable_folder
+from facemug_lib.files import (
+    distinct_names,
+    files_in,
+    replacing,
+    require_no_input_overwritten,
+    require_writable_file,
+    require_writable_folder,
+)
 
 
 def put(path: Path, text: str = "") -> Path:
@@ -52,6 +59,15 @@ def test_a_folder_that_may_not_be_written_in(tmp_path: Path) -> None:
     with pytest.raises(FacemugError, match="cannot write into .*Permission denied"):
         require_writable_folder(tmp_path / "new")
     tmp_path.chmod(0o700)
+
+
+def test_no_input_is_overwritten_by_whatever_name(tmp_path: Path) -> None:
+    photo, link = put(tmp_path / "photo.png"), tmp_path / "link.png"
+    link.symlink_to(photo)
+    for target in (photo, link, tmp_path / "x" / ".." / "photo.png"):
+        with pytest.raises(FacemugError, match="would overwrite an input: name another"):
+            require_no_input_overwritten([tmp_path / "new.png", target], [None, photo])
+    require_no_input_overwritten([tmp_path / "new.png"], [None, photo])
 
 
 def test_hidden_files_are_nobodys_pictures(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from facemug_lib.commands.options import INPUT, OUTPUT, OUTPUT_FOLDER, Bank, Device, Weights, tell_skipped
 from facemug_lib.commands.output import say
-from facemug_lib.editing.edit import Edit
+from facemug_lib.editing.edit import Edit, check_text
 from facemug_lib.errors import FacemugError
 
 if TYPE_CHECKING:
@@ -147,6 +147,8 @@ def directions_text(
     from facemug_lib.faces.bank import load_bank
 
     _check_target(out)
+    check_text(target, "how faces shall look")
+    check_text(source, "what they are otherwise")
     shipped = load_directions()
     unknown = [one for one in leave or () if one not in shipped]
     if unknown:

@@ -66,6 +66,7 @@ def evaluate(
     families, photos, images = family or FAMILIES, photos or [], images or []
     if no_prior and not photos:
         raise FacemugError("nothing to evaluate: leave out --no-prior, or name a folder with --photos")
+    request.check_folders(photos, images, no_prior)
     require_writable_folder(out if export is None else export)
     target = resolve_device(device)
     editor = Editor.load(target, weights, bank=bank)

@@ -84,14 +84,11 @@ def align(
     """
     from facemug_lib.faces.alignment import open_face
     from facemug_lib.faces.photos import write_image
-    from facemug_lib.files import distinct_names, require_writable_folder
+    from facemug_lib.files import distinct_names, require_no_input_overwritten, require_writable_folder
 
     require_writable_folder(out)
     targets = [out / name for name in distinct_names(photos, ".png")]
-    inputs = {photo.resolve() for photo in photos}
-    for target in targets:
-        if target.resolve() in inputs:
-            raise FacemugError(f"aligning would overwrite {target}: give another output folder")
+    require_no_input_overwritten(targets, photos)
     done, refusals = 0, []
     for photo, target in zip(photos, targets, strict=True):
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +20,6 @@ from facemug_lib.commands.options import (
 )
 from facemug_lib.commands.output import say
 from facemug_lib.editing.edit import Edit
-from facemug_lib.errors import FacemugError
 
 
 def gallery(
@@ -42,12 +40,14 @@ def gallery(
     """
     from facemug_lib.devices import resolve_device
     from facemug_lib.editing.editor import Editor
-    from facemug_lib.evaluation.protocols import folder_set, prior_set
+    from facemug_lib.evaluation.protocols import folder_set, prior_set, require_pictures
     from facemug_lib.experts.student import ExpertStudent
     from facemug_lib.figures import gallery as sheet
     from facemug_lib.figures.plotting import save_figure
 
     _check_figure(out, may_make=True)
+    if photos is not None:
+        require_pictures(photos)
     target = resolve_device(device)
     editor, expert = Editor.load(target, weights, bank=bank), ExpertStudent.load(target)
     faces = max(2, count + count % 2)  # in pairs, so that the last one's partner does not depend on the count
@@ -134,13 +134,13 @@ def subsets(
     from facemug_lib.faces.alignment import open_face
     from facemug_lib.figures import subset_grid
     from facemug_lib.figures.plotting import save_figure
-    from facemug_lib.files import replacing
+    from facemug_lib.files import replacing, require_no_input_overwritten
 
     guidance = {"sketch": sketch, "semantics": semantics, "colour": colour, "exemplar": exemplar}
     given = {name: path for name, path in guidance.items() if path is not None}
     table = out.with_suffix(".csv")
     _check_figure(out)
-    _check_not_an_input((out, table), (photo, mask, *given.values()))
+    require_no_input_overwritten((out, table), (photo, mask, *given.values()))
     aligned = open_face(photo, face=face)
     editor = Editor.load(device, weights, bank=bank)
     grid = subset_grid.data(editor, Judges(editor.device), aligned, mask, given, refine, seed, print, exemplar_face)
@@ -194,9 +194,3 @@ def _check_figure(out: Path, may_make: bool = False) -> None:
         require_writable_folder(out.parent)
     else:
         require_writable_file(out)
-
-
-def _check_not_an_input(targets: Sequence[Path], inputs: Sequence[Path]) -> None:
-    for target in targets:
-        if target.resolve() in {path.resolve() for path in inputs}:
-            raise FacemugError(f"{target} would be overwritten and is an input: give another --out")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.photos import WRITABLE, Photo
-from facemug_lib.files import distinct_names, require_writable_file, require_writable_folder
+from facemug_lib.files import distinct_names, require_no_input_overwritten, require_writable_file, require_writable_folder
 
 JPEG = (".jpg", ".jpeg")
 
@@ -35,10 +35,7 @@ def picture_targets(out: Path, sources: Sequence[Path], inputs: Iterable[Path | 
         raise FacemugError(f"--out {out} for {len(sources)} photos: name a folder")
     else:
         targets = [checked_file(out)]
-    taken = {path.resolve() for path in (*sources, *inputs) if path is not None}
-    for target in targets:
-        if target.resolve() in taken:
-            raise FacemugError(f"writing {target} would overwrite an input: name another --out")
+    require_no_input_overwritten(targets, (*sources, *inputs))
     return targets
 
 

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import AlignedFace, Frame, open_face
-from facemug_lib.faces.drawn import painted_pixels, stroke_pixels
+from facemug_lib.faces.drawn import edited_pixels, painted_pixels, stroke_pixels
 from facemug_lib.faces.photos import Photo, PhotoLike, read_photo
 from facemug_lib.faces.warping import warp
 from facemug_lib.modalities.semantics import UNLABELLED, label_map_from_image
@@ -89,11 +89,17 @@ class Drawing:
         if isinstance(picture, Tensor):
             mask = _checked_tensor("mask", picture, (1, 1, FACE_SIZE, FACE_SIZE))
         else:
-            self.pixels("mask", picture)
-            mask = self.face.mask_to_crop(picture)
+            mask = self.face.mask_to_crop(self.edited(picture))
         if not bool(mask.any()):
             raise FacemugError("the mask is empty: paint white what is to be edited")
         return mask
+
+    def edited(self, picture: Picture) -> np.ndarray:
+        """What a mask that is no tensor marks, bool [h,w] of the drawing's size; such an array is one already."""
+        if isinstance(picture, np.ndarray) and picture.dtype == bool and picture.ndim == 2:
+            self._check_size("mask", picture.shape[1], picture.shape[0])
+            return picture
+        return edited_pixels(self.pixels("mask", picture))
 
     def sketch(self, picture: Picture) -> Tensor:
         """[1,1,256,256] in {0,1}, 1 = stroke."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from facemug_lib.errors import FacemugError
 from facemug_lib.seeds import check_seed
 
 if TYPE_CHECKING:
@@ -51,6 +52,16 @@ class Edit:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seed", check_seed(self.seed))
+        if self.text is not None:
+            check_text(self.text, "how the face shall look")
+        check_text(self.text_source, "what the face is now")
+
+
+def check_text(text: str, meaning: str) -> None:
+    """Raise :class:`FacemugError` for a text without a letter, which a shell makes of a variable that is not set; ``meaning``:
+    what it should say."""
+    if not isinstance(text, str) or not text.strip():
+        raise FacemugError(f"an empty text for {meaning}: say it in words, or leave the text out")
 
 
 PLAIN = tuple(one.name for one in fields(Edit) if one.name not in ("face", *PICTURES))

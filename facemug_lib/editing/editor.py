@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from facemug_lib.devices import resolve_device
 from facemug_lib.editing import forward
-from facemug_lib.editing.drawing import FaceLike, Picture, read_face
+from facemug_lib.editing.drawing import FaceLike, read_face
 from facemug_lib.editing.edit import Edit, takes_an_edit
 from facemug_lib.editing.fill.blending import altered, blend
 from facemug_lib.editing.fill.recolouring import recoloured_like
@@ -61,7 +61,7 @@ class EditResult:
     conditions: Conditions
     contributions: Tensor
     face: AlignedFace
-    photo_mask: Picture | None  # as given, where it was drawn on the photo
+    photo_mask: np.ndarray | None  # bool [h,w], where it was drawn on the photo
     known_loss: Tensor | None = None
     followed: Followed | None = None
     timings: dict[str, float] = field(default_factory=dict)

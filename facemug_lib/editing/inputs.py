@@ -6,10 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from facemug_lib.editing.drawing import Drawing, Picture, read_exemplar, read_face
+from facemug_lib.editing.drawing import Drawing, read_exemplar, read_face
 from facemug_lib.editing.edit import Edit
 from facemug_lib.editing.latent.directions import Direction, checked_strengths
 from facemug_lib.errors import FacemugError
@@ -31,8 +32,8 @@ class Exemplars:
 class Inputs:
     """One edit, read.
 
-    exemplar: [1,3,256,256], or None. strengths: attribute → α of Eq. 3. influence: modality → weight. photo_mask: the mask as
-    given, where it was drawn on the photo.
+    exemplar: [1,3,256,256], or None. strengths: attribute → α of Eq. 3. influence: modality → weight. photo_mask: bool
+    [h,w], where it was drawn on the photo.
     """
 
     edit: Edit
@@ -41,7 +42,7 @@ class Inputs:
     exemplar: Tensor | None
     strengths: Mapping[str, float]
     influence: Mapping[str, float]
-    photo_mask: Picture | None
+    photo_mask: np.ndarray | None
 
     @property
     def is_unguided(self) -> bool:
@@ -76,7 +77,9 @@ def read_edit(edit: Edit, directions: Mapping[str, Direction], num_codes: int) -
     strengths = checked_strengths(edit.attributes, directions, num_codes) if edit.attributes else {}
     face = read_face(edit.face)
     drawing = Drawing.on(face, edit.guidance_frame)
-    mask = drawing.mask(edit.mask)
+    is_on_photo = edit.guidance_frame == "photo" and not isinstance(edit.mask, Tensor)
+    photo_mask = drawing.edited(edit.mask) if is_on_photo else None  # a file is read once
+    mask = drawing.mask(edit.mask if photo_mask is None else photo_mask)
     maps = {}
     for name in MODALITIES[1:]:
         picture = getattr(edit, name)
@@ -91,8 +94,7 @@ def read_edit(edit: Edit, directions: Mapping[str, Direction], num_codes: int) -
         raise FacemugError(f"exemplar_face {edit.exemplar_face} picks a face of no exemplar: give one (--exemplar)")
     is_wanted = edit.exemplar is not None and influence.get("exemplar", 1.0) > 0
     exemplar = read_exemplar(edit.exemplar, edit.exemplar_face) if is_wanted else None
-    is_on_photo = edit.guidance_frame == "photo" and not isinstance(edit.mask, Tensor)
-    return Inputs(edit, face, conditions, exemplar, strengths, influence, edit.mask if is_on_photo else None)
+    return Inputs(edit, face, conditions, exemplar, strengths, influence, photo_mask)
 
 
 def checked_influence(influence: Mapping[str, float] | None) -> dict[str, float]:

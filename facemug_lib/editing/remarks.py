@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from facemug_lib.editing.drawing import Picture
+import numpy as np
+
 from facemug_lib.faces.alignment import AlignedFace, place_of
 
 TELLING_SHARE = 0.01  # of a mask outside of the crop; a stroke that ends a pixel beyond it is nobody's concern
 
 
-def remarks(face: AlignedFace, photo_mask: Picture | None, has_colour: bool) -> list[str]:
-    """One line each. ``photo_mask``: the mask as drawn on the photo, None where it was drawn in the aligned frame."""
+def remarks(face: AlignedFace, photo_mask: np.ndarray | None, has_colour: bool) -> list[str]:
+    """One line each. ``photo_mask``: the mask on the photo, bool [h,w], None where it was drawn in the aligned frame."""
     found = []
     if photo_mask is not None:
         outside = 1 - face.share_shown(photo_mask)

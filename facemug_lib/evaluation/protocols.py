@@ -29,8 +29,8 @@ from facemug_lib.editing.drawing import FACE_SIZE
 from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation.cases import Cases
 from facemug_lib.evaluation.code_keys import code_of
-from facemug_lib.faces.alignment import align_folder
 from facemug_lib.faces.dataset import TEST_SEEDS, PriorFaces, read_square
+from facemug_lib.faces.folders import align_folder
 from facemug_lib.faces.photos import READABLE
 from facemug_lib.files import files_in
 from facemug_lib.modalities import masks
@@ -177,8 +177,7 @@ def folder_set(folder: Path | str, expert: nn.Module, count: int | None = None, 
     that hold one clear face are the test set, and the rest are spare.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise FacemugError(f"{folder} is not a folder: name a folder of photographs")
+    require_pictures(folder)
     with tempfile.TemporaryDirectory() as temporary:
         source = folder
         if not aligned:
@@ -196,6 +195,15 @@ def folder_set(folder: Path | str, expert: nn.Module, count: int | None = None, 
     names = tuple(path.relative_to(source).as_posix() for path in files[:chosen])
     return TestSet(folder.resolve().name, pixels[:chosen], names, parsed(expert, pixels[:chosen], device), pixels[chosen:],
                    f"{chosen} of {len(files)} faces of {folder}")
+
+
+def require_pictures(folder: Path) -> None:
+    """Raise :class:`FacemugError` for a folder that can hold no test set: it is looked at, not into its files."""
+    if not folder.is_dir():
+        raise FacemugError(f"{folder} is not a folder: name a folder of photographs")
+    count = len(files_in(folder, READABLE))
+    if count < 2:
+        raise FacemugError(f"{folder} holds {count} pictures ({', '.join(READABLE)}): an evaluation needs two faces or more")
 
 
 def parsed(expert: nn.Module, pixels: Tensor, device: torch.device | str) -> Tensor:

@@ -11,7 +11,7 @@ from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation.evaluate import Plan
 from facemug_lib.evaluation.methods import default_methods
 from facemug_lib.evaluation.methods.folder import Folder
-from facemug_lib.evaluation.protocols import TestSet, folder_set, prior_set
+from facemug_lib.evaluation.protocols import TestSet, folder_set, prior_set, require_pictures
 from facemug_lib.experts.student import ExpertStudent
 from facemug_lib.faces.alignment import open_face
 from facemug_lib.faces.photos import READABLE
@@ -40,22 +40,35 @@ def check_names(what: str, names: Sequence[str], known: Sequence[str]) -> None:
             raise FacemugError(f"unknown {what} {name!r}: choose from {', '.join(known)}")
 
 
+def check_folders(photos: Sequence[Path], images: Sequence[Path], no_prior: bool) -> None:
+    """Raise :class:`FacemugError`, before any work, for folders that :func:`test_sets` or :func:`methods` could not use."""
+    for folder in photos:
+        require_pictures(folder)
+    names = [*([] if no_prior else ["prior"]), *(folder.resolve().name for folder in photos)]
+    for name in names:
+        if names.count(name) > 1:
+            raise FacemugError(f"two test sets are called {name!r}: rename one of the folders")
+    _results(images)
+
+
+def _results(images: Sequence[Path]) -> list[Folder]:
+    return [Folder(folder, folder.resolve().name) for folder in images]
+
+
 def methods(editor: Editor, images: Sequence[Path], refine: int) -> list:
     """FACEMUG, with ``refine`` steps as well, the baselines, and somebody else's results in the folders ``images``."""
-    return [*default_methods(editor, refine), *(Folder(folder, folder.resolve().name) for folder in images)]
+    return [*default_methods(editor, refine), *_results(images)]
 
 
 def test_sets(editor: Editor, count: int, photos: Sequence[Path], no_prior: bool, aligned: bool, store: Store,
               tell: Tell) -> list[TestSet]:
-    """Faces sampled from the prior, unless ``no_prior``, and those of every folder of photographs."""
+    """Faces sampled from the prior, unless ``no_prior``, and those of every folder of photographs.
+
+    The folders are read first: one without faces is refused before anything is sampled, which is kept in ``store``.
+    """
     expert = ExpertStudent.load(editor.device)
-    sets = [] if no_prior else [prior_set(editor.prior, expert, count, count, store.get, tell)]
-    sets += [folder_set(folder, expert, count, aligned, editor.device, tell) for folder in photos]
-    names = [one.name for one in sets]
-    for name in names:
-        if names.count(name) > 1:
-            raise FacemugError(f"two test sets are called {name!r}: rename one of the folders")
-    return sets
+    sets = [folder_set(folder, expert, count, aligned, editor.device, tell) for folder in photos]
+    return sets if no_prior else [prior_set(editor.prior, expert, count, count, store.get, tell), *sets]
 
 
 def photographs(folders: Sequence[Path], count: int = 3) -> list[Path]:

@@ -6,10 +6,9 @@ that puts eyes and mouth at fixed places. FFHQ reads them off 68 points; here th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
-from pathlib import Path
 from typing import Literal
 
 import cv2
@@ -19,9 +18,8 @@ import torch
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.drawn import edited_pixels, luma_of
 from facemug_lib.faces.landmarks import DetectedFace, FaceAnalyzer, eye_centres, mouth_corners
-from facemug_lib.faces.photos import READABLE, Photo, PhotoLike, read_photo, write_image
+from facemug_lib.faces.photos import Photo, PhotoLike, read_photo
 from facemug_lib.faces.warping import Interpolation, invert, resize_matrix, similarity_scale, transform_points, warp
-from facemug_lib.files import distinct_names, files_in, require_writable_folder
 
 Frame = Literal["photo", "aligned"]
 
@@ -197,7 +195,10 @@ class AlignedFace:
         return self._to_photo(np.ones((self.size, self.size), dtype=np.float32), rows, columns, reflect=False) >= 0.5
 
     def _photo_mask(self, mask: PhotoLike | torch.Tensor) -> np.ndarray:
-        """Any mask of the photo's size as bool [h, w], as :func:`facemug_lib.faces.drawn.edited_pixels` understands it."""
+        """Any mask of the photo's size as bool [h, w], as :func:`facemug_lib.faces.drawn.edited_pixels` understands it; an array
+        that is that already as it is."""
+        if isinstance(mask, np.ndarray) and mask.dtype == bool and mask.ndim == 2:
+            return self._checked(mask)
         if isinstance(mask, torch.Tensor):
             if mask.ndim < 2 or mask.numel() != mask.shape[-1] * mask.shape[-2]:
                 raise FacemugError(f"the mask is {list(mask.shape)}: a mask tensor must be [h, w] or [1, 1, h, w]")
@@ -323,64 +324,6 @@ def structure_kept(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     covariance = blur(before * after) - mean_a * mean_b
     structure = (covariance + constant) / (np.sqrt(variance_a * variance_b) + constant)
     return np.clip(2 * structure - 1, 0, 1).astype(np.float32)
-
-
-@dataclass(frozen=True)
-class AlignReport:
-    """What :func:`align_folder` did: files written, and (photo, reason) for those it could not align."""
-
-    written: list[Path]
-    skipped: list[tuple[Path, str]]
-
-
-def align_folder(source: Path | str, out: Path | str, size: int = 256, face: int | None = None, *,
-                 analyzer: FaceAnalyzer | None = None,
-                 progress: Callable[[Iterable[Path]], Iterable[Path]] = iter) -> AlignReport:
-    """Align every photo under ``source`` (or the one photo it names) into PNG files of the same names under ``out``.
-
-    Sub-folders are kept. A photo that cannot be aligned is reported and skipped. ``progress`` may wrap the list of
-    photos, as ``tqdm`` does. Raises :class:`FacemugError` if there is no photo at all or ``out`` cannot be made.
-    """
-    source, out = Path(source).expanduser(), Path(out).expanduser()
-    if not source.exists():
-        raise FacemugError(f"no file or folder {source}: check the path")
-    root = source if source.is_dir() else source.parent
-    photos = files_in(source, READABLE) if source.is_dir() else [source]
-    # Crops written earlier below the source are results, not photos.
-    photos = [p for p in photos if source == p or out.resolve() not in p.resolve().parents or out.resolve() == root.resolve()]
-    if not photos:
-        raise FacemugError(f"no photo in {source}: it should hold {', '.join(READABLE)} files")
-    require_writable_folder(out)
-    targets = dict(zip(photos, _targets(photos, root, out), strict=True))
-    written: list[Path] = []
-    skipped: list[tuple[Path, str]] = []
-    for photo in progress(photos):
-        try:
-            aligned = open_face(photo, face=face, size=size, analyzer=analyzer)
-        except FacemugError as error:
-            skipped.append((photo, str(error)))
-            continue
-        target = targets[photo]
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise FacemugError(f"cannot make the folder {target.parent}: {error.strerror or error}") from error
-        written.append(write_image(target, aligned.image, like=aligned.photo))
-    return AlignReport(written, skipped)
-
-
-def _targets(photos: list[Path], root: Path, out: Path) -> list[Path]:
-    """Where the crop of each photo goes, no two to the same file and none over a photo."""
-    found: dict[Path, Path] = {}
-    for folder in dict.fromkeys(photo.parent for photo in photos):
-        inside = [photo for photo in photos if photo.parent == folder]
-        for photo, name in zip(inside, distinct_names(inside, ".png"), strict=True):
-            found[photo] = out / folder.relative_to(root) / name
-    originals = {photo.resolve() for photo in photos}
-    for target in found.values():
-        if target.resolve() in originals:
-            raise FacemugError(f"aligning would overwrite {target}: give another output folder")
-    return [found[photo] for photo in photos]
 
 
 def _to_dtype(values: np.ndarray, dtype: np.dtype) -> np.ndarray:

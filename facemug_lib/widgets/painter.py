@@ -204,7 +204,7 @@ class Painter(anywidget.AnyWidget):
         parts = [name for name in ("sketch", "semantics", "colour", "exemplar") if name in references]
         parts += [f"{name} {value:+g}" for name, value in attributes.items()]
         name = ", ".join([*parts, f"“{self.text.strip()}”"] if self.text.strip() else parts) or "fill"
-        return Step.of(name=name[:200], attributes=attributes, influence=influence, text=self.text.strip(),
+        return Step.of(name=name[:200], attributes=attributes, influence=influence, text=self.text.strip() or None,
                        text_source=self.text_source.strip() or TEXT_SOURCE, refine=self.refine, seed=self.seed,
                        guidance_frame="aligned", **references)
 

@@ -134,7 +134,7 @@ def test_align_keeps_equal_names_in_equal_folders_apart(inputs, tmp_path) -> Non
     align(copies, tmp_path / "aligned", size=64)
     assert sorted(path.name for path in (tmp_path / "aligned").iterdir()) == [
         "1990_summer_photo.png.png", "1991_summer_photo.png.png"]
-    with pytest.raises(FacemugError, match="aligning would overwrite"):
+    with pytest.raises(FacemugError, match="would overwrite an input"):
         align([photo], photo.parent, size=64)
 
 

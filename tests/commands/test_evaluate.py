@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
+import PIL.Image
 import pytest
 import torch
 
 from facemug_lib.commands.evaluate import evaluate as evaluate_command
+from facemug_lib.commands.figures import gallery
 from facemug_lib.editing.editor import Editor
 from facemug_lib.errors import FacemugError
 from facemug_lib.evaluation import evaluate, parallel, request
+from facemug_lib.store import Store
 
 
 @pytest.fixture
@@ -67,6 +70,41 @@ def test_bad_input_gets_one_line(bad: dict[str, object], expected: str, tmp_path
     with pytest.raises(FacemugError, match=expected) as caught:
         evaluate_command(10, tmp_path / "out", **bad)
     assert "\n" not in str(caught.value) and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("aligned", [False, True])
+def test_folders_that_cannot_be_used_are_refused_before_any_work(aligned: bool, tmp_path: Path,
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Editor, "load", lambda *given: pytest.fail("loaded the networks first"))
+    empty, one, two, prior = (tmp_path / name for name in ("empty", "one", "two", "prior"))
+    for folder, count in ((empty, 0), (one, 1), (two, 2), (prior, 2)):
+        folder.mkdir()
+        for number in range(count):
+            (folder / f"{number}.png").touch()
+    (empty / ".hidden.png").touch()
+    again = tmp_path / "again" / "two"
+    again.mkdir(parents=True)
+    (again / "a.jpg").touch(), (again / "b.jpg").touch()
+    for given, message in (({"photos": [empty]}, "empty holds 0 pictures .*png.*: an evaluation needs two faces or more"),
+                           ({"photos": [two, one], "no_prior": True}, "one holds 1 pictures"),
+                           ({"photos": [two, again]}, "two test sets are called 'two': rename one"),
+                           ({"photos": [prior]}, "two test sets are called 'prior'"),
+                           ({"photos": [two], "images": [empty]}, "no picture in .*empty: it should hold empty's")):
+        with pytest.raises(FacemugError, match=message):
+            evaluate_command(10, tmp_path / "out", aligned=aligned, **given)
+    with pytest.raises(FacemugError, match="empty holds 0 pictures"):
+        gallery(tmp_path / "out.png", photos=empty)
+    assert not (tmp_path / "out").exists() and not (tmp_path / "out.png").exists()
+
+
+def test_folders_without_faces_are_refused_before_anything_is_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request, "prior_set", lambda *given: pytest.fail("sampled faces first"))
+    monkeypatch.setattr(request.ExpertStudent, "load", lambda device: None)
+    for number in range(2):
+        PIL.Image.new("RGB", (64, 64), (40 * number, 90, 10)).save(tmp_path / f"{number}.png")
+    with pytest.raises(FacemugError, match="holds 0 usable faces"):
+        request.test_sets(SimpleNamespace(device="cpu", prior=None), 10, [tmp_path], False, False, Store(tmp_path / "c"), print)
+    assert not (tmp_path / "c").exists()
 
 
 def test_a_worker_that_nobody_waits_for_ends(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

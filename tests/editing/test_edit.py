@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import fields
 
+import pytest
 import torch
 
 from facemug_lib.commands.edit import edit as edit_command
@@ -14,6 +15,7 @@ from facemug_lib.editing.edit import PICTURES, PLAIN, Edit
 from facemug_lib.editing.editor import Editor
 from facemug_lib.editing.script.edit_script import Step
 from facemug_lib.editing.settings import TABLE, numbers_table
+from facemug_lib.errors import FacemugError
 from facemug_lib.experts.text_image import SmallTextImage
 
 NAMES = [one.name for one in fields(Edit)]
@@ -45,6 +47,17 @@ def test_a_step_holds_an_edit_and_gives_it_back() -> None:
     least = Step.of_edit(Edit("face.png", "mask.png"), {"mask": "mask.png"})
     assert least.model_dump(exclude_defaults=True) == {"mask": "mask.png"}
     assert all(getattr(least, name) == (getattr(Edit, name) or getattr(least, name)) for name in PLAIN)
+
+
+@pytest.mark.parametrize("empty", ["", "  \n", 7])
+def test_a_text_without_a_letter_is_refused(empty: object, editor) -> None:
+    """A shell makes one of a variable that is not set. Edits without a text have None."""
+    for wrong, words in (({"text": empty}, "how the face shall look"), ({"text_source": empty}, "what the face is now")):
+        with pytest.raises(FacemugError, match=f"an empty text for {words}: say it in words, or leave"):
+            editor.edit("face.png", "mask.png", **wrong)
+    with pytest.raises(FacemugError, match="the edit, text: "):
+        Step.of(mask="mask.png", text="" if isinstance(empty, str) else empty)
+    assert Step(mask="mask.png").edit("face.png", {"mask": "mask.png"}, "photo").text is None
 
 
 def test_the_commands_defaults_are_the_declarations() -> None:

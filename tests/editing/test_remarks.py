@@ -79,6 +79,20 @@ def test_a_mask_on_the_face_that_was_not_taken(editor, two: np.ndarray, larger: 
     assert list(larger.others) == [1] and replace(larger, others={}).face_under(wide) is None
 
 
+@pytest.mark.parametrize("way", ["edit", "turn"])
+def test_a_mask_file_is_read_once(editor, larger: AlignedFace, tmp_path: Path, way: str) -> None:
+    """What is pasted back and said of it is of the mask that the edit was made with, whatever becomes of its file."""
+    drawn, path = rectangle(larger.original.shape, slice(90, 256), slice(90, 512)), tmp_path / "mask.png"
+    made = []
+    for mask in (drawn, path):
+        path.write_bytes(png(drawn))
+        made.append(editor.edit(larger, mask) if way == "edit" else
+                    turn(editor, larger, Aim(frontal=True), method="warping", mask=mask))
+        path.unlink()
+    assert np.array_equal(made[1].paste_back(), made[0].paste_back()) and made[1].remarks == made[0].remarks
+    assert made[1].remarks and made[1].photo_mask.dtype == bool
+
+
 def test_colours_on_a_grey_photo(editor, astronaut: np.ndarray) -> None:
     mask = rectangle(astronaut.shape, slice(90, 140), slice(190, 260))
     pink = np.zeros_like(astronaut)

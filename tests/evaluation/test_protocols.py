@@ -115,7 +115,7 @@ def test_a_folder_of_aligned_faces(tmp_path: Path) -> None:
     assert torch.equal(faces.pixels[:2], folder_set(tmp_path, Parser(), count=2, aligned=True).pixels)
     for path in sorted(tmp_path.glob("*.png"))[1:]:
         path.unlink()
-    with pytest.raises(FacemugError, match="1 usable faces"):
+    with pytest.raises(FacemugError, match="holds 1 pictures"):
         folder_set(tmp_path, Parser(), aligned=True)
 
 

@@ -10,7 +10,7 @@ import torch
 from skimage import data
 
 from facemug_lib.errors import FacemugError
-from facemug_lib.faces.alignment import AlignedFace, align_folder, crop_photo, ffhq_matrix, open_face, structure_kept
+from facemug_lib.faces.alignment import AlignedFace, crop_photo, ffhq_matrix, open_face, structure_kept
 from facemug_lib.faces.landmarks import FaceAnalyzer, eye_centres, mouth_corners
 from facemug_lib.faces.photos import read_photo
 from facemug_lib.faces.warping import compose, resize_matrix, transform_points, warp
@@ -282,25 +282,6 @@ def test_tiny_photo(astronaut, analyzer, face):
     tiny = cv2.resize(astronaut[40:200, 145:305], (48, 48), interpolation=cv2.INTER_AREA)
     aligned = open_face(tiny, size=SIZE, analyzer=analyzer)
     assert (aligned.image - face.image)[..., 16:48, 16:48].abs().mean() < 0.15
-
-
-def test_align_folder(tmp_path, astronaut, analyzer):
-    (tmp_path / "in" / "sub").mkdir(parents=True)
-    PIL.Image.fromarray(astronaut).save(tmp_path / "in" / "a.png")
-    PIL.Image.fromarray(astronaut).save(tmp_path / "in" / "sub" / "b.bmp")
-    (tmp_path / "in" / "broken.jpg").write_text("no")
-    report = align_folder(tmp_path / "in", tmp_path / "in" / "out", size=SIZE, analyzer=analyzer)
-    assert [p.relative_to(tmp_path / "in" / "out").as_posix() for p in report.written] == ["a.png", "sub/b.png"]
-    assert PIL.Image.open(report.written[1]).size == (SIZE, SIZE)
-    assert [(p.name, "not an image" in why) for p, why in report.skipped] == [("broken.jpg", True)]
-    again = align_folder(tmp_path / "in", tmp_path / "in" / "out", size=SIZE, analyzer=analyzer)
-    assert again.written == report.written
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    with pytest.raises(FacemugError, match="no photo"):
-        align_folder(empty, tmp_path / "elsewhere")
-    with pytest.raises(FacemugError, match="overwrite"):
-        align_folder(tmp_path / "in" / "a.png", tmp_path / "in", size=SIZE, analyzer=analyzer)
 
 
 def test_warp_does_not_alias():

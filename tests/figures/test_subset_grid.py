@@ -156,7 +156,7 @@ def test_a_table_that_cannot_be_followed_by_its_figure_is_not_left(painter, phot
 @pytest.mark.parametrize(("mask", "given", "out", "message"), [
     ("mask.png", {}, "grid.gif", r"cannot write grid.gif: the name must end in .png or .jpg"),
     ("mask.png", {}, "none/grid.png", "no folder .*none"),
-    ("mask.png", {}, "mask.png", "mask.png would be overwritten and is an input"),
+    ("mask.png", {}, "mask.png", "mask.png would overwrite an input"),
     ("nothing.png", {}, "grid.png", "the mask is empty"),
     ("small.png", {}, "grid.png", "the mask is 512x100 but the photo has 512x512"),
     ("mask.png", {"sketch": "elsewhere.png"}, "grid.png", "the sketch guidance says nothing inside the mask"),

@@ -88,7 +88,8 @@ class PoseResult:
     raw: the whole picture as painted from ``codes`` [1,t,512]. likeness: the prior's picture before the turn.
     before, wanted, after: poses in degrees of the photo, as asked for, and of ``raw`` (None: no face is seen in it).
     identity: cosine of the ArcFace embeddings of ``raw`` and the photo; likeness_identity: the same of the likeness.
-    strengths: by how many units of each direction the codes were moved. mask [1,1,256,256], photo_mask: as given, if at all.
+    strengths: by how many units of each direction the codes were moved. mask [1,1,256,256] if one was given, and photo_mask
+    bool [h,w] if it was drawn on the photo.
     """
 
     image: Tensor
@@ -103,7 +104,7 @@ class PoseResult:
     likeness_identity: float
     strengths: Mapping[str, float]
     mask: Tensor | None
-    photo_mask: Picture | None
+    photo_mask: np.ndarray | None
     seconds: float
 
     @property
@@ -147,7 +148,9 @@ def turn(editor: Editor, face: FaceLike, aim: Aim, *, method: TurnMethod = "dire
     judge = judge or measured_pose
     started = time.perf_counter()
     opened = read_face(face)
-    hole = None if mask is None else Drawing.on(opened, "photo").mask(mask)
+    drawing = Drawing.on(opened, "photo")
+    photo_mask = None if mask is None or isinstance(mask, Tensor) else drawing.edited(mask)  # a file is read once
+    hole = None if mask is None else drawing.mask(mask if photo_mask is None else photo_mask)
     photo = opened.image
     before = _required(judge(photo), "the photo")
     other = None if aim.like is None else _other(aim)
@@ -176,7 +179,7 @@ def turn(editor: Editor, face: FaceLike, aim: Aim, *, method: TurnMethod = "dire
     if hole is not None:
         image = Conditions.build(hole, photo).composite(blend(raw, photo, hole), photo)
     return PoseResult(image, raw, codes, likeness, opened, before, wanted, judge(raw), identity[1], identity[0], strengths, hole,
-                      None if isinstance(mask, Tensor) else mask, time.perf_counter() - started)
+                      photo_mask, time.perf_counter() - started)
 
 
 def check_method(method: str, aim: Aim) -> None:

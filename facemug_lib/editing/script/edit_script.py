@@ -65,7 +65,7 @@ class Step(_Model):
     exemplar: Reference | None = None
     exemplar_face: Annotated[int, Field(ge=0, lt=1000)] | None = None
     attributes: dict[str, Strength] = {}
-    text: Annotated[str, StringConstraints(max_length=1000)] = ""
+    text: Annotated[str, StringConstraints(min_length=1, max_length=1000)] | None = None
     text_source: Annotated[str, StringConstraints(min_length=1, max_length=1000)] = Edit.text_source
     text_steps: Annotated[int, Field(ge=1, le=10_000)] = Edit.text_steps
     text_model: Annotated[str, StringConstraints(pattern=r"^[\w.-]+(:[\w-]+)?$")] = Edit.text_model  # never a file

@@ -29,6 +29,8 @@ class Folder:
         if not self.folder.is_dir():
             raise FacemugError(f"{self.folder} is not a folder: name the folder with {name}'s pictures, "
                                "<set>/<family>/<index>.png inside")
+        if not files_in(self.folder, (".png",)):
+            raise FacemugError(f"no picture in {self.folder}: it should hold {name}'s, <set>/<family>/<index>.png")
 
     def describe(self) -> dict[str, Any]:
         """With the SHA-256 of all its pictures."""
