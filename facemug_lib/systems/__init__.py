@@ -9,7 +9,7 @@
 - its **losses**, functions of tensors; what :mod:`facemug_lib.training.losses` and :mod:`facemug_lib.experts` have is used from
   there;
 - its **settings**, one class on top of :class:`.common.faces.SystemSettings`, a ``knob`` per number with its unit and its basis
-  (``paper``, ``authors' code`` or ``ours``);
+  (``paper``, ``authors' code``, ``public code`` of others, or ``ours``);
 - its **stage**, one class with the members of :class:`facemug_lib.training.stage.Stage` and
   :class:`facemug_lib.training.stage.StageClass`. The common loop trains it: a system has no loop, no checkpoints and no logging
   of its own. ``name`` is the file's, ``settings_class`` the settings, ``presets`` what each of the profiles ``smoke``, ``laptop``

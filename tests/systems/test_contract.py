@@ -17,7 +17,7 @@ from facemug_lib.training.profiles import PROFILES, STAGES
 from facemug_lib.training.stages import numbers_table, settings
 from facemug_lib.weights import save_weights
 
-BASES = {"paper", "authors' code", "e4e", "EXE-GAN", "StyleGAN2", "DiffAugment", "ours"}
+BASES = {"paper", "authors' code", "public code", "e4e", "EXE-GAN", "StyleGAN2", "DiffAugment", "ours"}
 
 
 def train(*more: str) -> str:
