@@ -28,15 +28,17 @@ from facemug_lib.errors import FacemugError
 from facemug_lib.files import replacing
 
 # What mathtext writes otherwise than LaTeX does.
-_SPELLINGS = ((r"\\(mathcal|mathbb) (\w)", r"\\\1{\2}"), (r"\\tfrac", r"\\frac"), (r"\\[lr]Vert(?![a-zA-Z])", r"\\Vert "),
+_SPELLINGS = ((r"\\(mathcal|mathbb) (\w)", r"\\\1{\2}"), (r"\\tfrac", r"\\frac"), (r"\^\*", r"^{*}"),
+              (r"\\[lr]Vert(?![a-zA-Z])", r"\\Vert "),
               (r"\\[bB]igg?\(", r"\\left("), (r"\\[bB]igg?\)", r"\\right)"))
 # Of an output's forms the first that it has is shown; scripts and live widgets are none of them.
 _SHOWN = ["text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/plain"]
 _STYLE = """
-body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a }
+body { max-width: 66rem; margin: 2rem auto; padding: 0 1rem; font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a }
 .highlight, .output_area pre { padding: .6rem .8rem; overflow-x: auto; font-size: 13px; line-height: 1.45 }
 .highlight { background: #f5f6f8; border-left: 3px solid #7a8aa0 } .highlight pre { margin: 0 }
 code { background: #f0f1f3; padding: 0 .2em } .prompt, .anchor-link { display: none } img { max-width: 100%; height: auto }
+p, ul, ol, table { max-width: 60rem }
 table { border-collapse: collapse; font-size: 14px; margin: .8rem 0 } th, td { padding: .2rem .6rem; border-bottom: 1px solid }
 .formula { text-align: center; margin: 1rem 0 } nav { font-size: 14px } .failed { color: #a00000; font-weight: bold }
 """
@@ -96,7 +98,7 @@ class _Renderer(IPythonRenderer):
         return f'<img src="{picture}" alt="{html.escape(body)}" style="vertical-align:{-depth:.1f}pt">'
 
     def block_math(self, body: str) -> str:
-        return f'<div class="formula"><img src="{formula(body)[0]}" alt="{html.escape(body)}"></div>'
+        return f'<div class="formula"><img src="{formula(body, is_block=True)[0]}" alt="{html.escape(body)}"></div>'
 
 
 class _Exporter(HTMLExporter):
@@ -109,14 +111,20 @@ class _Exporter(HTMLExporter):
         return MarkdownWithMath(renderer=_Renderer(escape=False, exclude_anchor_links=True)).render(source)
 
 
-def formula(tex: str) -> tuple[str, float]:
-    """TeX without dollars → the address of an SVG that holds it, and how far it reaches below the line, in points."""
+def formula(tex: str, is_block: bool = False) -> tuple[str, float]:
+    """TeX without dollars → the address of an SVG that holds it, and how far it reaches below the line, in points.
+
+    What has a line to itself is larger, and its fractions are not reduced.
+    """
     spelled = " ".join(tex.split())
+    if is_block:
+        spelled = re.sub(r"\\frac", r"\\dfrac", spelled)
     for pattern, replacement in _SPELLINGS:
         spelled = re.sub(pattern, replacement, spelled)
     picture = io.BytesIO()
     try:
-        depth = math_to_image(f"${spelled}$", picture, FontProperties(size=11, math_fontfamily="cm"), dpi=72, format="svg")
+        font = FontProperties(size=14 if is_block else 12, math_fontfamily="cm")
+        depth = math_to_image(f"${spelled}$", picture, font, dpi=72, format="svg")
     except ValueError as error:
         raise FacemugError(f"the formula {tex!r} cannot be drawn: {str(error).splitlines()[-1]}") from error
     return "data:image/svg+xml;base64," + base64.b64encode(picture.getvalue()).decode(), depth
