@@ -1,1 +1,1 @@
-"""The lab bench: widgets for JupyterLab and Voilà, thin over :mod:`facemug_lib.editing`."""
+"""Widgets for JupyterLab and Voilà: painter and explorer, thin over :mod:`facemug_lib.editing`."""

@@ -1,4 +1,4 @@
-"""The bench as a page of its own, for people without JupyterLab: the same widgets, served by Voilà."""
+"""Painter and explorer as a page of their own, for people without JupyterLab; Voilà serves it."""
 
 from __future__ import annotations
 

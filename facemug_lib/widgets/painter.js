@@ -189,12 +189,12 @@ const signed = (value) => (value > 0 ? "+" : "") + value.toFixed(1);
 class View {
   constructor(store, model, el) {
     Object.assign(this, { store, model, el });
-    this.bench = model.get("bench");
+    this.choices = model.get("choices");
     this.layer = "mask";
     this.tool = "brush";
     this.radius = 10;
     this.opacity = 0.6;
-    this.label = this.bench.classes.indexOf("hair");
+    this.label = this.choices.classes.indexOf("hair");
     this.paint = "#8a4b2a";
     this.zoom = 1;
     this.cursor = [SIZE / 2, SIZE / 2];
@@ -227,10 +227,10 @@ class View {
     this.colour = h("input", { type: "color", value: this.paint, title: "The colour to paint with", className: "fm-colour",
       oninput: () => this.choose({ paint: this.colour.value }) });
     this.colourBox = h("label", { className: "fm-row" }, h("span", {}, "Colour"), this.colour);
-    const names = this.bench.classes.map((name) => CLASS_NAMES[name] ?? name);
+    const names = this.choices.classes.map((name) => CLASS_NAMES[name] ?? name);
     this.swatches = names.map((name, index) => button("", `Paint ${name}`, () => this.choose({ label: index }), { className: "fm-swatch" }));
     this.swatches.forEach((swatch, index) => swatch.append(
-      h("span", { className: "fm-chip", style: `background: rgb(${this.bench.palette[index]})` }), names[index]));
+      h("span", { className: "fm-chip", style: `background: rgb(${this.choices.palette[index]})` }), names[index]));
     this.swatchBox = h("fieldset", {}, h("legend", {}, "Label"), h("div", { className: "fm-swatches" }, ...this.swatches));
     this.undo = button("Undo", "Undo (Ctrl+Z)", () => this.store.send({ kind: "undo" }), { className: "fm-undo" });
     this.redo = button("Redo", "Redo (Ctrl+Shift+Z)", () => this.store.send({ kind: "redo" }), { className: "fm-redo" });
@@ -272,12 +272,12 @@ class View {
 
   buildGuide() {
     this.attributes = {};
-    for (const name of this.bench.attributes) {
+    for (const name of this.choices.attributes) {
       this.attributes[name] = slider(name.replaceAll("_", " "), `${name}: 1 is one standard deviation over faces`, -3, 3, 0.1, signed, null,
         (value) => this.store.set("attributes", { ...this.model.get("attributes"), [name]: value }), `fm-attribute-${name}`);
     }
     this.influences = {};
-    for (const name of this.bench.influences) {
+    for (const name of this.choices.influences) {
       const text = name === "image" ? "photo" : LAYER_NAMES[name]?.toLowerCase() ?? name;
       this.influences[name] = slider(text, `How much ${text} counts: 0 is ignored, 1 is neutral`, 0, 2, 0.1, (v) => v.toFixed(1), null,
         (value) => this.store.set("influence", { ...this.model.get("influence"), [name]: value }), `fm-influence-${name}`);
@@ -599,7 +599,7 @@ class View {
       const x = index % SIZE;
       if (mask[index]) write(at, MASK_TINT, Math.round(0.55 * strong));
       const label = semantics[index] !== 255 ? semantics[index] : showsParse ? this.parse[index] : 255;
-      if (label !== 255) write(at, this.bench.palette[label], strong);
+      if (label !== 255) write(at, this.choices.palette[label], strong);
       if (colour[at + 3]) write(at, colour.subarray(at, at + 3), strong);
       if (mask[index] && isEdge(mask, index, x)) write(at, (x + Math.floor(index / SIZE)) % 6 < 3 ? [255, 255, 255] : [0, 0, 0], 255);
       if (sketch[index]) write(at, [0, 0, 0], 255);

@@ -56,7 +56,7 @@ class Painter(anywidget.AnyWidget):
     _esm = HERE / "painter.js"
     _css = HERE / "painter.css"
 
-    bench = traitlets.Dict().tag(sync=True)  # names and colours that the browser needs; never changes
+    choices = traitlets.Dict().tag(sync=True)  # names and colours that the browser needs; never changes
     picture = traitlets.Bytes().tag(sync=True)  # PNG of the current face
     original = traitlets.Bytes().tag(sync=True)  # … of the photo's
     parse = traitlets.Bytes().tag(sync=True)  # its labels, row by row
@@ -84,7 +84,7 @@ class Painter(anywidget.AnyWidget):
         self._uploads = Uploads()
         self._is_known = photo is None or isinstance(photo, str | PathLike)  # a file goes along with the script
         session = Session(self.editor, SampleRecord(seed=seed) if photo is None else photo, face)
-        super().__init__(bench={
+        super().__init__(choices={
             "classes": list(SEMANTIC_CLASSES), "palette": [list(colour) for colour in PALETTE],
             "attributes": list(self.editor.directions), "influences": list(INFLUENCES)})
         self._begin(session)

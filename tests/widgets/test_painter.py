@@ -51,7 +51,7 @@ def test_an_edit_is_made_beside_the_kernel_and_changes_its_mask_alone(painter: P
     shown = np.asarray(PIL.Image.open(io.BytesIO(painter.picture)))
     assert np.array_equal(shown, again.photo)  # this photo is its own aligned face
     assert [entry["name"] for entry in painter.history] == ["photo", "sketch"]
-    assert not painter.layers.is_painted("mask")  # the next edit starts from an empty bench
+    assert not painter.layers.is_painted("mask")  # the next edit starts with empty layers
     say(painter, "undo")
     assert painter.layers.is_painted("mask") and painter.layers.is_painted("sketch")
 
@@ -311,7 +311,7 @@ def test_state_is_plain_data_that_a_reloaded_page_can_ask_for(painter: Painter) 
     paint(painter)
     say(painter, "edit")
     state = painter.get_state()
-    json.dumps([state[name] for name in ("history", "bench", "attributes", "influence", "text", "exemplar", "note")])
+    json.dumps([state[name] for name in ("history", "choices", "attributes", "influence", "text", "exemplar", "note")])
     assert len(state["parse"]) == 256 * 256 and state["current"] == 1
     sent = []
     painter.send = lambda content, buffers=None: sent.append((content, buffers))

@@ -1,4 +1,4 @@
-"""A sitting at the lab bench: every picture that was made of one photo, and how to come back to any of them.
+"""A sitting at the painter: every picture that was made of one photo, and how to come back to any of them.
 
 Edits follow each other; going back to an earlier picture and editing on from there begins a branch. The way from the photo to any
 picture is an edit script, and every picture here was made by replaying one, so that it can be made again.
