@@ -31,7 +31,7 @@ SHAPE = {"tasks": ("aging", "expression"), "attributes": (("younger", "older"), 
 
 def tiny(**more: object) -> PsamGenerator:
     torch.manual_seed(0)
-    return PsamGenerator(PsamConfig(**SHAPE, **{"size": 64, "width": 4, "blocks": 1} | more)).eval()
+    return PsamGenerator(PsamConfig(**SHAPE, **{"size": 64, "width": 4, "blocks": 1, "residual": False} | more)).eval()
 
 
 @dataclass
@@ -89,6 +89,15 @@ def test_normalised_fronts_hide_how_much() -> None:
         whole = generator.features(image, labels, "aging")
         for dimmed in (generator.features(0.5 * image, labels, "aging"), generator.features(image, 0.5 * labels, "aging")):
             assert (float((whole - dimmed).abs().mean() / whole.abs().mean()) > 0.05) != norm, norm
+
+
+def test_a_residual_network_adds_its_picture_to_the_face() -> None:
+    image, labels = torch.rand(2, 3, 8, 8) * 2 - 1, torch.rand(2, 2)
+    whole, added = tiny(), tiny(residual=True)
+    assert torch.equal(added(image, labels, "aging").image, image)  # at first, nothing is changed
+    added.load_state_dict(whole.state_dict())
+    torch.testing.assert_close(added(image, labels, "aging").image,
+                               (image + 2 * whole(image, labels, "aging").image).clamp(-1, 1))
 
 
 def test_the_two_sizes_build() -> None:

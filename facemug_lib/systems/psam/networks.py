@@ -7,7 +7,8 @@ They come from the face *and* the attributes that are asked for (personalised), 
 
 The authors' code normalises every one of these layers by instance. In the three layers before the trunk that hides how much of
 something there is: half the light and half the strength look the same as the whole. The compact network, whose labels are
-strengths, leaves it out there (``front_norm``); the paper's keeps it.
+strengths, leaves it out there (``front_norm``); the paper's keeps it. It also adds its picture to the face (``residual``), so
+that what is not to change need not be learned: x̂ = x + 2·tanh(…), clipped.
 
 Taught in `notebooks/12_psam.ipynb`.
 """
@@ -43,6 +44,7 @@ class PsamConfig:
     plane: bool = False  # Γ has one channel, shared by all of F
     gate: Gate = "sigmoid"  # what ends Γ's head
     front_norm: bool = False  # instance normalisation before the trunk too
+    residual: bool = True  # x̂ = x + 2·tanh(…): G paints what changes; the paper's paints the whole face
 
     def __post_init__(self) -> None:
         if len(self.tasks) != len(self.attributes) or not self.tasks:
@@ -54,7 +56,7 @@ class PsamConfig:
     @classmethod
     def paper(cls, **changes: Any) -> PsamConfig:
         """Widths and kernels of the authors' code."""
-        return cls(**{"width": 64, "blocks": 6, "branch_kernel": 7, "front_norm": True} | changes)
+        return cls(**{"width": 64, "blocks": 6, "branch_kernel": 7, "front_norm": True, "residual": False} | changes)
 
 
 class Modulated(NamedTuple):
@@ -104,6 +106,9 @@ class PsamGenerator(nn.Module):
         self.beta = None if config.mode == "no_b" else nn.Sequential(*_up(2 * w, w), nn.ReLU(inplace=True))
         self.merge = _conv(2 * w, w, 3) if config.mode == "concat" else None
         self.exit = nn.Conv2d(w, 3, config.image_kernel, padding=config.image_kernel // 2)
+        if config.residual:  # at first, nothing is changed
+            nn.init.zeros_(self.exit.weight)
+            nn.init.zeros_(self.exit.bias)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> PsamGenerator:
@@ -144,7 +149,7 @@ class PsamGenerator(nn.Module):
                 modulated = scaled + beta
         with torch.autocast(image.device.type, enabled=False):  # bf16 would leave 256 steps of brightness, and paint bands
             made = self.exit(modulated.float()).tanh()
-        return Modulated(made, gamma, beta)
+        return Modulated((image + 2 * made).clamp(-1, 1) if self.config.residual else made, gamma, beta)
 
 
 @dataclass(frozen=True)

@@ -51,21 +51,25 @@ def _fill(network: nn.Module, tensors: dict[str, Tensor], source: Path) -> int:
     return len(shared)
 
 
-def images_to_reach(folder: Path | str, score: str, level: float) -> float | None:
-    """Images after which a run's ``score``, one that falls while it learns, is first at or below ``level``; None if it never is.
-
-    Between two evaluations the score counts as straight. Read from the run's ``stats.jsonl``, so ``evaluate_every`` sets how
-    finely.
-    """
+def curve(folder: Path | str, score: str) -> list[tuple[int, float]]:
+    """(images seen, score) of every evaluation of a run, from its ``stats.jsonl``; ``evaluate_every`` sets how many there are."""
     path = Path(folder) / "stats.jsonl"
     if not path.is_file():
         raise FacemugError(f"{folder} holds no statistics: name the folder of a run")
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    curve = [(line["images"], line["scores"][score]) for line in lines if score in line.get("scores", {})]
-    if not curve:
+    found = [(line["images"], line["scores"][score]) for line in lines if score in line.get("scores", {})]
+    if not found:
         raise FacemugError(f"{folder} was never scored by {score}: train it with --set evaluate_every=…")
+    return found
+
+
+def images_to_reach(folder: Path | str, score: str, level: float) -> float | None:
+    """Images after which a run's ``score``, one that falls while it learns, is first at or below ``level``; None if it never is.
+
+    Between two evaluations the score counts as straight.
+    """
     before: tuple[int, float] | None = None
-    for images, value in curve:
+    for images, value in curve(folder, score):
         if value <= level:
             if before is None:
                 return float(images)
