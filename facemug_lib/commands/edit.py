@@ -14,6 +14,7 @@ from facemug_lib.commands.options import (
     OUTPUT,
     Bank,
     Device,
+    Encoder,
     ExemplarFace,
     Face,
     GuidanceFrame,
@@ -72,6 +73,7 @@ def edit(
                                                     "are made first.", **OUTPUT)] = None,
     weights: Weights = None,
     bank: Bank = None,
+    encoder: Encoder = None,
     device: Device = "auto",
 ) -> None:
     """Edit the face of a photograph inside a mask.
@@ -85,7 +87,7 @@ def edit(
     wanted = Edit(photo, mask, sketch, semantics, colour, exemplar, numbers(attribute or [], "--attribute", "smile=1.5"),
                   numbers(influence or [], "--influence", "sketch=0.5"), refine, seed, str(guidance_frame), text, text_source,
                   text_steps, text_model, exemplar_face)
-    _edit(wanted, face, out, script_out, dict(device=device, weights=weights, directions=directions, bank=bank))
+    _edit(wanted, face, out, script_out, dict(device=device, weights=weights, directions=directions, bank=bank, encoder=encoder))
 
 
 def _edit(edit: Edit, face: int | None, out: Path, script_out: Path | None, networks: Mapping[str, Any]) -> None:
@@ -159,6 +161,7 @@ def pose(
     face: Face = None,
     weights: Weights = None,
     bank: Bank = None,
+    encoder: Encoder = None,
     device: Device = "auto",
 ) -> None:
     """Turn a face, and print how it looks before and after.
@@ -181,7 +184,7 @@ def pose(
     aligned = open_face(photo, face=face)
     if mask is not None:
         check_transparency(out, aligned.photo)
-    editor = Editor.load(device, weights, bank=bank)
+    editor = Editor.load(device, weights, bank=bank, encoder=encoder)
     result = turn(editor, aligned, aim, method=method, refine=refine, mask=mask)
     if mask is None:
         write_image(out, result.image, like=aligned.photo)
@@ -217,6 +220,7 @@ def replay(
     directions: Annotated[Path | None, typer.Option(help="A file of further attributes that the script names.", **INPUT)] = None,
     weights: Weights = None,
     bank: Bank = None,
+    encoder: Encoder = None,
     device: Device = "auto",
 ) -> None:
     """Make the edits of a script again.
@@ -242,7 +246,7 @@ def replay(
     steps = with_changes(steps, without or (), numbers(attribute or [], "--attribute", "smile=1.5") or {})
     sources: list[Path | None] = [*photos] or [None]
     targets = picture_targets(out, [source or script for source in sources], [script])
-    editor = Editor.load(resolve_device(device), weights, directions, bank)
+    editor = Editor.load(resolve_device(device), weights, directions, bank, encoder)
     refusals: list[str] = []
     for source, target in zip(sources, targets, strict=True):
         where = "the sampled face" if source is None else source.name

@@ -64,6 +64,8 @@ OUTPUT = {"parser": output_path, "metavar": "PATH"}
 OUTPUT_FOLDER = {"parser": output_folder, "metavar": "PATH"}
 Bank = Annotated[Path | None, typer.Option(
     help="A StyleGAN2 checkpoint (g_ema.pt) in place of the default face prior; its own weights must be given too.", **INPUT)]
+Encoder = Annotated[Path | None, typer.Option(
+    help="A published e4e encoder (e4e_ffhq_encode.pt), for exemplars and for faces that are only altered.", **INPUT)]
 Weights = Annotated[Path | None, typer.Option(help="Folder of other weights.", exists=True, file_okay=False)]
 Seed = Annotated[int, typer.Option(callback=lambda seed: check_seed(seed, "--seed"),
                                    help="Seed of all randomness, from 0 to 2^63 - 1.")]

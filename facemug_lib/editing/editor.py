@@ -39,6 +39,7 @@ from facemug_lib.faces.prior import PictureHeads
 from facemug_lib.modalities.conditions import MODALITIES, Conditions, exemplar_input
 from facemug_lib.models.generator import RefinementGenerator
 from facemug_lib.models.latent_warping import LatentWarping
+from facemug_lib.models.published_encoder import PublishedEncoder, WholeFaces
 from facemug_lib.models.style_encoder import StyleEncoder
 from facemug_lib.progress import Progress
 from facemug_lib.weights import load_module, weights_hash
@@ -102,17 +103,19 @@ class Editor:
         are text–image models that are at hand already, by name."""
         self.prior, self.encoder, self.warping, self.generator = prior, encoder, warping, generator
         self.device = torch.device(device)
-        self.loaded_from: dict[str, str] = {}  # what :meth:`load` was given of weights, directions and bank, as absolute paths
+        self.loaded_from: dict[str, str] = {}  # which files :meth:`load` was given, as absolute paths
         self._experts = experts
         self._directions = directions
         self._text_models = dict(text_models or {})
 
     @classmethod
     def load(cls, device: str | torch.device = "auto", weights: Path | str | None = None,
-             directions: Path | str | None = None, bank: Path | str | None = None) -> Editor:
+             directions: Path | str | None = None, bank: Path | str | None = None,
+             encoder: Path | str | None = None) -> Editor:
         """The shipped networks. ``weights`` is a folder (a run's, say) whose files are taken instead where it has them;
         ``directions`` is a file of further attributes, such as `facemug directions new` and `text` write; ``bank`` is a StyleGAN2
-        checkpoint in place of the default prior, for weights that were trained with it. Raises :class:`FacemugError` where the
+        checkpoint in place of the default prior, for weights that were trained with it; ``encoder`` is a published e4e encoder's,
+        which then reads what is shown whole, exemplars and faces that are only altered. Raises :class:`FacemugError` where the
         weights belong to another bank."""
         device = resolve_device(device)
         files = weights_files(weights)
@@ -122,15 +125,17 @@ class Editor:
         if bank is None:
             prior.heads = load_module(files["prior_heads"], PictureHeads.from_config, device)
             prior.to(memory_format=torch.channels_last)  # its depthwise convolutions take less than half the time there
-        encoder, warping, generator = (load_module(files[name], build, device) for name, build in (
+        published = None if encoder is None else PublishedEncoder.load(encoder, device)
+        own, warping, generator = (load_module(files[name], build, device) for name, build in (
             ("style_encoder", StyleEncoder.from_config), ("latent_warping", LatentWarping.from_config),
             ("generator", RefinementGenerator.from_config)))
-        check_fits(prior, encoder, warping, generator, files)
+        check_fits(prior, own, warping, generator, files)
         known = None if bank is None else {}  # the shipped directions move the codes of the default prior
         if directions is not None:
             known = (load_directions() if bank is None else {}) | load_directions(directions)
-        editor = cls(prior, encoder, warping, generator, device=device, experts=ExpertLoader(files, device), directions=known)
-        given = {"weights": weights, "directions": directions, "bank": bank}
+        reader = own if published is None else WholeFaces(own, published, prior).eval()
+        editor = cls(prior, reader, warping, generator, device=device, experts=ExpertLoader(files, device), directions=known)
+        given = {"weights": weights, "directions": directions, "bank": bank, "encoder": encoder}
         editor.loaded_from = {name: str(Path(path).absolute()) for name, path in given.items() if path is not None}
         return editor
 

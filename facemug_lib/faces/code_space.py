@@ -14,6 +14,7 @@ from facemug_lib.seeds import check_seed
 
 CODE_DIM = 512
 DEFAULT_CODES = 17  # of the default prior at 256 px
+SG2_CODES = 18  # of StyleGAN2 at 1024 px
 MEAN_W_SAMPLES = 4096
 MEAN_W_SEED = 0
 Feature = Float[Tensor, "b _ _ _"]
@@ -29,6 +30,20 @@ def code_groups(num_codes: int = DEFAULT_CODES) -> dict[str, tuple[int, int]]:
     coarse, middle = (4, 10) if num_codes == DEFAULT_CODES else (3, 7)
     return {"all": (0, num_codes), "coarse": (0, coarse), "middle": (coarse, middle), "fine": (middle, num_codes),
             "upper": (0, middle), "lower": (coarse, num_codes)}
+
+
+def sg2_codes_of(num_codes: int) -> tuple[int, ...]:
+    """For each code of a bank the code of StyleGAN2 at 1024 px that acts at the same resolution.
+
+    The default prior has 17: up-sampling and first convolution of octave i share StyleGAN2's 2i + 1, the second convolution has
+    2i + 2. A StyleGAN2 has its own first ones. Raises :class:`FacemugError` for a number of codes that no such bank has.
+    """
+    if num_codes == DEFAULT_CODES:
+        octaves = [(2 * i + 1, 2 * i + 1, 2 * i + 2) for i in range(5)]
+        return (0, *(code for octave in octaves for code in octave), 11)
+    if num_codes > SG2_CODES or num_codes % 2:
+        raise FacemugError(f"a bank of {num_codes} codes has no counterpart in the {SG2_CODES} of StyleGAN2 at 1024 px")
+    return tuple(range(num_codes))
 
 
 def pixel_norm(z: Float[Tensor, "b 512"]) -> Float[Tensor, "b 512"]:

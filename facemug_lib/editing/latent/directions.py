@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from facemug_lib.errors import FacemugError
-from facemug_lib.faces.code_space import CODE_DIM, DEFAULT_CODES, code_groups
+from facemug_lib.faces.code_space import CODE_DIM, DEFAULT_CODES, SG2_CODES, code_groups, sg2_codes_of
 from facemug_lib.weights import read_weights, save_weights, weights_path
 
 Family = Literal["boundary", "component", "factor", "published", "text", "photos"]
@@ -181,7 +181,6 @@ def load_read_traits(path: Path | str | None = None) -> ReadTraits:
     return ReadTraits(about["seed"], about["psi"], dict(zip(about["traits"], tensors[READ_KEY].unbind(1), strict=True)))
 
 
-SG2_CODES = 18  # of StyleGAN2 at 1024 px
 PUBLISHED_UNIT = "as published"
 
 
@@ -207,13 +206,4 @@ def load_published(path: Path | str, name: str | None = None) -> Direction:
     name = name or path.stem
     if value.ndim == 1:
         return constant(name, value, "published", unit=PUBLISHED_UNIT)
-    return Direction(name, value[list(_matching_sg2_codes())], "published", PUBLISHED_UNIT)
-
-
-def _matching_sg2_codes() -> tuple[int, ...]:
-    """For each of the prior's 17 codes the StyleGAN2 code of the same resolution: up-sampling and first convolution of octave i
-    share 2i + 1, the second convolution has 2i + 2."""
-    matches = [0]
-    for octave in range(5):
-        matches += [2 * octave + 1, 2 * octave + 1, 2 * octave + 2]
-    return (*matches, 11)
+    return Direction(name, value[list(sg2_codes_of(DEFAULT_CODES))], "published", PUBLISHED_UNIT)
