@@ -32,16 +32,17 @@ if TYPE_CHECKING:
 
     from facemug_lib.editing.editor import Editor, EditResult
     from facemug_lib.editing.script.edit_script import EditScript, Replayed
+    from facemug_lib.systems import SystemEditor
 
 
 def edit(
     photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="A photograph with a face.", **INPUT)],
-    mask: Annotated[Path, typer.Option(
-        help="White = edit; black or transparent = keep. Or the photograph with the part to edit erased to transparent.",
-        **INPUT)],
     out: Annotated[Path, typer.Option(
         help="The edited photograph, at full size, with the colour profile, resolution, date and author of the input; with its "
         "place (GPS) only in the same file format; without its thumbnail.", **OUTPUT)],
+    mask: Annotated[Path | None, typer.Option(
+        help="White = edit; black or transparent = keep. Or the photograph with the part to edit erased to transparent. Only a "
+        "--system does without.", **INPUT)] = None,
     sketch: Annotated[Path | None, typer.Option(
         help="Dark strokes on white paper, white ones on black, or any on a transparent layer. Spots rubbed out of paper are "
         "paper.", **INPUT)] = None,
@@ -54,7 +55,9 @@ def edit(
     exemplar: Annotated[Path | None, typer.Option(help="Another photograph whose features are wanted.", **INPUT)] = None,
     attribute: Annotated[list[str] | None, typer.Option(
         metavar="NAME=STRENGTH", help="Change an attribute, by standard deviations; repeatable. `facemug directions list` names "
-        "them.")] = None,
+        "them. Of a --system, one of its own: 1 is its whole edit.")] = None,
+    system: Annotated[str | None, typer.Option(metavar="NAME", help="A sibling system makes the edit, of the whole face if there "
+                                               "is no mask. `facemug doctor` lists them.")] = None,
     directions: Annotated[Path | None, typer.Option(help="A file of further attributes, from `facemug directions new` or `text`.",
                                                     **INPUT)] = None,
     text: Annotated[str | None, typer.Option(help="How the face shall look: \"an old man\", \"blond hair\".")] = None,
@@ -83,10 +86,11 @@ def edit(
     Example: facemug edit photo.jpg --mask mask.png --sketch strokes.png --refine 100 --out edited.png
     Example: facemug edit photo.jpg --mask mask.png --attribute smile=2 --attribute age=-1 --refine 40 --out edited.png
     Example: facemug edit photo.jpg --mask hair.png --text "blond hair" --text-from "black hair" --refine 40 --out edited.png
+    Example: facemug edit photo.jpg --system l2m_gan --attribute smile=1 --out edited.png
     """
     wanted = Edit(photo, mask, sketch, semantics, colour, exemplar, numbers(attribute or [], "--attribute", "smile=1.5"),
                   numbers(influence or [], "--influence", "sketch=0.5"), refine, seed, str(guidance_frame), text, text_source,
-                  text_steps, text_model, exemplar_face)
+                  text_steps, text_model, exemplar_face, system)
     _edit(wanted, face, out, script_out, dict(device=device, weights=weights, directions=directions, bank=bank, encoder=encoder))
 
 
@@ -96,7 +100,6 @@ def _edit(edit: Edit, face: int | None, out: Path, script_out: Path | None, netw
     ``networks`` are arguments of :meth:`Editor.load`. ``script_out`` records the edit, after the steps that are there already.
     """
     from facemug_lib.commands.targets import check_transparency, picture_target
-    from facemug_lib.editing.editor import Editor
     from facemug_lib.editing.script.script_file import ScriptFile
     from facemug_lib.faces.alignment import open_face
     from facemug_lib.faces.photos import write_image
@@ -104,17 +107,31 @@ def _edit(edit: Edit, face: int | None, out: Path, script_out: Path | None, netw
     out = picture_target(out, edit.face, [getattr(edit, name) for name in PICTURES])
     aligned = open_face(edit.face, face=face)
     check_transparency(out, aligned.photo)
-    editor = Editor.load(**networks)
+    editor = _editor_of(edit, script_out is None, networks)
     script = ScriptFile.start(script_out, editor, aligned) if script_out is not None else None
     aligned = aligned if script is None else script.replayed.face
     result = editor.edit_many([replace(edit, face=aligned)])[0]
     edited = result.paste_back()
     write_image(out, edited, like=aligned.photo)
     if script is not None:
-        script.keep(edit)
+        script.keep(edit, editor.hashes_of(edit.system))
     _tell_edit(edit, result, edited, out, editor.device)
     if script is not None:
         print(f"step {len(script.script.steps)} of the script: {script_out}")
+
+
+def _editor_of(edit: Edit, is_alone: bool, networks: Mapping[str, Any]) -> Editor | SystemEditor:
+    """What makes the edit: the editor, which also knows how to make the earlier steps of a script; or, where there is none
+    (``is_alone``), just the system that the edit names."""
+    from facemug_lib.editing.editor import Editor
+    from facemug_lib.systems import Systems, load
+
+    weights, device = networks["weights"], networks["device"]
+    if edit.system is None:
+        return Editor.load(**networks).with_systems(Systems(device=device))
+    if is_alone:
+        return load(edit.system, weights, device)
+    return Editor.load(**{**networks, "weights": None}).with_systems(Systems(weights, device))
 
 
 def _tell_edit(edit: Edit, result: EditResult, edited: np.ndarray, out: Path, device: torch.device) -> None:
@@ -128,15 +145,17 @@ def _tell_edit(edit: Edit, result: EditResult, edited: np.ndarray, out: Path, de
     guidance += [repr(edit.text)] if edit.text else []
     steps = f", {edit.refine} refinement steps" if edit.refine else ""
     parts = ", ".join(f"{part} {seconds:.2f}" for part, seconds in result.timings.items())
-    print(f"edited {edit.face.name} with {' and '.join(guidance) if guidance else 'no guidance'}{steps}, seed {edit.seed}")
+    how = f" by {edit.system}" if edit.system else f"{steps}, seed {edit.seed}"
+    print(f"edited {edit.face.name} with {' and '.join(guidance) if guidance else 'no guidance'}{how}")
     if result.followed is not None:
         print(f"text followed for {len(result.followed.losses) - 1} steps, agreement {result.followed.agreement:.2f} (1 is all)")
     print(f"{result.seconds:.1f} s on {device} ({parts})")
+    place = "square around the face" if edit.mask is None else "mask"
     pixels = f"{changed:,} of {result.face.photo.width * result.face.photo.height:,} pixels changed"
     if is_compressed(out):
-        print(f"{pixels} by the edit, all inside the mask; JPEG then changes all of them a little, .png would not: {out}")
+        print(f"{pixels} by the edit, all inside the {place}; JPEG then changes all of them a little, .png would not: {out}")
     else:
-        print(f"{pixels}, all inside the mask: {out}")
+        print(f"{pixels}, all inside the {place}: {out}")
     for remark in result.remarks:
         print(f"note: {remark}")
 
@@ -238,6 +257,7 @@ def replay(
     from facemug_lib.editing.script.script_file import with_changes
     from facemug_lib.errors import FacemugError
     from facemug_lib.faces.photos import pictures_in, write_image
+    from facemug_lib.systems import Systems
 
     steps = EditScript.read(script)
     photos = [found for path in photo or [] for found in (pictures_in(path) if path.is_dir() else [path])]
@@ -246,7 +266,8 @@ def replay(
     steps = with_changes(steps, without or (), numbers(attribute or [], "--attribute", "smile=1.5") or {})
     sources: list[Path | None] = [*photos] or [None]
     targets = picture_targets(out, [source or script for source in sources], [script])
-    editor = Editor.load(resolve_device(device), weights, directions, bank, encoder)
+    target = resolve_device(device)
+    editor = Editor.load(target, weights, directions, bank, encoder).with_systems(Systems(device=target))
     refusals: list[str] = []
     for source, target in zip(sources, targets, strict=True):
         where = "the sampled face" if source is None else source.name

@@ -24,7 +24,7 @@ PICTURES = ("mask", "sketch", "semantics", "colour", "exemplar")
 
 @dataclass(frozen=True, eq=False)
 class Edit:
-    """One edit. Only the face and the mask are needed.
+    """One edit. Only the face and the mask are needed, and a system does without the mask: it edits the whole face then.
 
     Pictures are paths, PIL images, arrays or tensors; :mod:`facemug_lib.editing.drawing` says what each of them means. What
     neither the photo nor the guidance decides, the seed does.
@@ -34,7 +34,7 @@ class Edit:
     """
 
     face: FaceLike  # a photo, an aligned face, or a tensor [1,3,256,256] in [-1,1] of one
-    mask: Picture  # white (1) is edited
+    mask: Picture | None = None  # white (1) is edited
     sketch: Picture | None = None  # strokes on paper
     semantics: Picture | None = None  # labels of CelebAMask-HQ's 19 classes
     colour: Picture | None = None  # colours where something is painted
@@ -49,9 +49,12 @@ class Edit:
     text_steps: int = 16  # most steps in which the text is followed
     text_model: str = "small"  # the shipped text–image model, or open_clip's ARCHITECTURE:WEIGHTS
     exemplar_face: int | None = None  # which of several faces in the exemplar, 0 is the leftmost
+    system: str | None = None  # a sibling system that makes the edit, "l2m_gan" say; the attributes are its own then
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seed", check_seed(self.seed))
+        if self.mask is None and self.system is None:
+            raise FacemugError("there is no mask: give one (--mask) in which what is to be edited is white")
         if self.text is not None:
             check_text(self.text, "how the face shall look")
         check_text(self.text_source, "what the face is now")

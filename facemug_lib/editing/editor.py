@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -43,6 +43,14 @@ from facemug_lib.models.published_encoder import PublishedEncoder, WholeFaces
 from facemug_lib.models.style_encoder import StyleEncoder
 from facemug_lib.progress import Progress
 from facemug_lib.weights import load_module, weights_hash
+
+
+class SystemEditor(Protocol):
+    """What the editor asks of a system, which makes whole edits by itself."""
+
+    hash: str
+
+    def edit_many(self, edits: Sequence[Edit], *, progress: Progress | None = None) -> list[EditResult]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +115,7 @@ class Editor:
         self._experts = experts
         self._directions = directions
         self._text_models = dict(text_models or {})
+        self._systems: Callable[[str], SystemEditor] | None = None
 
     @classmethod
     def load(cls, device: str | torch.device = "auto", weights: Path | str | None = None,
@@ -158,6 +167,24 @@ class Editor:
         other.warping = warping
         return other
 
+    def with_systems(self, systems: Callable[[str], SystemEditor]) -> Editor:
+        """An editor with the same networks that hands edits which name a system to it; ``systems`` gives a system by its name, as
+        :class:`facemug_lib.systems.Systems` does."""
+        other = copy.copy(self)
+        other._systems = systems
+        return other
+
+    def system(self, name: str) -> SystemEditor:
+        """The sibling system called ``name``. Raises :class:`FacemugError` where this editor knows none."""
+        if self._systems is None:
+            raise FacemugError(f"the edit is one of system {name}, and this editor knows no system: make it with "
+                               "Editor.load().with_systems(facemug_lib.systems.Systems())")
+        return self._systems(name)
+
+    def hashes_of(self, system: str | None) -> dict[str, str]:
+        """SHA-256 of the networks of a system, by its name; nothing where an edit is the editor's own."""
+        return {} if system is None else {system: self.system(system).hash}
+
     def hashes(self) -> dict[str, str]:
         """SHA-256 of each network that an edit goes through, as it is in memory."""
         networks = {name: getattr(self, name) for name in ("prior", "encoder", "warping", "generator")}
@@ -189,14 +216,16 @@ class Editor:
         if not edits:
             raise FacemugError("no edit was given: pass at least one")
         edits = [replace(edit, **common) for edit in edits] if common else list(edits)
-        self._check_texts(edits)
+        results = {place: self.system(edit.system).edit_many([edit], progress=progress)[0] for place, edit in enumerate(edits)
+                   if edit.system is not None}
+        own = [place for place in range(len(edits)) if place not in results]
+        self._check_texts([edits[place] for place in own])
         clock = _Clock(self.device)
         with clock("read"):
-            inputs = [read_edit(edit, self.directions, self.prior.num_codes) for edit in edits]
-        results: dict[int, EditResult] = {}
+            inputs = [read_edit(edits[place], self.directions, self.prior.num_codes) for place in own]
         for places in made_together(inputs):
             made = self._edited([inputs[place] for place in places], clock.copy(), settings, text_settings, progress)
-            results |= zip(places, made, strict=True)
+            results |= zip([own[place] for place in places], made, strict=True)
         return [results[place] for place in range(len(edits))]
 
     def _edited(self, inputs: Sequence[Inputs], clock: _Clock, settings: RefineSettings | None,

@@ -74,12 +74,16 @@ def read_edit(edit: Edit, directions: Mapping[str, Direction], num_codes: int) -
     if edit.refine < 0:
         raise FacemugError(f"{edit.refine} refinement steps: use 0 or more")
     influence = checked_influence(edit.influence)
-    strengths = checked_strengths(edit.attributes, directions, num_codes) if edit.attributes else {}
+    is_own = edit.system is None  # a system's attributes are its own matter
+    strengths = checked_strengths(edit.attributes, directions, num_codes) if edit.attributes and is_own else {}
     face = read_face(edit.face)
     drawing = Drawing.on(face, edit.guidance_frame)
-    is_on_photo = edit.guidance_frame == "photo" and not isinstance(edit.mask, Tensor)
+    is_on_photo = edit.guidance_frame == "photo" and edit.mask is not None and not isinstance(edit.mask, Tensor)
     photo_mask = drawing.edited(edit.mask) if is_on_photo else None  # a file is read once
-    mask = drawing.mask(edit.mask if photo_mask is None else photo_mask)
+    if edit.mask is None:
+        mask = torch.ones_like(face.image[:, :1])
+    else:
+        mask = drawing.mask(edit.mask if photo_mask is None else photo_mask)
     maps = {}
     for name in MODALITIES[1:]:
         picture = getattr(edit, name)

@@ -29,7 +29,7 @@ class Check:
 
 def diagnose() -> list[Check]:
     """Look at interpreter, packages, device, memory, disk, assets, shipped weights and notebook kernel; changes nothing."""
-    checks = (_python, _packages, _torch, _memory, _disk, _assets, _weights, _kernel)
+    checks = (_python, _packages, _torch, _memory, _disk, _assets, _weights, _systems, _kernel)
     return [_guarded(check) for check in checks]
 
 
@@ -165,6 +165,15 @@ def _weights() -> Check:
         return Check("weights", "broken", f"none in {weights_dir()}: restore data/weights from git", details)
     images = ", ".join(f"{name} ({'?' if count is None else format(count, ',')} images)" for name, count in seen.items())
     return Check("weights", "ok", images, details)
+
+
+def _systems() -> Check:
+    from facemug_lib.systems import images_seen
+
+    seen = images_seen()
+    told = [f"{name} (no weights yet: facemug train {name})" if images is None else f"{name} ({images:,} images)"
+            for name, images in seen.items()]
+    return Check("systems", "ok", ", ".join(told) or "none", {"images_seen": seen})
 
 
 def _kernel() -> Check:

@@ -1,7 +1,8 @@
 """The sibling systems: other published editors, each in one file with its networks, losses, stage and settings.
 
-**Use.** ``load_system("l2m_gan")`` gives a trained system, ``edited(system, images, {"smile": 1.0})`` its pictures;
-``start_run("l2m_gan", "laptop")`` is the run that `facemug train l2m_gan --profile laptop` is. ``names()`` says which there are.
+**Use.** ``load("l2m_gan").edit(face, smile=1.0)`` edits a photograph, all of the face or under a mask, with the editor's own
+result; ``names()`` says which systems there are. ``edited(load_system("l2m_gan"), images, {"smile": 1.0})`` are the bare pictures
+of aligned faces. ``start_run("l2m_gan", "laptop")`` is the run that `facemug train l2m_gan --profile laptop` is.
 
 **A system's file** ``facemug_lib/systems/NAME.py`` (a package of that name where it grows too long) has
 
@@ -50,6 +51,7 @@ from facemug_lib.systems.common.registry import (
     start_run,
     system_class,
 )
+from facemug_lib.systems.common.using import SystemEditor, Systems, load
 
-__all__ = ["SystemAttribute", "any_stage", "edited", "images_seen", "load_system", "names", "plan_run", "start_run",
-           "system_class"]
+__all__ = ["SystemAttribute", "SystemEditor", "Systems", "any_stage", "edited", "images_seen", "load", "load_system", "names",
+           "plan_run", "start_run", "system_class"]

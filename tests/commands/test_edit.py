@@ -54,7 +54,7 @@ def pixels(path) -> np.ndarray:
 
 def test_edit_writes_the_photo_and_says_what_changed(inputs, tmp_path, astronaut, capsys) -> None:
     photo, mask = inputs
-    edit(photo, mask, tmp_path / "out.png", refine=2, device="cpu")
+    edit(photo, tmp_path / "out.png", mask, refine=2, device="cpu")
     edited, hole = pixels(tmp_path / "out.png"), pixels(mask) > 0
     assert np.array_equal(edited[~hole], astronaut[~hole])
     changed = int((edited != astronaut).any(2).sum())
@@ -68,7 +68,7 @@ def test_edit_refuses_targets_before_the_work(inputs, tmp_path) -> None:
     for out, message in ((photo, "would overwrite an input"), (tmp_path / "out.gif", "must end in .png"),
                          (tmp_path / "none" / "out.png", "no folder")):
         with pytest.raises(FacemugError, match=message):
-            edit(photo, mask, out)
+            edit(photo, out, mask)
 
 
 def test_samples_depend_on_their_own_seed_alone(tmp_path) -> None:
@@ -146,9 +146,9 @@ def test_a_folder_with_a_dot_is_a_folder(inputs, tmp_path) -> None:
     out.mkdir()
     sample(out, seed=3, size=64)
     align([photo], out, size=64)
-    edit(photo, mask, out / "edited.png", script_out=tmp_path / "edit.json")
+    edit(photo, out / "edited.png", mask, script_out=tmp_path / "edit.json")
     before = (out / "photo.png").read_bytes()
-    edit(photo, mask, out)  # beside the aligned one's place: a folder, so called like the photo
+    edit(photo, out, mask)  # beside the aligned one's place: a folder, so called like the photo
     replay(tmp_path / "edit.json", out, [photo])
     assert sorted(path.name for path in out.iterdir()) == ["edited.png", "photo.png", "seed000003.png"]
     assert (out / "photo.png").read_bytes() != before and np.array_equal(pixels(out / "photo.png"), pixels(out / "edited.png"))
@@ -156,16 +156,16 @@ def test_a_folder_with_a_dot_is_a_folder(inputs, tmp_path) -> None:
 
 def test_what_cannot_be_written_is_said_before_the_work(inputs, tmp_path, monkeypatch) -> None:
     photo, mask = inputs
-    edit(photo, mask, tmp_path / "out.png", script_out=tmp_path / "edit.json")
+    edit(photo, tmp_path / "out.png", mask, script_out=tmp_path / "edit.json")
     PIL.Image.open(photo).convert("RGBA").save(tmp_path / "clear.png")
     (tmp_path / "a.jpg").mkdir()
     monkeypatch.setattr(Editor, "load", lambda *given, **more: pytest.fail("began to work"))
     clear, file = tmp_path / "clear.png", tmp_path / "mask.png"
     for command, message in (
-        (lambda: edit(photo, mask, tmp_path / "out.v2"), "must end in"),
+        (lambda: edit(photo, tmp_path / "out.v2", mask), "must end in"),
         (lambda: replay(tmp_path / "edit.json", tmp_path / "out.v2", [photo]), "must end in"),
         (lambda: replay(tmp_path / "edit.json", file / "folder", [photo]), "is a file: name a folder"),
-        (lambda: edit(clear, mask, tmp_path / "b.jpg"), "is transparent and b.jpg would lose that"),
+        (lambda: edit(clear, tmp_path / "b.jpg", mask), "is transparent and b.jpg would lose that"),
         (lambda: pose(clear, tmp_path / "b.jpg", frontal=True, mask=mask), "is transparent and b.jpg"),
         (lambda: align([photo], file), "is a file: name a folder"),
         (lambda: sample(file / "folder"), "is a file: name a folder"),
@@ -178,7 +178,7 @@ def test_what_cannot_be_written_is_said_before_the_work(inputs, tmp_path, monkey
 def test_jpeg_is_not_said_to_keep_the_rest(inputs, tmp_path, capsys) -> None:
     photo, mask = inputs
     with pytest.warns(UserWarning, match="JPEG changes every pixel"):
-        edit(photo, mask, tmp_path / "out.jpg")
+        edit(photo, tmp_path / "out.jpg", mask)
     said = capsys.readouterr().out
     assert "by the edit, all inside the mask; JPEG then changes all of them a little" in said
 
@@ -238,7 +238,7 @@ def test_a_recorded_script_replays_to_the_same_pixels(inputs, tmp_path, astronau
     photo, mask = inputs
     script = tmp_path / "edit.json"
     for number, seed in ((1, 3), (2, 4)):
-        edit(photo, mask, tmp_path / f"out{number}.png", seed=seed, device="cpu", script_out=script)
+        edit(photo, tmp_path / f"out{number}.png", mask, seed=seed, device="cpu", script_out=script)
         assert f"step {number} of the script" in capsys.readouterr().out
     assert (tmp_path / "edit_step2_mask.png").read_bytes() == mask.read_bytes()
     replay(script, tmp_path / "again.png", [photo])
@@ -260,9 +260,9 @@ def test_a_face_of_the_exemplar_is_chosen_and_recorded(inputs, tmp_path, astrona
     pair, script = tmp_path / "pair.png", tmp_path / "edit.json"
     PIL.Image.fromarray(np.concatenate([head, head[:, ::-1]], axis=1)).save(pair)
     with pytest.raises(FacemugError, match=r"exemplar: .*pair\.png shows 2 faces.*--exemplar-face N"):
-        edit(photo, mask, tmp_path / "out.png", exemplar=pair, script_out=script)
+        edit(photo, tmp_path / "out.png", mask, exemplar=pair, script_out=script)
     assert not script.exists() and not (tmp_path / "out.png").exists()
-    edit(photo, mask, tmp_path / "out.png", exemplar=pair, exemplar_face=1, script_out=script)
+    edit(photo, tmp_path / "out.png", mask, exemplar=pair, exemplar_face=1, script_out=script)
     replay(script, tmp_path / "again.png", [photo])
     assert np.array_equal(pixels(tmp_path / "again.png"), pixels(tmp_path / "out.png"))
 
@@ -270,7 +270,7 @@ def test_a_face_of_the_exemplar_is_chosen_and_recorded(inputs, tmp_path, astrona
 def test_what_was_left_alone_is_said(inputs, tmp_path, astronaut, capsys) -> None:
     photo, mask = inputs
     PIL.Image.fromarray(np.full(astronaut.shape[:2], 255, np.uint8)).save(mask)
-    edit(photo, mask, tmp_path / "out.png", script_out=tmp_path / "edit.json")
+    edit(photo, tmp_path / "out.png", mask, script_out=tmp_path / "edit.json")
     replay(tmp_path / "edit.json", tmp_path / "again.png", [photo])
     said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
     assert len(said) == 2 and all("of the mask lies outside of the square around the face" in line for line in said)
@@ -278,14 +278,14 @@ def test_what_was_left_alone_is_said(inputs, tmp_path, astronaut, capsys) -> Non
 
 def test_scripts_are_not_mixed_up(inputs, tmp_path, astronaut) -> None:
     photo, mask = inputs
-    edit(photo, mask, tmp_path / "out.png", script_out=tmp_path / "edit.json")
+    edit(photo, tmp_path / "out.png", mask, script_out=tmp_path / "edit.json")
     before = (tmp_path / "edit.json").read_text()
     PIL.Image.fromarray(astronaut[:, ::-1].copy()).save(tmp_path / "other.png")
     with pytest.raises(FacemugError, match="belongs to another photo"):
         edit(tmp_path / "other.png", mask, tmp_path / "no.png", script_out=tmp_path / "edit.json")
     assert (tmp_path / "edit.json").read_text() == before and not (tmp_path / "no.png").exists()
     with pytest.raises(FacemugError, match="must end in .json"):
-        edit(photo, mask, tmp_path / "no.png", script_out=tmp_path / "edit.txt")
+        edit(photo, tmp_path / "no.png", mask, script_out=tmp_path / "edit.txt")
     for photos, out, options, message in (
         ([photo], photo, {}, "would overwrite"), ([photo, tmp_path / "other.png"], tmp_path / "one.png", {}, "name a folder"),
         ([photo], tmp_path / "no.png", {"without": [7]}, "there is no step 7"),
@@ -318,14 +318,14 @@ def test_a_script_of_a_sampled_face_needs_no_photo(tmp_path, editor, capsys) -> 
 
 def test_a_script_of_a_photo_needs_one(inputs, tmp_path) -> None:
     photo, mask = inputs
-    edit(photo, mask, tmp_path / "out.png", script_out=tmp_path / "edit.json")
+    edit(photo, tmp_path / "out.png", mask, script_out=tmp_path / "edit.json")
     with pytest.raises(FacemugError, match="was made on a photograph: name one with --photo"):
         replay(tmp_path / "edit.json", tmp_path / "no.png", [])
 
 
 def test_a_folder_is_replayed_without_what_shows_no_face(inputs, tmp_path, astronaut, capsys) -> None:
     photo, mask = inputs
-    edit(photo, mask, tmp_path / "out.png", script_out=tmp_path / "edit.json")
+    edit(photo, tmp_path / "out.png", mask, script_out=tmp_path / "edit.json")
     folder = tmp_path / "holiday"
     folder.mkdir()
     PIL.Image.open(mask).save(folder / "a wall.png")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from fixtures import astronaut, editor, face, mask  # noqa: F401
 from system_fakes import fake_maker
 
 import facemug_lib.systems as room

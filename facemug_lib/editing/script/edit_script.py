@@ -58,7 +58,7 @@ class Step(_Model):
     of files beside the script, or data URLs of PNGs; and how the step is called, and whether it is made."""
 
     name: Annotated[str, StringConstraints(max_length=200)] = ""
-    mask: Reference
+    mask: Reference | None = None  # none: a system edits the whole face
     sketch: Reference | None = None
     semantics: Reference | None = None
     colour: Reference | None = None
@@ -73,6 +73,7 @@ class Step(_Model):
     refine: Annotated[int, Field(ge=0, le=10_000)] = Edit.refine
     seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)] = Edit.seed
     guidance_frame: Literal["photo", "aligned"] = Edit.guidance_frame
+    system: Annotated[str, StringConstraints(pattern=r"^[a-z]\w{0,50}$")] | None = None
     enabled: bool = True
 
     @classmethod
@@ -137,9 +138,10 @@ class EditScript(_Model):
     def _with(self, steps: Sequence[Step]) -> Self:
         return self.model_copy(update={"steps": list(steps)})
 
-    def added(self, step: Step) -> Self:
-        """The script with one more step at its end."""
-        return self._with([*self.steps, step])
+    def added(self, step: Step, weights: Mapping[str, str] | None = None) -> Self:
+        """The script with one more step at its end; ``weights`` are hashes of networks that only this step goes through."""
+        more = self._with([*self.steps, step])
+        return more.model_copy(update={"weights": {**self.weights, **weights}}) if weights else more
 
     def dropped(self, number: int) -> Self:
         """The script without step ``number``, counted from 1."""
@@ -316,6 +318,8 @@ class Replayer:
         of each edit's own long work; what it raises ends the replay, and the steps made so far are kept."""
         face, is_same, notes = self.begin(script.photo)
         mine = self.editor.hashes()
+        for name in {step.system for step in script.steps if step.enabled and step.system}:
+            mine |= self.editor.hashes_of(name)
         notes += [f"the weights of {name} are not those that the script was made with" for name, known in script.weights.items()
                   if name in mine and mine[name] != known]
         results, key = [], script.photo.model_dump_json()

@@ -37,8 +37,9 @@ class ScriptFile:
             raise FacemugError(f"{path} belongs to another photo: give the photo that it was begun with, or another --script-out")
         return cls(path, script, Replayer.of(editor, face, path.parent).replay(script))
 
-    def keep(self, edit: Edit) -> Path:
-        """Add the step of an edit, its pictures (files) copied beside the script, and write it."""
+    def keep(self, edit: Edit, weights: Mapping[str, str] | None = None) -> Path:
+        """Add the step of an edit, its pictures (files) copied beside the script, and write it; ``weights`` as in
+        :meth:`EditScript.added`."""
         number = len(self.script.steps) + 1
         names = {}
         for name in PICTURES:
@@ -48,7 +49,7 @@ class ScriptFile:
             names[name] = f"{self.path.stem}_step{number}_{name}{source.suffix.lower()}"
             with replacing(self.path.parent / names[name]) as temporary:
                 shutil.copyfile(source, temporary)
-        self.script = self.script.added(Step.of_edit(edit, names))
+        self.script = self.script.added(Step.of_edit(edit, names), weights)
         return self.script.write(self.path)
 
 

@@ -85,7 +85,7 @@ class Session:
     def apply(self, step: Step, progress: Progress | None = None) -> Moment:
         """Edit the current picture; the result becomes the current one. Raises :class:`FacemugError` for an edit that makes no
         sense; then, and where ``progress`` raises, everything stays as it was."""
-        script = self.current.script.added(step)
+        script = self.current.script.added(step, self.editor.hashes_of(step.system))
         face, made = self._replayer.make(self.face, step, progress=progress)
         patch = Patch.between(self.face.original, face.original)
         moment = Moment(len(self.moments), self.current.number, script, patch, made.seconds, made.remarks)

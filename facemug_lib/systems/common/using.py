@@ -1,0 +1,129 @@
+"""A trained system on photographs: the same edit, the same result and the same scripts as the editor's own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from facemug_lib.editing.drawing import FaceLike, Picture
+from facemug_lib.editing.edit import Edit
+from facemug_lib.editing.editor import EditResult
+from facemug_lib.editing.fill.blending import altered, blend
+from facemug_lib.editing.inputs import read_edit
+from facemug_lib.errors import FacemugError
+from facemug_lib.faces.alignment import Frame
+from facemug_lib.faces.code_space import CODE_DIM
+from facemug_lib.modalities.conditions import MODALITIES
+from facemug_lib.progress import Progress
+from facemug_lib.systems.common.contract import System, SystemAttribute, checked_strengths, edited
+from facemug_lib.systems.common.registry import load_system
+from facemug_lib.weights import weights_hash
+
+FOREIGN = ("sketch", "semantics", "colour", "exemplar", "exemplar_face", "text", "influence", "refine")
+"""Fields of :class:`Edit` that no system can follow."""
+
+
+class SystemEditor:
+    """A system that edits photographs. Make one with :func:`load`."""
+
+    def __init__(self, system: System) -> None:
+        self.system = system
+        self.device = next(system.networks.parameters()).device
+
+    @property
+    def name(self) -> str:
+        """The system's."""
+        return self.system.name
+
+    def hashes_of(self, system: str | None) -> dict[str, str]:
+        """As :meth:`facemug_lib.editing.editor.Editor.hashes_of`."""
+        return {self.name: self.hash}
+
+    @property
+    def attributes(self) -> Mapping[str, SystemAttribute]:
+        """What these weights can change: name → what a strength does, and which strengths make sense."""
+        return self.system.attributes
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of the networks, as edit scripts keep it."""
+        return weights_hash(self.system.networks)
+
+    def edit(self, face: FaceLike, mask: Picture | None = None, *, guidance_frame: Frame = "photo",
+             **strengths: float) -> EditResult:
+        """Change attributes of ``face``, all of it or where ``mask`` is white: ``edit(face, smile=1.0)``.
+
+        ``face``, ``mask`` and ``guidance_frame`` are as in :class:`facemug_lib.editing.edit.Edit`; ``strengths`` are of
+        :attr:`attributes`. Every pixel outside the mask is copied. Raises :class:`FacemugError` for an attribute that the weights
+        were not trained for and a strength out of range.
+        """
+        return self.edit_many([Edit(face, mask, attributes=strengths, guidance_frame=guidance_frame, system=self.name)])[0]
+
+    @torch.no_grad()
+    def edit_many(self, edits: Sequence[Edit], *, progress: Progress | None = None) -> list[EditResult]:
+        """Make several edits, one by one: an edit's pixels do not depend on what is made beside it."""
+        return [self._edited(edit) for edit in edits]
+
+    def _edited(self, edit: Edit) -> EditResult:
+        started = time.perf_counter()
+        if foreign := [name for name in FOREIGN if _is_given(getattr(edit, name))]:
+            raise FacemugError(f"{self.name} changes attributes and nothing else: leave out {', '.join(foreign)}")
+        strengths = checked_strengths(edit.attributes or {}, self.attributes, self.name, self.system.all_attributes)
+        inputs = read_edit(edit, {}, 0)
+        photo, mask = inputs.face.image.to(self.device), inputs.conditions.mask.to(self.device)
+        raw = self.picture(photo, strengths)
+        image = inputs.conditions.to(self.device).composite(blend(raw.clamp(-1, 1), photo, mask), photo)
+        shares = torch.zeros(1, len(MODALITIES), *photo.shape[2:], device=self.device)
+        shares[:, 0] = 1
+        return EditResult(image, raw, photo.new_zeros(1, 0, CODE_DIM), inputs.conditions, shares, inputs.face, inputs.photo_mask,
+                          timings={self.name: time.perf_counter() - started})
+
+    def picture(self, photo: Tensor, strengths: Mapping[str, float]) -> Tensor:
+        """The whole edited face [1,3,256,256] of an aligned one.
+
+        The system sees it at its own size. What that misses of the photo is put back wherever the edit left things about as they
+        were (:func:`facemug_lib.editing.fill.blending.altered`), so that skin and hair keep their detail.
+        """
+        size, full = self.system.size, photo.shape[-1]
+        small = photo if size == full else F.interpolate(photo, (size, size), mode="area")
+        after = edited(self.system, small, strengths)
+        if size != full:
+            small, after = (F.interpolate(one, (full, full), mode="bicubic", align_corners=False) for one in (small, after))
+        return altered(photo, small, after)
+
+
+def _is_given(value: Any) -> bool:
+    """Whether a field of an edit asks for something; its pictures may be tensors, which are neither true nor false."""
+    return value is not None and not (isinstance(value, int | Mapping) and not value)
+
+
+def load(name: str, weights: Path | str | None = None, device: Any = "auto") -> SystemEditor:
+    """The trained system called ``name``, ready to edit photographs: of the shipped weights, of a file, or of a run's folder.
+
+    Raises :class:`FacemugError` for an unknown name, and for weights that are missing, of another system or of another width.
+    """
+    return SystemEditor(load_system(name, weights, device))
+
+
+class Systems:
+    """The systems that an editor's scripts may name; each is loaded when it is first asked for, and kept.
+
+    Give it to :meth:`facemug_lib.editing.editor.Editor.with_systems`.
+    """
+
+    def __init__(self, weights: Path | str | None = None, device: Any = "auto") -> None:
+        """``weights`` as in :func:`load`."""
+        self._weights, self._device = weights, device
+        self._loaded: dict[str, SystemEditor] = {}
+
+    def __call__(self, name: str) -> SystemEditor:
+        if name not in self._loaded:
+            self._loaded[name] = load(name, self._weights, self._device)
+        return self._loaded[name]
