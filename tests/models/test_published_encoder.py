@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from shapes import hold
 from tiny import TinyPrior
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 from facemug_lib.editing.editor import Editor
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.code_space import sg2_codes_of
+from facemug_lib.models import published_encoder
 from facemug_lib.models.published_encoder import PublishedEncoder, WholeFaces
 
 BLOCKS = [(inner if i == 0 else outer, outer, 2 if i == 0 else 1)
@@ -95,6 +97,11 @@ def reference(state: dict[str, Tensor], x: Tensor) -> Tensor:
         y = F.linear(y.flatten(1), state[f"styles.{j}.linear.weight"] / 512**0.5, state[f"styles.{j}.linear.bias"])
         codes.append(y if j == 0 else codes[0] + y)
     return torch.stack(codes, dim=1)
+
+
+@pytest.fixture(autouse=True)
+def _shapes_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    hold(monkeypatch, [published_encoder])
 
 
 @pytest.fixture(scope="module")
