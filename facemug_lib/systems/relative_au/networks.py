@@ -54,7 +54,7 @@ class RelativeAuConfig:
 
     @classmethod
     def compact(cls, units: tuple[str, ...], size: int = 128) -> RelativeAuConfig:
-        """The shipped one: 1/30 of the paper's parameters."""
+        """The shipped one: 1/40 of the paper's parameters."""
         return cls(units, size, widths=(16, 24, 48, 72, 72), condition="scales", output="residual")
 
 

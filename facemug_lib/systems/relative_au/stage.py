@@ -68,9 +68,9 @@ class RelativeAuSettings(SystemSettings):
 _SMOKE = {"images": 48, "batch": 8, "pool": 16, "attributes": "smile", "pair_images": 32, "critic_images": 8,
           "generator_every": 1, "ema_halflife": 16, "stats_every": 8, "checkpoint_every": 256, "grid_every": 256,
           "evaluate_count": 2}
-_LAPTOP = {"images": 40_000, "batch": 8, "warmup": 500, "decay": 8_000, "pair_images": 30_000, "critic_images": 2_000, "lr": 2e-4,
-           "critic_lr": 2e-4, "pair_weight": 30.0, "ema_halflife": 1_000, "stats_every": 500, "checkpoint_every": 2_000,
-           "grid_every": 4_000, "evaluate_count": 32}
+_LAPTOP = {"images": 60_000, "batch": 8, "warmup": 500, "decay": 8_000, "pair_images": 40_000, "critic_images": 4_000,
+           "generator_every": 2, "lr": 2e-4, "critic_lr": 2e-4, "pair_weight": 30.0, "ema_halflife": 1_000, "stats_every": 500,
+           "checkpoint_every": 2_000, "grid_every": 4_000, "evaluate_count": 32}
 _PAPER = {"images": 2_000_000, "batch": 16, "decay": 800_000, "network": "paper", "pool": 20_000, "stats_every": 10_000,
           "checkpoint_every": 200_000, "grid_every": 100_000, "evaluate_count": 256}
 
