@@ -18,6 +18,7 @@ from facemug_lib.commands.options import (
     ExemplarFace,
     Face,
     GuidanceFrame,
+    LikeFace,
     PoseMethod,
     Seed,
     Weights,
@@ -25,6 +26,7 @@ from facemug_lib.commands.options import (
     tell_skipped,
 )
 from facemug_lib.editing.edit import PICTURES, Edit
+from facemug_lib.errors import FacemugError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,6 +60,9 @@ def edit(
         "them. Of a --system, one of its own: 1 is its whole edit.")] = None,
     system: Annotated[str | None, typer.Option(metavar="NAME", help="A sibling system makes the edit, of the whole face if there "
                                                "is no mask. `facemug doctor` lists them.")] = None,
+    like: Annotated[Path | None, typer.Option(help="A photograph whose expression is wanted, of a --system that reads faces "
+                                              "(relative_au).", **INPUT)] = None,
+    like_face: LikeFace = None,
     directions: Annotated[Path | None, typer.Option(help="A file of further attributes, from `facemug directions new` or `text`.",
                                                     **INPUT)] = None,
     text: Annotated[str | None, typer.Option(help="How the face shall look: \"an old man\", \"blond hair\".")] = None,
@@ -87,29 +92,41 @@ def edit(
     Example: facemug edit photo.jpg --mask mask.png --attribute smile=2 --attribute age=-1 --refine 40 --out edited.png
     Example: facemug edit photo.jpg --mask hair.png --text "blond hair" --text-from "black hair" --refine 40 --out edited.png
     Example: facemug edit photo.jpg --system l2m_gan --attribute smile=1 --out edited.png
+    Example: facemug edit photo.jpg --system relative_au --like other.jpg --out edited.png
     """
+    if like is None and like_face is not None:
+        raise FacemugError(f"--like-face {like_face} picks a face of no photograph: give one (--like)")
+    if like is not None and system is None:
+        raise FacemugError("--like takes an expression, which only a system can: add --system relative_au")
     wanted = Edit(photo, mask, sketch, semantics, colour, exemplar, numbers(attribute or [], "--attribute", "smile=1.5"),
                   numbers(influence or [], "--influence", "sketch=0.5"), refine, seed, str(guidance_frame), text, text_source,
                   text_steps, text_model, exemplar_face, system)
-    _edit(wanted, face, out, script_out, dict(device=device, weights=weights, directions=directions, bank=bank, encoder=encoder))
+    _edit(wanted, face, out, script_out, dict(device=device, weights=weights, directions=directions, bank=bank, encoder=encoder),
+          None if like is None else (like, like_face))
 
 
-def _edit(edit: Edit, face: int | None, out: Path, script_out: Path | None, networks: Mapping[str, Any]) -> None:
+def _edit(edit: Edit, face: int | None, out: Path, script_out: Path | None, networks: Mapping[str, Any],
+          like: tuple[Path, int | None] | None = None) -> None:
     """Make ``edit``, whose pictures are files, on face ``face`` of its photo, and write the photo at its full size.
 
     ``networks`` are arguments of :meth:`Editor.load`. ``script_out`` records the edit, after the steps that are there already.
+    ``like``: a photograph, and which of its faces, whose expression the edit's system takes over.
     """
     from facemug_lib.commands.targets import check_transparency, picture_target
+    from facemug_lib.editing.editor import Editor
     from facemug_lib.editing.script.script_file import ScriptFile
     from facemug_lib.faces.alignment import open_face
     from facemug_lib.faces.photos import write_image
 
-    out = picture_target(out, edit.face, [getattr(edit, name) for name in PICTURES])
+    out = picture_target(out, edit.face, [*(getattr(edit, name) for name in PICTURES), None if like is None else like[0]])
     aligned = open_face(edit.face, face=face)
     check_transparency(out, aligned.photo)
     editor = _editor_of(edit, script_out is None, networks)
     script = ScriptFile.start(script_out, editor, aligned) if script_out is not None else None
     aligned = aligned if script is None else script.replayed.face
+    if like is not None:
+        system = editor.system(edit.system) if isinstance(editor, Editor) else editor
+        edit = replace(edit, attributes=system.strengths_like(aligned, *like) | (edit.attributes or {}))
     result = editor.edit_many([replace(edit, face=aligned)])[0]
     edited = result.paste_back()
     write_image(out, edited, like=aligned.photo)
@@ -165,8 +182,7 @@ def pose(
     out: Annotated[Path, typer.Option(help="The turned face, aligned, 256 px; with --mask the photograph, at full size. What the "
                                       "input says of itself goes on as with `edit`.", **OUTPUT)],
     like: Annotated[Path | None, typer.Option(help="Take the pose from this photograph's face.", **INPUT)] = None,
-    like_face: Annotated[int | None, typer.Option(min=0, help="Which face of that photograph, counted from 0, left to "
-                                                  "right.")] = None,
+    like_face: LikeFace = None,
     frontal: Annotated[bool, typer.Option("--frontal", help="Turn it to the front.")] = False,
     mirror: Annotated[bool, typer.Option("--mirror", help="Turn it as its mirror image is.")] = False,
     yaw: Annotated[float | None, typer.Option(metavar="DEGREES", help="Turn it to this yaw; above 0: to the picture's "

@@ -73,6 +73,7 @@ Psi = Annotated[float, typer.Option(min=0.0, max=2.0, help="Truncation: 0 is the
 Size = Annotated[int, typer.Option(min=64, max=1024, help="Side of the images, in pixels.")]
 Face = Annotated[int | None, typer.Option(min=0, help="Which face, counted from 0, left to right; needed if there are several.")]
 ExemplarFace = Annotated[int | None, typer.Option(min=0, help="Which face of the exemplar, counted in the same way.")]
+LikeFace = Annotated[int | None, typer.Option(min=0, help="Which face of that photograph, counted from 0, left to right.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A value by name; repeatable.")]
 
 

@@ -1,4 +1,4 @@
-"""Relative-AU editing: networks and losses against slow forms, the order of the steps, toy faces, units as strengths."""
+"""Relative-AU editing: networks and losses against slow forms, the order of the steps, toy faces."""
 
 from __future__ import annotations
 
@@ -8,22 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fakes import FakePrior
 from scipy.stats import rankdata
-from system_fakes import TintExpert
+from side_fakes import CORNERS, GAP, SIZE, UNITS, read_sides, side_maker, sides, tiny_critic, tiny_generator
 from torch import Tensor
 from torch.nn import functional as F
 
-from facemug_lib.editing.latent.directions import constant
 from facemug_lib.errors import FacemugError
-from facemug_lib.experts.student import ExpertOutput
 from facemug_lib.faces.action_units import ACTION_UNITS, AXIS_NAMES
 from facemug_lib.faces.dataset import FaceBatch, derangement
 from facemug_lib.models.layers import count_parameters
 from facemug_lib.store import Store
 from facemug_lib.systems.common.contract import edited
 from facemug_lib.systems.common.faces import Reading, SystemFaces
-from facemug_lib.systems.common.rendering import SIDES, Maker
 from facemug_lib.systems.relative_au import losses, scores
 from facemug_lib.systems.relative_au.networks import (
     AuCritic,
@@ -35,54 +31,12 @@ from facemug_lib.systems.relative_au.networks import (
     towards,
 )
 from facemug_lib.systems.relative_au.stage import RelativeAuStage
-from facemug_lib.systems.relative_au.system import ATTRIBUTES, EXPRESSIONS, RelativeAu, condition
+from facemug_lib.systems.relative_au.system import ATTRIBUTES, RelativeAu, condition
 from facemug_lib.training.stage import StepContext
 from facemug_lib.training.stages import settings
 from facemug_lib.weights import save_weights
 
-SIZE, FACES, UNITS = 64, 4, len(AXIS_NAMES)
-CORNERS, GAP = AXIS_NAMES.index("lip_corners"), AXIS_NAMES.index("lip_gap")
-
-
-def tiny_generator(output: str = "residual", condition: str = "scales") -> RelativeAuGenerator:
-    torch.manual_seed(0)
-    return RelativeAuGenerator(RelativeAuConfig(AXIS_NAMES, SIZE, (4, 6, 8, 8, 8), condition, output))
-
-
-def tiny_critic() -> AuCritic:
-    torch.manual_seed(1)
-    return AuCritic(CriticConfig(AXIS_NAMES, SIZE, (4, 8, 8, 8, 8)))
-
-
-def sides(images: Tensor) -> Tensor:
-    """By how much each colour is more of the picture's right half than of its left: [b,3]."""
-    left, right = images.chunk(2, -1)
-    return (right.mean((2, 3)) - left.mean((2, 3))) / 2
-
-
-def read_sides(images: Tensor) -> Tensor:
-    """What is "read" of toy faces: red of the right half is the lip corners, green of it the lips' gap; nothing else moves."""
-    units = torch.zeros(len(images), UNITS)
-    units[:, CORNERS], units[:, GAP] = sides(images)[:, :2].unbind(1)
-    return units
-
-
-class SideExpert(TintExpert):
-    """Reads the smile from the red of the right half and the age from its green, in deviations."""
-
-    def forward(self, images: Tensor) -> ExpertOutput:
-        seen = super().forward(images)
-        for name, value in zip(("smile", "age"), sides(images).unbind(1), strict=False):
-            seen.attributes[name] = SIDES[name].middle + SIDES[name].deviation * value.clamp(-0.999, 0.999).atanh()
-        return seen
-
-
-def side_maker() -> Maker:
-    """Toy faces whose pairs differ in the right half's red ("smile") or green ("age"); it is bluer in all of them."""
-    prior = FakePrior()
-    prior.spread[5], prior.mean_w[5] = 0, 1
-    directions = {name: constant(name, torch.eye(512)[axis], "factor") for name, axis in (("smile", 3), ("age", 4))}
-    return Maker(SIZE, (0.7, 1.0), 0.5, prior=prior, expert=SideExpert(), directions=directions)
+FACES = 4
 
 
 @dataclass
@@ -415,39 +369,3 @@ def test_scores_against_slow_forms() -> None:
     other = faces + 0.1 * torch.randn_like(faces)
     slow = np.mean([10 * np.log10(4 / float(F.mse_loss(a, b))) for a, b in zip(faces, other, strict=True)])
     assert scores.psnr(other, faces) == pytest.approx(float(slow), rel=1e-5)
-
-
-# -- the system -------------------------------------------------------------------------------------------------------------
-
-
-def test_strengths_become_a_condition() -> None:
-    v = dict(zip(AXIS_NAMES, condition({"au12": 0.5, "au15": 0.2, "au45": 1.0}).tolist(), strict=True))
-    assert v["lip_corners"] == pytest.approx(0.3) and v["lid_opening"] == -1 and v["lip_gap"] == 0
-    smile = dict(zip(AXIS_NAMES, condition({"smile": -0.5, "au25": 0.4}).tolist(), strict=True))
-    assert smile["lip_corners"] == pytest.approx(-0.5 * EXPRESSIONS["smile"]["au12"])
-    assert smile["lip_gap"] == pytest.approx(0.4 - 0.5 * EXPRESSIONS["smile"]["au25"])
-    assert condition({"smile": 1.0, "au25": 1.0, "mouth_open": 1.0})[GAP] == 1.5
-    assert all(set(units) < set(ACTION_UNITS) for units in EXPRESSIONS.values())
-
-
-def test_an_expression_is_taken_from_another_face() -> None:
-    system = RelativeAu(tiny_generator().eval(), read_sides)
-    face, other = torch.zeros(1, 3, SIZE, SIZE), torch.zeros(1, 3, 32, 32)
-    other[:, 0, :, 16:], other[:, 1, :, 16:] = -0.8, 0.60008
-    strengths = system.strengths_like(face, other)
-    assert strengths == {"au15": 0.4, "au25": 0.3}
-    assert condition(strengths).tolist() == pytest.approx((read_sides(other) - read_sides(face))[0].tolist(), abs=1e-3)
-    assert system.strengths_like(face, face) == {}
-    other[:, 1, :, 16:] = -0.4  # no unit closes a gap: less of the one that opens it
-    assert system.strengths_like(face, other) == {"au15": 0.4, "au25": -0.2}
-
-
-def test_what_it_cannot_do_is_one_line() -> None:
-    system = RelativeAu(tiny_generator().eval(), read_sides)
-    face = torch.zeros(1, 3, SIZE, SIZE)
-    with pytest.raises(FacemugError, match="no attribute 'au06': relative_au has no attribute of that name, choose from au01"):
-        edited(system, face, {"au06": 1.0})
-    with pytest.raises(FacemugError, match="strength of au12 is 3.0: relative_au takes -1 to 1"):
-        edited(system, face, {"au12": 3.0})
-    narrow = RelativeAu(RelativeAuGenerator(RelativeAuConfig(("lip_corners",), SIZE, (4, 6, 8, 8, 8))).eval(), read_sides)
-    assert set(narrow.attributes) == {"au12", "au15"}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from facemug_lib.editing.drawing import FaceLike, Picture
+from facemug_lib.editing.drawing import FaceLike, Picture, read_face
 from facemug_lib.editing.edit import Edit
 from facemug_lib.editing.editor import EditResult
 from facemug_lib.editing.fill.blending import altered, blend
@@ -23,7 +23,7 @@ from facemug_lib.faces.code_space import CODE_DIM
 from facemug_lib.modalities.conditions import MODALITIES
 from facemug_lib.progress import Progress
 from facemug_lib.systems.common.contract import System, SystemAttribute, checked_strengths, edited
-from facemug_lib.systems.common.registry import load_system
+from facemug_lib.systems.common.registry import load_system, names, system_class
 from facemug_lib.weights import weights_hash
 
 FOREIGN = ("sketch", "semantics", "colour", "exemplar", "exemplar_face", "text", "influence", "refine")
@@ -56,15 +56,37 @@ class SystemEditor:
         """SHA-256 of the networks, as edit scripts keep it."""
         return weights_hash(self.system.networks)
 
-    def edit(self, face: FaceLike, mask: Picture | None = None, *, guidance_frame: Frame = "photo",
-             **strengths: float) -> EditResult:
+    def edit(self, face: FaceLike, mask: Picture | None = None, *, guidance_frame: Frame = "photo", like: FaceLike | None = None,
+             like_face: int | None = None, **strengths: float) -> EditResult:
         """Change attributes of ``face``, all of it or where ``mask`` is white: ``edit(face, smile=1.0)``.
 
         ``face``, ``mask`` and ``guidance_frame`` are as in :class:`facemug_lib.editing.edit.Edit`; ``strengths`` are of
-        :attr:`attributes`. Every pixel outside the mask is copied. Raises :class:`FacemugError` for an attribute that the weights
-        were not trained for and a strength out of range.
+        :attr:`attributes`. ``like``: another face whose strengths are wanted (:meth:`strengths_like`); those that are given
+        besides take the place of its. Every pixel outside the mask is copied. Raises :class:`FacemugError` for an attribute that
+        the weights were not trained for and a strength out of range.
         """
+        if like is None and like_face is not None:
+            raise FacemugError(f"like_face {like_face} picks a face of no photo: give one (like)")
+        if like is not None:
+            face = read_face(face)
+            strengths = self.strengths_like(face, like, like_face) | strengths
         return self.edit_many([Edit(face, mask, attributes=strengths, guidance_frame=guidance_frame, system=self.name)])[0]
+
+    def strengths_like(self, face: FaceLike, like: FaceLike, like_face: int | None = None) -> dict[str, float]:
+        """The strengths that bring ``face`` to what another face shows, face ``like_face`` of the photograph ``like``.
+
+        They are an edit like any other, which a script keeps and replays without that photograph. Raises :class:`FacemugError`
+        where the system cannot read faces, or the two are alike already.
+        """
+        if not hasattr(self.system, "strengths_like"):
+            able = [name for name in names() if hasattr(system_class(name), "strengths_like")]
+            raise FacemugError(f"{self.name} cannot take an expression from another face: leave out like, or use "
+                               f"{' or '.join(able)}")
+        other = read_face(like, like_face, "like_face")
+        strengths = self.system.strengths_like(read_face(face).image, other.image)
+        if not strengths:
+            raise FacemugError("the two faces show the same already: there is nothing to change")
+        return strengths
 
     @torch.no_grad()
     def edit_many(self, edits: Sequence[Edit], *, progress: Progress | None = None) -> list[EditResult]:
