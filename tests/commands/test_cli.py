@@ -192,7 +192,7 @@ def test_options_reach_the_implementations(monkeypatch: pytest.MonkeyPatch) -> N
     values = {"attributes": {"smile": 1.5, "age": -1.0}, "influence": {"sketch": 0.5}, "refine": 5, "seed": 0,
               "guidance_frame": "aligned", "text": "an old man", "text_source": "a man", "text_steps": 9, "text_model": "small",
               "exemplar_face": 1, "system": None}
-    networks = {"device": "auto", "weights": None, "directions": None, "bank": Path(photo)}
+    networks = {"device": "auto", "weights": None, "directions": None, "bank": Path(photo), "encoder": None}
     assert (vars(seen["given"][0]), *seen["given"][1:]) == (
         {"face": Path(photo)} | guidance | values, None, Path("o.png"), Path("s.json"), networks)
     seen.clear()
