@@ -83,10 +83,10 @@ class L2MStage:
     ema = ("l2m_gan",)
     image_source = "faces"
     presets = {
-        "smoke": {"images": 48, "batch": 4, "network": "compact", "skip": "plain", "output": "residual", "pool": 16, "lr": 1e-3,
-                  "attributes": "smile,age", "cycle_every": 2, "r1_every": 8, "pair_weight": 10.0, "pair_images": 10_000,
-                  "same_share": 0.2, "ema_halflife": 50, "stats_every": 8, "checkpoint_every": 256, "grid_every": 256,
-                  "evaluate_count": 4},
+        "smoke": {"images": 32, "batch": 4, "size": 64, "network": "compact", "skip": "plain", "output": "residual", "pool": 16,
+                  "attributes": "smile,age", "lr": 1e-3, "cycle_every": 2, "r1_every": 8, "pair_weight": 10.0,
+                  "pair_images": 10_000, "same_share": 0.2, "ema_halflife": 50, "stats_every": 8, "checkpoint_every": 256,
+                  "grid_every": 256, "evaluate_count": 4},
         "laptop": {"images": 24_000, "network": "compact", "skip": "plain", "output": "residual", "lr": 5e-4, "decay": 6_000,
                    "cycle_every": 2, "r1_every": 8, "pair_weight": 10.0, "pair_images": 12_000, "pair_fade": 6_000,
                    "pair_rest": 0.3, "same_share": 0.15, "ema_halflife": 1_000, "clip_norm": 10.0, "stats_every": 400,
