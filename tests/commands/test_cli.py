@@ -194,7 +194,7 @@ def test_options_reach_the_implementations(monkeypatch: pytest.MonkeyPatch) -> N
               "exemplar_face": 1, "system": None}
     networks = {"device": "auto", "weights": None, "directions": None, "bank": Path(photo), "encoder": None}
     assert (vars(seen["given"][0]), *seen["given"][1:]) == (
-        {"face": Path(photo)} | guidance | values, None, Path("o.png"), Path("s.json"), networks)
+        {"face": Path(photo)} | guidance | values, None, Path("o.png"), Path("s.json"), networks, None)
     seen.clear()
     assert main(["train", "encoder", "--data", "faces", "--batch", "6", "--set", "lr=1e-3", "--dry-run"]) == 0
     assert seen == {"given": ("encoder", "smoke", {"lr": "1e-3", "batch": 6}), "out": None, "data": "faces", "seed": 0,
