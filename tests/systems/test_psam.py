@@ -97,7 +97,8 @@ def test_a_residual_network_adds_its_picture_to_the_face() -> None:
     assert torch.equal(added(image, labels, "aging").image, image)  # at first, nothing is changed
     added.load_state_dict(whole.state_dict())
     torch.testing.assert_close(added(image, labels, "aging").image,
-                               (image + 2 * whole(image, labels, "aging").image).clamp(-1, 1))
+                               (image + 2 * (0.05 * whole(image, labels, "aging").image.atanh()).tanh()).clamp(-1, 1),
+                               rtol=1e-4, atol=1e-4)
 
 
 def test_the_two_sizes_build() -> None:
@@ -169,7 +170,7 @@ def test_the_generators_total_against_slow_forms() -> None:
     made = stage(adversarial_weight=0.3, class_weight=0.7, cycle_weight=11.0, pair_weight=5.0, fast_bf16=False)
     faces = batch_of()
     generator, discriminator = made.modules["psam"], made.modules["discriminator"]
-    torch.nn.init.normal_(generator.exit.weight, std=0.2)  # a fresh one changes nothing, whatever the labels
+    torch.nn.init.normal_(generator.exit.weight, std=4.0)  # a fresh one changes nothing, whatever the labels
     with torch.no_grad():
         fake, terms = made.generator_terms(TASKS["aging"], faces)
         edited = generator(faces.source, faces.wanted, "aging").image
@@ -294,7 +295,7 @@ def test_the_look_is_measured() -> None:
 
 
 def test_a_run_learns_its_tasks_and_the_system_edits(tinted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    changed = {"tasks": "aging", "attributes": "smile", "images": 240, "width": 8, "adversarial_weight": 0.0, "lr": 5e-3,
+    changed = {"tasks": "aging", "attributes": "smile", "images": 240, "width": 4, "adversarial_weight": 0.0, "lr": 8e-3,
                "cycle_every": 8, "ema_halflife": 16, "evaluate_count": 8, "stats_every": 240, "checkpoint_every": 240}
     run = systems.start_run("psam", "smoke", changed, device="cpu")
     result = run.train(report=lambda line: None)

@@ -23,6 +23,9 @@ from torch.nn import functional as F
 from facemug_lib.errors import FacemugError
 from facemug_lib.models.config import read_config
 
+EXIT_GAIN = 0.05
+"""Of a residual network's last convolution: a step of Adam moves its hundreds of weights together, the picture by their sum."""
+
 
 @dataclass(frozen=True)
 class DiatConfig:
@@ -108,8 +111,8 @@ class TransformNetwork(nn.Module):
         for layer in self.layers:
             x = layer(x, reference)
         with torch.autocast(image.device.type, enabled=False):  # bf16 would leave 256 steps of brightness, and paint bands
-            made = self.exit(x.float()).tanh()
-        return (image + 2 * made).clamp(-1, 1) if self.is_residual else made
+            made = self.exit(x.float())
+            return (image + 2 * (EXIT_GAIN * made).tanh()).clamp(-1, 1) if self.is_residual else made.tanh()
 
 
 class EnhancementNetwork(nn.Module):
@@ -132,7 +135,7 @@ class EnhancementNetwork(nn.Module):
     def forward(self, made: Tensor, image: Tensor) -> Tensor:
         x = self.layers(torch.cat((made, image), dim=1))
         with torch.autocast(image.device.type, enabled=False):
-            return (made + self.exit(x.float())).clamp(-1, 1)
+            return (made + EXIT_GAIN * self.exit(x.float())).clamp(-1, 1)
 
 
 class DiatNetworks(nn.Module):

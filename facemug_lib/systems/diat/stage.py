@@ -68,8 +68,8 @@ _TICKS = {"stats_every": 16, "checkpoint_every": 256, "grid_every": 256, "evalua
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": _TICKS | {"images": 32, "batch": 4, "size": 64, "width": 8, "pool": 16, "attributes": "smile", "enhance_from": 24,
                        "pair_lpips_weight": 0.0, "ema_halflife": 50},
-    "laptop": {"images": 40_000, "batch": 8, "decay": 10_000, "ema_halflife": 1_000, "stats_every": 400, "evaluate_count": 16,
-               "checkpoint_every": 2_000, "grid_every": 2_000, "evaluate_every": 4_000},
+    "laptop": {"images": 40_000, "batch": 8, "warmup": 400, "decay": 10_000, "ema_halflife": 1_000, "stats_every": 400,
+               "evaluate_count": 16, "checkpoint_every": 2_000, "grid_every": 2_000, "evaluate_every": 4_000},
     # One reference at a time, no pairs; batch and weights of the authors' later code.
     "paper": {"images": 3_000_000, "batch": 30, "attributes": "smile", "side": "up", "network": "paper", "lr": 5e-5,
               "discriminator_lr": 5e-5, "adversarial_weight": 1.0, "identity_every": 1, "identity_faces": None, "pair_images": 0,

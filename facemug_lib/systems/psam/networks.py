@@ -8,7 +8,7 @@ They come from the face *and* the attributes that are asked for (personalised), 
 The authors' code normalises every one of these layers by instance. In the three layers before the trunk that hides how much of
 something there is: half the light and half the strength look the same as the whole. The compact network, whose labels are
 strengths, leaves it out there (``front_norm``); the paper's keeps it. It also adds its picture to the face (``residual``), so
-that what is not to change need not be learned: x̂ = x + 2·tanh(…), clipped.
+that what is not to change need not be learned: x̂ = x + 2·tanh(0.05·conv(…)), clipped.
 
 Taught in `notebooks/12_psam.ipynb`.
 """
@@ -24,6 +24,9 @@ from torch import Tensor, nn
 
 from facemug_lib.errors import FacemugError
 from facemug_lib.models.config import read_config
+
+EXIT_GAIN = 0.05
+"""Of a residual network's last convolution: a step of Adam moves its hundreds of weights together, the picture by their sum."""
 
 Mode = Literal["add", "concat", "attention", "no_b"]
 Gate = Literal["sigmoid", "relu"]
@@ -44,7 +47,7 @@ class PsamConfig:
     plane: bool = False  # Γ has one channel, shared by all of F
     gate: Gate = "sigmoid"  # what ends Γ's head
     front_norm: bool = False  # instance normalisation before the trunk too
-    residual: bool = True  # x̂ = x + 2·tanh(…): G paints what changes; the paper's paints the whole face
+    residual: bool = True  # x̂ = x + 2·tanh(0.05·conv(…)): G paints what changes; the paper's paints the whole face
 
     def __post_init__(self) -> None:
         if len(self.tasks) != len(self.attributes) or not self.tasks:
@@ -148,8 +151,9 @@ class PsamGenerator(nn.Module):
             case _:
                 modulated = scaled + beta
         with torch.autocast(image.device.type, enabled=False):  # bf16 would leave 256 steps of brightness, and paint bands
-            made = self.exit(modulated.float()).tanh()
-        return Modulated((image + 2 * made).clamp(-1, 1) if self.config.residual else made, gamma, beta)
+            made = self.exit(modulated.float())
+            made = (image + 2 * (EXIT_GAIN * made).tanh()).clamp(-1, 1) if self.config.residual else made.tanh()
+        return Modulated(made, gamma, beta)
 
 
 @dataclass(frozen=True)

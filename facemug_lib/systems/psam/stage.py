@@ -67,8 +67,8 @@ _TICKS = {"stats_every": 16, "checkpoint_every": 256, "grid_every": 256, "evalua
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": _TICKS | {"images": 32, "batch": 4, "size": 64, "width": 8, "pool": 16, "tasks": "makeup,expression",
                        "attributes": "smile", "pair_lpips_weight": 0.0, "ema_halflife": 50},
-    "laptop": {"images": 40_000, "batch": 8, "decay": 10_000, "ema_halflife": 1_000, "stats_every": 400, "evaluate_count": 16,
-               "checkpoint_every": 2_000, "grid_every": 2_000, "evaluate_every": 4_000},
+    "laptop": {"images": 40_000, "batch": 8, "warmup": 400, "decay": 10_000, "ema_halflife": 1_000, "stats_every": 400,
+               "evaluate_count": 16, "checkpoint_every": 2_000, "grid_every": 2_000, "evaluate_every": 4_000},
     # The authors' numbers: 200 epochs of about 200,000 faces, batch 11, five critic steps for one of the generator, no pairs.
     "paper": {"images": 40_000_000, "batch": 11, "size": 256, "network": "paper", "width": 64, "lr": 1e-4,
               "discriminator_lr": 1e-4, "adversarial": "wgan-gp", "adversarial_weight": 1.0, "class_weight": 1.0,
