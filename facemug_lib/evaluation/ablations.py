@@ -1,8 +1,8 @@
 """The paper's ablations (Table VI), trained here with equal budgets at a size that a CPU can pay, and scored.
 
-Five generators, A to E, for each of several seeds. Runs of one seed see the same faces, holes and noise in the same order, and begin
-alike: every weight that two of the networks share starts from the same value, and the discriminators are equal. A run is named by
-the hash of its settings; the same call goes on where a killed one stopped. What a finished run has scored is kept as one small JSON
+Five generators, A to E, for each of several seeds. Runs of one seed see the same faces and holes in the same order and begin
+alike: weights that two of the networks share start from the same values, and the discriminators are equal. A run is named by the
+hash of its settings, and the same call goes on where a killed one stopped. What a finished run has scored is kept as a small JSON
 file; its weights need not be.
 """
 
@@ -31,6 +31,7 @@ from facemug_lib.progress import Tell, untold
 from facemug_lib.recording import write_json
 from facemug_lib.training.conditions import whole_conditions
 from facemug_lib.training.loop import train
+from facemug_lib.training.profiles import config_hash
 from facemug_lib.training.run import Plan, plan_run, runs_dir
 from facemug_lib.training.stage_generator import GeneratorSettings, GeneratorStage, reduced
 from facemug_lib.training.stages import build_source, build_stage
@@ -66,8 +67,8 @@ VARIANTS = {
 class Budget:
     """What every run gets, whichever its variant.
 
-    size: side of the pictures. images: length of a run. data: "prior" or a folder of faces that was sampled beforehand. test: faces
-    that a run is scored on. settings: other settings of the stage, equal for all.
+    size: side of the pictures. images: length of a run. data: "prior", or a folder of faces that were sampled beforehand. test:
+    faces that a run is scored on. settings: other settings of the stage, equal for all.
     """
 
     size: int = 64
@@ -88,12 +89,19 @@ class AblationRun:
     budget: Budget
 
     @property
+    def hash(self) -> str:
+        """Eight hex digits of all that decides the run but its length; a folder of faces counts by its name, not by its place."""
+        config = self.plan.config
+        deciding = self.plan.settings.deciding()
+        return config_hash({**deciding, "data": Path(config["data"]).name, "seed": config["seed"], "init": config["init"]})
+
+    @property
     def name(self) -> str:
         """Such as ``A-0-64px-6000-1a2b3c4d``: variant, seed, size, length, hash of all settings."""
-        return f"{self.variant}-{self.seed}-{self.budget.size}px-{self.budget.images}-{self.plan.config['hash']}"
+        return f"{self.variant}-{self.seed}-{self.budget.size}px-{self.budget.images}-{self.hash}"
 
     def outcome(self) -> dict[str, Any] | None:
-        """What :func:`finish` has written for this run on at least as many test faces, here or with the code; None before that."""
+        """What :func:`finish` has written for this run, here or with the code, on as many test faces or more; else None."""
         for folder in (self.plan.folder.parent, KEPT):
             path = folder / f"{self.name}.json"
             if path.is_file():
@@ -150,7 +158,7 @@ class Bench:
 
 
 def start_alike(network: nn.Module, model: nn.Module) -> int:
-    """Give ``network`` the values of ``model`` wherever the two have a tensor of one name and shape; returns how many those are."""
+    """Give ``network`` the values of ``model`` wherever both have a tensor of one name and shape; returns how many."""
     own, others = network.state_dict(), model.state_dict()
     shared = {name: others[name] for name, tensor in own.items() if name in others and others[name].shape == tensor.shape}
     network.load_state_dict(own | shared)
@@ -170,7 +178,7 @@ def train_run(run: AblationRun, bench: Bench, tell: Tell = untold) -> None:
 
 @torch.no_grad()
 def pictures(stage: GeneratorStage, generator: nn.Module, test_set: TestSet, view: str, count: int) -> tuple[Tensor, Tensor]:
-    """(edits, true faces), both [n,3,size,size] as an 8-bit file keeps them, of the first ``count`` faces with irregular holes."""
+    """(edits, true faces), [n,3,size,size] as an 8-bit file keeps them, of the first ``count`` faces with irregular holes."""
     made, truths = [], []
     for indices in batches(count):
         cases = test_set.cases("irregular", indices)
@@ -205,7 +213,7 @@ def finish(run: AblationRun, bench: Bench, judges: Judges, test_set: TestSet, te
     stage = bench.stage(run)
     lines = [json.loads(line) for line in (run.plan.folder / "stats.jsonl").read_text(encoding="utf-8").splitlines()]
     outcome = {
-        "variant": run.variant, "seed": run.seed, "hash": run.plan.config["hash"], "test": run.budget.test,
+        "variant": run.variant, "seed": run.seed, "hash": run.hash, "test": run.budget.test,
         "budget": asdict(run.budget) | {"data": Path(run.budget.data).name, "settings": dict(run.budget.settings)},
         "scores": {view: score(judges, *pictures(stage, generator, test_set, view, run.budget.test)) for view in VIEWS},
         "curve": [{"images": line["images"], **line["scores"]} for line in lines if "scores" in line],

@@ -1,4 +1,4 @@
-"""The ablations beside the paper's Table VI, and their curves. Their data are what :mod:`facemug_lib.evaluation.ablations` keeps."""
+"""The ablations beside the paper's Table VI, and their curves, of what :mod:`facemug_lib.evaluation.ablations` has kept."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def draw(outcomes: Sequence[Mapping[str, Any]], view: str = "hole") -> Figure:
         raise FacemugError("no ablation has finished: nothing to show")
     budget = outcomes[0]["budget"]
     given = "nothing but the face around the hole" if view == "hole" else "with sketch, labels and colours"
-    title = (f"Table VI: each {budget['images']:,} images at {budget['size']} px; {outcomes[0]['test']} test faces, irregular holes, "
-             f"{given}\n± one standard error over seeds")
+    title = (f"Table VI: each trained for {budget['images']:,} images at {budget['size']} px\n{outcomes[0]['test']} test faces, "
+             f"irregular holes, {given}; ± one standard error over seeds")
     return score_table.draw(rows(outcomes, view), title)
 
 
