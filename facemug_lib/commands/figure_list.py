@@ -22,7 +22,7 @@ figures = typer.Typer(no_args_is_help=True, help="List, make and check the pictu
                       "and whether that still holds.\n\nExample: facemug figures list")
 
 Names = Annotated[list[str] | None, typer.Argument(
-    metavar="[NAME]...", help="Pictures, or numbers of the paper's, such as fig12 or table6.")]
+    metavar="[NAME]...", help="Pictures, notebooks, or numbers of the paper's, such as fig12.")]
 
 
 @figures.command("list")
@@ -67,11 +67,11 @@ def figures_make(
 
     Example: facemug figures make fig12 --profile laptop
     """
-    from facemug_lib.commands.figure_making import find_figures, known_figures, make_figures
+    from facemug_lib.commands.figure_making import find_figures, make_figures, usual_figures
 
     if bool(names) == everything:
         raise FacemugError("name the figures to make, or give --all" if not names else "--all makes every figure: name none")
-    made = make_figures(known_figures() if everything else find_figures(names), profile.value, anew, say)
+    made = make_figures(usual_figures() if everything else find_figures(names), profile.value, anew, say)
     failed = [one for one in made if one.error]
     for one in failed:
         print(f"facemug: error: {one.notebook} failed, {_several(one.figures)} stay as they were: {one.error}", file=sys.stderr)
@@ -111,9 +111,9 @@ def figures_check(names: Names = None) -> None:
 
     Example: facemug figures check quickstart wink
     """
-    from facemug_lib.commands.figure_making import FRESH, find_figures, known_figures, state_of, strangers
+    from facemug_lib.commands.figure_making import FRESH, find_figures, state_of, strangers, usual_figures
 
-    states = [state_of(figure) for figure in (find_figures(names) if names else known_figures())]
+    states = [state_of(figure) for figure in (find_figures(names) if names else usual_figures())]
     for state in states:
         if state.state != FRESH:
             print(f"{_shown(state.figure)}: {state.state}{': ' + '; '.join(state.why) if state.why else ''}")

@@ -14,16 +14,17 @@ from facemug_lib.commands.notebook_parameters import PROFILES, nearest, resolve_
 from facemug_lib.commands.runner import find_notebook, list_notebooks, read_notebook, run_notebook
 from facemug_lib.errors import FacemugError
 from facemug_lib.figures import provenance
-from facemug_lib.figures.registry import BY_HAND, GALLERY, PAPER, Figure
+from facemug_lib.figures.registry import BY_HAND, GALLERY, PAPER, SOMETIMES, Figure
 from facemug_lib.progress import Tell, untold
 from facemug_lib.recording import figures_folder
 
-FRESH, STALE, MISSING, UNRECORDED = "fresh", "stale", "missing", "no record"
+FRESH, STALE, MISSING, UNRECORDED, OPTIONAL = "fresh", "stale", "missing", "no record", "optional"
 
 
 @dataclass(frozen=True)
 class State:
-    """How it stands with one picture: :data:`FRESH`, :data:`STALE`, :data:`MISSING` or :data:`UNRECORDED`, and why."""
+    """How it stands with one picture, and why: :data:`FRESH`, :data:`STALE`, :data:`MISSING`, :data:`UNRECORDED`, or
+    :data:`OPTIONAL`, which is missing and need not be there."""
 
     figure: Figure
     path: Path
@@ -45,6 +46,11 @@ def known_figures() -> list[Figure]:
     return sorted([*named, *found], key=lambda figure: (figure.notebook, figure.file))
 
 
+def usual_figures() -> list[Figure]:
+    """The same without those that a usual run does not save."""
+    return [figure for figure in known_figures() if figure.file not in SOMETIMES]
+
+
 def _saved_by(path: Path) -> list[Figure]:
     """The pictures that a notebook saves, each with the heading it stands under."""
     heading, found = "", []
@@ -58,13 +64,14 @@ def _saved_by(path: Path) -> list[Figure]:
 
 
 def find_figures(names: Sequence[str]) -> list[Figure]:
-    """The pictures meant by ``names``: a name, a file name, or the number of one of the paper's, such as ``fig12``.
+    """The pictures meant by ``names``: one by its name, all of a notebook by its, or the paper's by their number, ``fig12``.
 
     Raises :class:`FacemugError` for a name that means none, with the one most like it.
     """
     known, found = known_figures(), []
     for name in names:
         meant = [figure for figure in known if name in (figure.name, figure.file, Path(figure.file).name)]
+        meant = meant or [figure for figure in usual_figures() if figure.notebook == name]
         meant = meant or [figure for figure in known if _plain(name) in map(_plain, figure.paper)]
         if not meant:
             raise FacemugError(f"no figure {name!r}{nearest(name, [figure.name for figure in known])}: "
@@ -94,7 +101,8 @@ def state_of(figure: Figure) -> State:
     """How it stands with the file of ``figure``."""
     path = figures_folder() / figure.file
     if not path.is_file():
-        return State(figure, path, MISSING)
+        why = SOMETIMES.get(figure.file)
+        return State(figure, path, OPTIONAL, [why]) if why else State(figure, path, MISSING)
     record = provenance.read_record(path)
     if record is None:
         return State(figure, path, UNRECORDED, ["nothing says how it was made"])

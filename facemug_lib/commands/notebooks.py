@@ -29,17 +29,18 @@ def run(
     settings: Overrides = None,
     out: Annotated[Path | None, typer.Option(
         help="Run folder instead of one under data/runs/notebooks.", **OUTPUT_FOLDER)] = None,
+    no_figures: Annotated[bool, typer.Option("--no-figures", help="Leave the pictures of figures/ as they are.")] = False,
 ) -> None:
     """Run one notebook headlessly, with checked parameters.
 
-    Exits 0 only if every cell ran. The executed copy and result.json are kept in the run folder.
+    Exits 0 only if every cell ran. The executed copy and result.json are kept in the run folder; pictures come to figures/.
 
     Example: facemug run 03 --profile laptop --set images=5000 --set learning_rate=1e-3
     """
     from facemug_lib.commands.runner import run_notebook
 
-    result = run_notebook(notebook, profile.value, pairs(settings or [], "--set"), out,
-                          report=say)
+    result = run_notebook(notebook, profile.value, pairs(settings or [], "--set"), out, report=say,
+                          figures={} if no_figures else None)
     for name, value in result.metrics.items():
         print(f"{name}: {value}")
     for figure in result.figures:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from facemug_lib.recording import write_json
 from facemug_lib.training.conditions import whole_conditions
 from facemug_lib.training.loop import train
 from facemug_lib.training.profiles import config_hash
-from facemug_lib.training.run import Plan, plan_run, runs_dir
+from facemug_lib.training.run import PlannedRun, plan_run, runs_dir
 from facemug_lib.training.stage_generator import GeneratorSettings, GeneratorStage, reduced
 from facemug_lib.training.stages import build_source, build_stage
 from facemug_lib.weights import load_module
@@ -85,7 +85,7 @@ class AblationRun:
 
     variant: str
     seed: int
-    plan: Plan
+    plan: PlannedRun
     budget: Budget
 
     @property
@@ -128,7 +128,7 @@ def plan_runs(budget: Budget, variants: Sequence[str] = tuple(VARIANTS), seeds: 
             overrides = {"size": budget.size, "images": budget.images, **budget.settings, **VARIANTS[name].settings}
             plan = plan_run("generator", budget.profile, overrides, data=budget.data, seed=seed, device=device)
             place = (folder or runs_dir() / "ablations") / f"{name}-{seed}-{plan.config['hash']}"
-            runs.append(AblationRun(name, seed, Plan(plan.settings, plan.config, place, plan.device, plan.command), budget))
+            runs.append(AblationRun(name, seed, PlannedRun(plan.settings, plan.config, place, plan.device, plan.command), budget))
     return runs
 
 
@@ -150,8 +150,7 @@ class Bench:
         torch.manual_seed(run.seed)
         whole, discriminator = (type(one)(one.config) for one in frozen.modules.values())
         torch.manual_seed(run.seed)
-        own = RefinementGenerator(type(whole.config)(**{**vars(whole.config), "fusion": settings.fusion,
-                                                        "use_bank": settings.use_bank}))
+        own = RefinementGenerator(replace(whole.config, fusion=settings.fusion, use_bank=settings.use_bank))
         start_alike(own, whole)
         return GeneratorStage(settings, own.to(self.device), discriminator.to(self.device), frozen.encoder, frozen.prior,
                               frozen.expert, frozen.identity, frozen.perceptual)

@@ -47,10 +47,24 @@ def _of_paper(file: str, paper: str, shows: str) -> Figure:
 PAPER = (
     _of_paper("fig08_steps.png", "Fig. 1, Fig. 8", "four edits in a row, each of another kind, on one photograph"),
     _of_paper("fig07_photo.png", "Fig. 5", "a photograph that follows a text inside a mask"),
+    _of_paper("fig11_with_and_without_mask.png", "Fig. 6, Fig. 7",
+              "guidance with the face around the hole, and guidance alone; our rows only"),
+    _of_paper("fig11_sketched_parts.png", "Fig. 9, Fig. 25", "another face's lines, one part of the face at a time"),
+    _of_paper("fig11_label_maps.png", "Fig. 10, Fig. 11, Fig. 26", "another face's labels, one region at a time; our rows only"),
+    _of_paper("fig11_modality_subsets.png", "Fig. 12", "all 32 subsets of five modalities on one face"),
+    _of_paper("fig11_warping.png", "Fig. 13", "exemplars in another pose, with and without latent warping"),
+    _of_paper("fig11_warping_scores.png", "Fig. 14", "what warping changes, by kind of hole"),
+    _of_paper("fig11_diverse_results.png", "Fig. 17", "one hole and one colour, several seeds"),
     _of_paper("fig00_strokes.png", "Fig. 17", "strokes of colour on hair and lips"),
     _of_paper("fig06_photo.png", "Fig. 18", "attributes moved inside a mask"),
     _of_paper("fig06_wink.png", "Fig. 18", "one eye masked and closed"),
+    _of_paper("fig11_exemplars.png", "Fig. 19", "three faces, each in the looks of three others"),
+    _of_paper("fig11_poses.png", "Fig. 20, Fig. 21, Fig. 22", "faces turned to the front, mirrored, and as another face is"),
+    _of_paper("fig11_long_series.png", "Fig. 23", "ten edits in a row"),
     _of_paper("fig00_photo_edits.png", "Fig. 24", "one modality at a time and all together"),
+    _of_paper("fig11_paper_tables.png", "Table I, Table II, Table IV, Table V, Table VII",
+              "our rows of the paper's tables, without text"),
+    _of_paper("fig10_ablations.png", "Table VI", "ablations A–E, trained with equal budgets, beside the paper's rows"),
 )
 """Our counterparts of the paper's figures and tables."""
 
@@ -80,6 +94,12 @@ GALLERY = (
     Figure("gallery/baselines.jpg", "every method on the first faces of each family of holes", "09_evaluation",
            "fig09_contact_sheet.png", settings={"count": 20, "families": ["irregular", "centre", "hair", "face", "foreground"],
                                                 "parts": ["completion"]}),
+    Figure("gallery/uncurated.jpg", "24 edits that nobody chose, one pass", "11_figures", "fig11_uncurated.png",
+           settings={"parts": ["uncurated"]}),
+    Figure("gallery/influence.png", "guidance that contradicts itself", "11_figures", "fig11_influence.png",
+           settings={"parts": ["influence"]}),
+    Figure("gallery/text.png", "three faces that follow four texts", "11_figures", "fig11_texts.png", paper=("Fig. 5",),
+           settings={"parts": ["texts"]}),
 )
 """The pictures of the README and of ``figures/README.md``; what they show does not hang on the profile."""
 
@@ -89,3 +109,11 @@ BY_HAND = {
                  "gallery/explorer_dark.png")
 }
 """Pictures of the gallery that no notebook can make."""
+
+SOMETIMES = {
+    "fig90_teacher_and_student.png": "only where the teachers are in the cache: `facemug assets --all`",
+    "fig11_uncurated.png": "for the gallery alone: `facemug figures make uncurated`",
+    "fig11_influence.png": "for the gallery alone: `facemug figures make influence`",
+    "fig11_texts.png": "for the gallery alone: `facemug figures make text`",
+}
+"""Pictures that a usual run of their notebook does not save, and when it does."""

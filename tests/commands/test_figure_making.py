@@ -13,7 +13,7 @@ from PIL import Image
 from facemug_lib.cli import main
 from facemug_lib.commands import figure_making, runner
 from facemug_lib.figures import registry
-from facemug_lib.figures.registry import ALIKE, BY_HAND, GALLERY, NOT_HERE, PAPER, Figure
+from facemug_lib.figures.registry import ALIKE, BY_HAND, GALLERY, NOT_HERE, PAPER, SOMETIMES, Figure
 
 OPENING = """# 01 · Tiny
 
@@ -165,4 +165,16 @@ def test_rows_of_the_registry_are_true() -> None:
 def test_every_picture_of_the_gallery_has_a_row() -> None:
     folder = Path(registry.__file__).parents[2] / "figures"
     pictures = {f"gallery/{path.name}" for path in (folder / "gallery").iterdir() if path.suffix != ".json"}
-    assert pictures >= {figure.file for figure in GALLERY} | set(BY_HAND)
+    assert pictures == {figure.file for figure in GALLERY} | set(BY_HAND)
+
+
+def test_every_figure_and_table_of_the_paper_has_a_counterpart_or_a_reason() -> None:
+    here = {label for figure in (*PAPER, *GALLERY) for label in figure.paper}
+    numbers = (1, *range(5, 15), *range(17, 27))
+    tables = ("I", "II", "III", "IV", "V", "VI", "VII")
+    wanted = {f"Fig. {number}" for number in numbers} | {f"Table {numeral}" for numeral in tables}
+    assert here | set(NOT_HERE) == wanted and not here & set(NOT_HERE)
+
+
+def test_what_a_usual_run_does_not_save_is_saved_somewhere() -> None:
+    assert set(SOMETIMES) <= {figure.file for figure in figure_making.known_figures()}
