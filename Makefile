@@ -74,7 +74,8 @@ app: setup
 site: setup
 	@$(BIN)/facemug site --out site
 
-# Notebook by notebook at `smoke`, the README's gallery too. Killed, the same command goes on; `facemug figures list` says where.
+# Notebook by notebook at `smoke`, and the README's gallery, whose pictures take longer: about an hour on two cores where nothing is
+# fresh. Killed, the same command goes on; `facemug figures list` says where.
 figures: setup
 	@$(BIN)/facemug figures make --all $(FIGURES_ARGS)
 

@@ -23,7 +23,7 @@ ROOT = f"data/runs/graph/{PROFILE}{'-trained' if TRAIN else ''}"
 FACES = {"smoke": 120, "laptop": 10_000, "paper": 100_000}[PROFILE]
 COUNT = {"smoke": 2, "laptop": 200, "paper": 10_000}[PROFILE]
 # Minutes of the longest jobs: a stage, a notebook.
-MINUTES = {"smoke": 20, "laptop": 24 * 60, "paper": 7 * 24 * 60}[PROFILE]
+MINUTES = {"smoke": 60, "laptop": 24 * 60, "paper": 7 * 24 * 60}[PROFILE]
 STAGES = ["head", "encoder", "warping", "generator", "text"]
 FAMILIES = ["irregular", "centre", "hair", "face", "foreground"]
 VARIANTS, SEEDS = list("ABCDE"), [0] if PROFILE == "smoke" else [0, 1, 2]

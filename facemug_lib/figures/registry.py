@@ -95,7 +95,7 @@ GALLERY = (
            "fig09_contact_sheet.png", settings={"count": 20, "families": ["irregular", "centre", "hair", "face", "foreground"],
                                                 "parts": ["completion"]}),
     Figure("gallery/uncurated.jpg", "24 edits that nobody chose, one pass", "11_figures", "fig11_uncurated.png",
-           settings={"parts": ["uncurated"]}),
+           settings={"parts": ["uncurated"], "count": 24}),
     Figure("gallery/influence.png", "guidance that contradicts itself", "11_figures", "fig11_influence.png",
            settings={"parts": ["influence"]}),
     Figure("gallery/text.png", "three faces that follow four texts", "11_figures", "fig11_texts.png", paper=("Fig. 5",),
