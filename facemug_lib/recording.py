@@ -32,8 +32,8 @@ def record(**values: Any) -> None:
 def figure_path(name: str) -> Path:
     """Where the figure ``name`` (such as ``"fig_masks.png"``) is to be saved: the clone's ``figures`` folder.
 
-    ``FACEMUG_FIGURES`` names another folder, which is made when missing. In a run it is one of the run's own: the figure comes to the
-    figures' folder, with a record of how it was made, when the whole notebook has succeeded.
+    ``FACEMUG_FIGURES`` names another folder, which is made when missing. In a run it is one of the run's own: the figure comes
+    to the figures' folder, with a record of how it was made, when the whole notebook has succeeded.
     """
     if Path(name).name != name or not Path(name).suffix:
         raise FacemugError(f"figure name {name!r}: give a file name with its extension and no folder, such as fig_masks.png")
