@@ -44,7 +44,10 @@ def draw(outcomes: Sequence[Mapping[str, Any]], view: str = "hole") -> Figure:
 
 
 def draw_curves(outcomes: Sequence[Mapping[str, Any]], names: Sequence[str] = ("lpips_hole", "lpips_guided")) -> Figure:
-    """Scores on unseen faces while training: the mean over seeds for each variant, and the range of the seeds."""
+    """Scores on unseen faces while training: the mean over seeds for each variant, and the range of the seeds.
+
+    The dotted line is the prior's picture of the same codes in the hole, which all but E begin with.
+    """
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(1, len(names), figsize=(4.2 * len(names), 3), squeeze=False, layout="constrained")
@@ -58,6 +61,9 @@ def draw_curves(outcomes: Sequence[Mapping[str, Any]], names: Sequence[str] = ("
             (line,) = axis.plot(images, means, marker=".", label=f"{letter}: {VARIANTS[letter].name}")
             axis.fill_between(images, [min(points[at]) for at in images], [max(points[at]) for at in images],
                               color=line.get_color(), alpha=0.15, linewidth=0)
+        before = [line[f"prior_{name}"] for one in outcomes for line in one["curve"] if f"prior_{name}" in line]
+        if before:
+            axis.axhline(sum(before) / len(before), color="0.4", linestyle=":", label="the prior's picture")
         axis.set_xlabel("images", fontsize=8)
         axis.set_title(name.replace("_", " ").replace("lpips", "LPIPS,"), fontsize=9)
         axis.tick_params(labelsize=8)
