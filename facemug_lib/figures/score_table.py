@@ -14,7 +14,10 @@ LINE, LETTER, DPI = 0.24, 0.075, 120  # inches of a line and of a letter; pixels
 
 
 def draw(rows: Sequence[Mapping[str, str]], title: str = "", groups: Sequence[int] = ()) -> Figure:
-    """A table of texts, one row each under the keys of the first; a line is drawn above the rows at ``groups``."""
+    """A table of texts, one row each under the keys of the first; a line is drawn above the rows at ``groups``.
+
+    The first line of ``title`` is the table's name, further ones say what it is of.
+    """
     from matplotlib import pyplot
 
     if not rows:
@@ -23,13 +26,15 @@ def draw(rows: Sequence[Mapping[str, str]], title: str = "", groups: Sequence[in
     widths = [LETTER * (max(len(line) for text in (column, *(row.get(column, "") for row in rows))
                             for line in str(text).split("\n")) + 2) for column in columns]
     heading = title.count("\n") + 1 if title else 0
-    width, height = sum(widths), LINE * (len(rows) + 1.4 + heading)
+    width = max(sum(widths), LETTER * (max(map(len, title.splitlines()), default=0) + 4))
+    height = LINE * (len(rows) + 1.4 + heading)
     figure = pyplot.figure(figsize=(width, height))
     axis = figure.add_axes((0, 0, 1, 1))
     axis.set(xlim=(0, width), ylim=(height, 0))
     axis.axis("off")
     for place, line in enumerate(title.splitlines()):
-        axis.text(LETTER, LINE * (place + 0.7), line, fontsize=9, fontweight="bold", va="center")
+        axis.text(LETTER, LINE * (place + 0.7), line, fontsize=9 if place == 0 else 8, va="center",
+                  fontweight="bold" if place == 0 else "normal")
     top = LINE * (heading + 0.2)
     for number, row in enumerate([dict(zip(columns, columns, strict=True)), *rows]):
         y, x = top + LINE * (number + 0.5), LETTER
