@@ -114,11 +114,13 @@ def _edit(edit: Edit, face: int | None, out: Path, script_out: Path | None, netw
     """
     from facemug_lib.commands.targets import check_transparency, picture_target
     from facemug_lib.editing.editor import Editor
-    from facemug_lib.editing.script.script_file import ScriptFile
+    from facemug_lib.editing.script.script_file import ScriptFile, require_script_file
     from facemug_lib.faces.alignment import open_face
     from facemug_lib.faces.photos import write_image
 
     out = picture_target(out, edit.face, [*(getattr(edit, name) for name in PICTURES), None if like is None else like[0]])
+    if script_out is not None:
+        require_script_file(script_out)  # before the networks are loaded
     aligned = open_face(edit.face, face=face)
     check_transparency(out, aligned.photo)
     editor = _editor_of(edit, script_out is None, networks)

@@ -122,6 +122,10 @@ def run_notebook(name: str, profile: str = "smoke", overrides: Mapping[str, Any]
     # If this process is killed, that is what stays, and no older outcome either.
     unfinished = RunResult(**facts, status="failed", error="the runner was stopped before the notebook ended", metrics={},
                            figures=[], seconds=0.0)
+    executed = folder / path.name
+    # Papermill writes after every cell, over what it wrote before: a kill may leave half of that, under a hidden name.
+    unfinished_copy = folder / f".{path.name}"
+    executed.unlink(missing_ok=True)
     write_json(folder / "result.json", asdict(unfinished))
     report(f"{path.stem} ({profile}) in {folder}")
     published: list[Path] = []
@@ -129,7 +133,7 @@ def run_notebook(name: str, profile: str = "smoke", overrides: Mapping[str, Any]
         recorded, done = Path(scratch) / "recorded.json", Path(scratch) / "done"
         try:
             source = provenance.source_facts(notebook)  # before the run: what is edited meanwhile has no part in it
-            _execute(notebook, path, folder / path.name, values, Path(scratch), recorded, done, report)
+            _execute(notebook, path, unfinished_copy, values, Path(scratch), recorded, done, report)
             error = None if done.exists() else "the kernel stopped before the last cell"
             if error is None:
                 known = provenance.make_record(path.stem, profile, {name: values[name] for name in overrides or {}}, values,
@@ -137,6 +141,8 @@ def run_notebook(name: str, profile: str = "smoke", overrides: Mapping[str, Any]
                 published = _publish(Path(scratch) / "figures", known, figures)
         except Exception as failure:  # whatever stops a notebook is its outcome, not a fault of the runner
             error = _describe(failure)
+        if unfinished_copy.exists():
+            os.replace(unfinished_copy, executed)
         content = json.loads(recorded.read_text()) if recorded.exists() else {"metrics": {}, "figures": {}}
 
     result = RunResult(
@@ -171,6 +177,7 @@ def _execute(notebook: Any, path: Path, output: Path, values: Mapping[str, Any],
     variables = {
         "JUPYTER_PATH": os.pathsep.join(filter(None, [str(scratch), os.environ.get("JUPYTER_PATH")])),
         "JUPYTER_PLATFORM_DIRS": "1",
+        "IPYTHONDIR": str(scratch / "ipython"),  # without the user's startup files, and where the home is read-only, too
         "PYTHONPATH": os.pathsep.join(filter(None, [str(CLONE), os.environ.get("PYTHONPATH")])),
         RESULT_VARIABLE: str(recorded),
         FIGURES_VARIABLE: str(scratch / "figures"),

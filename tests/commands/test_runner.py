@@ -201,20 +201,22 @@ def test_a_good_run(write: Callable[..., str], tmp_path: Path, monkeypatch: pyte
     (tmp_path / "figures" / "fig_old.png").write_bytes(b"x")
     os.utime(tmp_path / "figures" / "fig_old.png", (1e9, 1e9))
     source = """\
-import sys
+import os, sys
 from facemug_lib.recording import figure_path, record
 from PIL import Image
 Image.new("RGB", (9, 9), "teal").save(figure_path("fig_tiny.png"))
 figure_path("fig_never_saved.png")
 figure_path("fig_old.png")
 record(rate=rate, rate_type=type(rate).__name__, images=images, profile=profile, limit=limit, sizes=sizes)
-record(executable=sys.executable)
+record(executable=sys.executable, copies=[name for name in os.listdir("run") if name.endswith(".ipynb")])
+record(is_own_ipython="facemug-run-" in get_ipython().ipython_dir)
 print("words of the notebook")"""
     lines: list[str] = []
     result = run_notebook(write(source), "laptop", {"rate": "1e-3"}, tmp_path / "run", report=lines.append)
     assert result.ok, result.error
     assert result.metrics == {"rate": 0.001, "rate_type": "float", "images": 500, "profile": "laptop", "limit": None,
-                              "sizes": [1, 2], "executable": sys.executable}
+                              "sizes": [1, 2], "executable": sys.executable, "is_own_ipython": True,
+                              "copies": [".90_tiny.ipynb"]}  # hidden until it is whole
     assert result.figures == [str(tmp_path / "figures" / "fig_tiny.png")]
     assert (tmp_path / "figures" / "fig_old.png").read_bytes() == b"x"
     record = json.loads((tmp_path / "figures" / "fig_tiny.png.json").read_text())
@@ -224,6 +226,7 @@ print("words of the notebook")"""
     stored = json.loads((tmp_path / "run" / "result.json").read_text())
     assert stored["status"] == "ok" and stored["metrics"] == result.metrics and stored["environment"]["torch"]
     executed = nbformat.read(tmp_path / "run" / "90_tiny.ipynb", as_version=4)
+    assert not list((tmp_path / "run").glob(".*"))
     assert any("words of the notebook" in str(cell.get("outputs")) for cell in executed.cells)
 
 

@@ -27,9 +27,7 @@ class ScriptFile:
     @classmethod
     def start(cls, path: Path, editor: Editor, face: AlignedFace) -> ScriptFile:
         """A new script, or an existing one for the same photo, whose steps are made first."""
-        if path.suffix != ".json":
-            raise FacemugError(f"--script-out {path}: the name must end in .json")
-        require_writable_file(path)
+        require_script_file(path)
         if not path.is_file():
             return cls(path, EditScript.begun(editor, face), Replayed(face, [], []))
         script = EditScript.read(path)
@@ -51,6 +49,13 @@ class ScriptFile:
                 shutil.copyfile(source, temporary)
         self.script = self.script.added(Step.of_edit(edit, names), weights)
         return self.script.write(self.path)
+
+
+def require_script_file(path: Path) -> None:
+    """Raise :class:`FacemugError` where no script can be written."""
+    if path.suffix != ".json":
+        raise FacemugError(f"--script-out {path}: the name must end in .json")
+    require_writable_file(path)
 
 
 def with_changes(script: EditScript, without: Sequence[int], strengths: Mapping[str, float]) -> EditScript:
