@@ -13,7 +13,7 @@ import sys
 import typer
 
 from facemug_lib.commands import app as page
-from facemug_lib.commands import directions, edit, evaluate, faces, figure_list, figures, machine, notebooks, training
+from facemug_lib.commands import directions, edit, evaluate, faces, figure_list, figures, machine, notebooks, systems, training
 from facemug_lib.errors import FacemugError
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ for subcommand in (machine.assets, notebooks.run, notebooks.site, training.train
                    figures.prompts, figures.subsets, figures.influence, machine.bench):
     app.command()(subcommand)
 app.add_typer(directions.directions, name="directions")
+app.add_typer(systems.systems, name="systems")
 app.add_typer(figure_list.figures, name="figures")
 
 

@@ -22,8 +22,8 @@ from facemug_lib.commands import directions, edit
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.prior import FacePrior
 
-COMMANDS = ["doctor", "assets", "run", "site", "train", "average", "edit", "pose", "replay", "directions", "sample", "app",
-            "figures", "align", "synthesize", "evaluate", "subsets", "influence", "gallery", "prompts", "bench"]
+COMMANDS = ["doctor", "assets", "run", "site", "train", "average", "edit", "pose", "replay", "directions", "systems", "sample",
+            "app", "figures", "align", "synthesize", "evaluate", "subsets", "influence", "gallery", "prompts", "bench"]
 
 
 def stub(monkeypatch: pytest.MonkeyPatch, module: str, **functions: object) -> None:

@@ -147,6 +147,15 @@ def test_codes_are_split_moved_and_joined() -> None:
     assert torch.allclose(mixed, torch.stack((still[0], codes.edited[1], half[2])), atol=1e-6)
 
 
+def test_styles_of_the_compact_network_have_one_length() -> None:
+    torch.manual_seed(0)
+    faces, which = torch.rand(3, 3, 64, 64) * 2 - 1, torch.zeros(3, dtype=torch.long)
+    lengths = [L2MNetworks(L2MConfig(("smile",), 64, unit_style=unit)).style(faces, which).square().mean(1)
+               for unit in (True, False)]
+    assert torch.allclose(lengths[0], torch.ones(3), atol=1e-3) and not torch.allclose(lengths[1], torch.ones(3), atol=0.1)
+    assert not L2MConfig.of("paper", ("smile",), 64).unit_style
+
+
 def test_normalisation_is_torchs_own() -> None:
     x = torch.randn(2, 3, 8, 8) * 4 + 1
     assert torch.allclose(normalised(x), torch.nn.functional.instance_norm(x), atol=1e-5)

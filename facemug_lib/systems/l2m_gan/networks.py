@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facemug_lib.errors import FacemugError
+from facemug_lib.faces.code_space import pixel_norm
 
 SLOPE = 0.2
 HALF = 0.5**0.5  # of two branches with unit variance, so that their sum has it too
@@ -34,7 +35,9 @@ class L2MConfig:
     fold: pixels of a side that become channels at G's entrance and exit. widths: G's channels at each resolution, from the
     finest; middle: residual blocks at the coarsest, without and with style each. style_widths and style_size: E's channels, and
     the side of the picture it looks at. skip: what G's decoder gets of its encoder; ``high_pass`` is the paper's, edges alone,
-    where the parts of an aligned face lie. output: ``image`` is the paper's, ``residual`` is added to the face.
+    where the parts of an aligned face lie. output: ``image`` is the paper's, ``residual`` is added to the face. unit_style: E's
+    codes have mean square 1. Otherwise the losses of orthogonality and style are smallest where all codes vanish, and a short run
+    gets no further.
     """
 
     attributes: tuple[str, ...]
@@ -49,6 +52,7 @@ class L2MConfig:
     layers: int = 3
     skip: Skip = "plain"
     output: Output = "residual"
+    unit_style: bool = True
 
     def __post_init__(self) -> None:
         if not self.attributes:
@@ -65,7 +69,7 @@ class L2MConfig:
         blocks = max(1, size.bit_length() - 4)  # five at 256 px: down to 8 px
         widths = tuple(min(512, 64 * 2**level) for level in range(blocks + 1))
         style_widths = tuple(min(512, 64 * 2**level) for level in range(blocks + 2))
-        return cls(attributes, size, 1, widths, 2, 64, size, style_widths, **switches)
+        return cls(attributes, size, 1, widths, 2, 64, size, style_widths, **{"unit_style": False} | switches)
 
     @classmethod
     def read(cls, config: Mapping[str, Any]) -> L2MConfig:
@@ -152,6 +156,7 @@ class StyleEncoder(nn.Module):
         super().__init__()
         widths = config.style_widths
         self.size, self.shape = config.style_size, (len(config.attributes), config.style_dim)
+        self.unit = config.unit_style
         self.stem = nn.Conv2d(3, widths[0], 3, padding=1)
         self.blocks = nn.Sequential(*(Down(a, b, norm=False) for a, b in zip(widths, widths[1:], strict=False)))
         side = max(1, config.style_size >> (len(widths) - 1))
@@ -163,7 +168,8 @@ class StyleEncoder(nn.Module):
         if images.shape[-1] != self.size:
             images = F.interpolate(images, (self.size, self.size), mode="area")
         x = self.last(F.leaky_relu(self.blocks(self.stem(images)), SLOPE)).mean((2, 3))
-        return self.heads(F.leaky_relu(x, SLOPE)).unflatten(1, self.shape)
+        style = self.heads(F.leaky_relu(x, SLOPE)).unflatten(1, self.shape)
+        return pixel_norm(style.float()) if self.unit else style
 
 
 class CodeMaps(nn.Module):
