@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -39,6 +39,7 @@ STATEMENTS = {"smile": ("a smiling person", "a serious person"), "age": ("an old
               "gender": ("a man", "a woman")}
 """What the second judge, the text–image model, is asked: of the side above the middle, and of the one below."""
 UNITS = 2.0  # of a direction: about as far as a pair lies from the other side's middle
+FEWEST = 50  # faces that a KID is estimated from; its floor is told beside it
 SHARE = 0.25  # of the pairs that change at a point, from which on the point belongs to an attribute's region
 PARTS = {"smile": ("mouth", "u_lip", "l_lip"), "mouth_open": ("mouth", "u_lip", "l_lip")}
 """What the editor's mask covers, grown by :data:`GROWN`; of other attributes all of the face and the hair."""
@@ -180,7 +181,8 @@ def region(faces: TestFaces, attribute: str) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Judgement:
-    """How the pictures of one way were judged: per face [n] by measure, NaN where it makes no sense; milliseconds an edit."""
+    """How the pictures of one way were judged: per face [n] by measure, NaN where it makes no sense; milliseconds an edit; and
+    the KID · 1000 of all pictures to all pairs, where there are pairs and enough of them. The unedited faces' is its floor."""
 
     faces: str
     attribute: str
@@ -188,7 +190,9 @@ class Judgement:
     pictures: Tensor
     values: Mapping[str, Tensor]
     ms: float
-    about: Mapping[str, Any]
+    parameters: int
+    images_seen: int | None
+    kid: float | None = None
 
     def scores(self) -> dict[str, Score]:
         """Means with their errors over the faces."""
@@ -232,12 +236,10 @@ class Panel:
         if attribute in faces.pairs:
             pair = faces.pairs[attribute]
             values |= {"pair_l1": (made - pair).abs().mean((1, 2, 3)), "pair_lpips": self.judges.lpips(made, pair)}
-        about = {"parameters": way.parameters, "images_seen": way.images_seen, "ms": ms}
-        return Judgement(faces.name, attribute, way.name, made, values, ms, about)
-
-    def distribution(self, judgement: Judgement, reference: Tensor) -> float:
-        """KID · 1000 of edited pictures to other real ones; the unedited row is its floor."""
-        return 1000 * metrics.kid(self.judges.inception(reference), self.judges.inception(judgement.pictures))
+        kid = None
+        if attribute in faces.pairs and len(faces) >= FEWEST:
+            kid = 1000 * metrics.kid(self.judges.inception(faces.pairs[attribute]), self.judges.inception(made))
+        return Judgement(faces.name, attribute, way.name, made, values, ms, way.parameters, way.images_seen, kid)
 
 
 def compare(panel: Panel, sets: Sequence[TestFaces], ways: Sequence[Way], attributes: Sequence[str] = TASKS,
@@ -265,14 +267,15 @@ def markdown(found: Sequence[Judgement]) -> str:
     for faces, attribute in dict.fromkeys((one.faces, one.attribute) for one in found):
         rows = [one for one in found if (one.faces, one.attribute) == (faces, attribute)]
         used = [name for name in COLUMNS if any(name in one.scores() for one in rows)]
-        titles = ["method", *(COLUMNS[name][0] for name in used), "ms an edit", "parameters", "images seen"]
+        titles = ["method", *(COLUMNS[name][0] for name in used), "KID to the pairs", "ms an edit", "parameters", "images seen"]
         lines = [f"**{faces}, {attribute}** ({len(rows[0].pictures)} faces)", "", f"| {' | '.join(titles)} |"]
         lines.append("|---" * len(titles) + "|")
         for one in rows:
             scores = one.scores()
             cells = [f"{scores[name].value:.{COLUMNS[name][1]}f}" if name in scores else "–" for name in used]
-            seen = "–" if one.about["images_seen"] is None else f"{one.about['images_seen']:,}"
-            size = f"{one.about['parameters'] / 1e6:.1f} M" if one.about["parameters"] else "–"
-            lines.append(f"| {' | '.join([one.way, *cells, f'{one.ms:.0f}', size, seen])} |")
+            seen = "–" if one.images_seen is None else f"{one.images_seen:,}"
+            size = f"{one.parameters / 1e6:.1f} M" if one.parameters else "–"
+            kid = "–" if one.kid is None else f"{one.kid:.1f}"
+            lines.append(f"| {' | '.join([one.way, *cells, kid, f'{one.ms:.0f}', size, seen])} |")
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks) + "\n"

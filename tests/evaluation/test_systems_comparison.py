@@ -73,7 +73,13 @@ def test_the_pair_is_right_and_the_face_itself_changes_nothing(sampled: comparis
     assert float(idle.values["right"].mean()) == 0 and float(idle.values["kept_l1"].max()) < 0.01
     assert float(idle.values["arcface"].min()) > 0.999 > float(whole.values["arcface"].min())
     assert bool((part.values["moved"] > 0).all()) and bool((part.values["moved"] < whole.values["moved"]).all())
-    assert whole.scores()["right"].n == COUNT and whole.ms > 0
+    assert whole.scores()["right"].n == COUNT and whole.ms > 0 and whole.kid is None
+
+
+def test_pictures_like_the_pairs_are_nearer_to_them_than_the_faces(sampled, panel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparison, "FEWEST", COUNT)
+    idle, whole = comparison.compare(panel, [sampled], [comparison.Unedited(), ToThePair(sampled)], ["smile"])
+    assert whole.kid < idle.kid and f"| {idle.kid:.1f} |" in comparison.markdown([idle, whole])
 
 
 def test_the_table_has_a_row_for_everyone_who_can(sampled: comparison.TestFaces, panel: comparison.Panel) -> None:
