@@ -40,7 +40,7 @@ STATEMENTS = {"smile": ("a smiling person", "a serious person"), "age": ("an old
 """What the second judge, the text–image model, is asked: of the side above the middle, and of the one below."""
 UNITS = 2.0  # of a direction: about as far as a pair lies from the other side's middle
 FEWEST = 50  # faces that a KID is estimated from; its floor is told beside it
-SHARE = 0.25  # of the pairs that change at a point, from which on the point belongs to an attribute's region
+SHARE = 0.5  # of the pairs that change at a point, from which on the point belongs to an attribute's region
 PARTS = {"smile": ("mouth", "u_lip", "l_lip"), "mouth_open": ("mouth", "u_lip", "l_lip")}
 """What the editor's mask covers, grown by :data:`GROWN`; of other attributes all of the face and the hair."""
 HEAD = ("skin", "l_brow", "r_brow", "l_eye", "r_eye", "nose", "mouth", "u_lip", "l_lip", "hair", "l_ear", "r_ear")
@@ -215,7 +215,7 @@ class Panel:
 
     def judge(self, way: Way, faces: TestFaces, attribute: str) -> Judgement:
         """Edit all faces, and judge the pictures as an 8-bit file would keep them."""
-        signs, images = faces.signs(attribute), faces.images
+        signs, images = faces.signs(attribute), as_8_bit(faces.images)
         started = time.perf_counter()
         made = torch.cat([way(face, attribute, float(sign)) for face, sign in zip(faces.faces, signs, strict=True)])
         ms = 1000 * (time.perf_counter() - started) / len(faces)
@@ -267,7 +267,8 @@ def markdown(found: Sequence[Judgement]) -> str:
     for faces, attribute in dict.fromkeys((one.faces, one.attribute) for one in found):
         rows = [one for one in found if (one.faces, one.attribute) == (faces, attribute)]
         used = [name for name in COLUMNS if any(name in one.scores() for one in rows)]
-        titles = ["method", *(COLUMNS[name][0] for name in used), "KID to the pairs", "ms an edit", "parameters", "images seen"]
+        kid_title = ["KID to the pairs"] if any(one.kid is not None for one in rows) else []
+        titles = ["method", *(COLUMNS[name][0] for name in used), *kid_title, "ms an edit", "parameters", "images seen"]
         lines = [f"**{faces}, {attribute}** ({len(rows[0].pictures)} faces)", "", f"| {' | '.join(titles)} |"]
         lines.append("|---" * len(titles) + "|")
         for one in rows:
@@ -275,7 +276,7 @@ def markdown(found: Sequence[Judgement]) -> str:
             cells = [f"{scores[name].value:.{COLUMNS[name][1]}f}" if name in scores else "–" for name in used]
             seen = "–" if one.images_seen is None else f"{one.images_seen:,}"
             size = f"{one.parameters / 1e6:.1f} M" if one.parameters else "–"
-            kid = "–" if one.kid is None else f"{one.kid:.1f}"
-            lines.append(f"| {' | '.join([one.way, *cells, kid, f'{one.ms:.0f}', size, seen])} |")
+            cells += [f"{one.kid:.1f}"] if kid_title else []
+            lines.append(f"| {' | '.join([one.way, *cells, f'{one.ms:.0f}', size, seen])} |")
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks) + "\n"

@@ -9,6 +9,7 @@ import torch
 
 from facemug_lib.evaluation.systems_comparison import Judgement, TestFaces
 from facemug_lib.figures.plotting import show_rows
+from facemug_lib.pictures import as_8_bit
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,6 +23,7 @@ def draw(faces: TestFaces, found: Sequence[Judgement], attribute: str = "smile")
     rows = {"face": faces.images[:SHOWN]}
     if attribute in faces.pairs:
         rows["known pair"] = faces.pairs[attribute][:SHOWN]
+    unchanged = as_8_bit(faces.images)
     rows |= {one.way: one.pictures[:SHOWN] for one in found
-             if (one.faces, one.attribute) == (faces.name, attribute) and not torch.equal(one.pictures, faces.images)}
+             if (one.faces, one.attribute) == (faces.name, attribute) and not torch.equal(one.pictures, unchanged)}
     return show_rows(rows, [f"{attribute} {sign}" for sign in wanted], inches=1.2)
