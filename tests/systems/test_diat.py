@@ -228,7 +228,7 @@ def test_a_run_learns_then_enhances_and_the_system_edits(tinted: Path) -> None:
 
 
 def test_each_network_learns_in_its_own_part_of_the_run(tinted: Path) -> None:
-    changed = {"attributes": "smile", "images": 16, "enhance_from": 8, "checkpoint_every": 8}
+    changed = {"attributes": "smile", "images": 16, "enhance_from": 8, "checkpoint_every": 8, "pairs_alone": 4}
     run = systems.start_run("diat", "smoke", changed, device="cpu")
     states = [{name: value.clone() for name, value in run.stage.modules["diat"].state_dict().items()}]
     step = run.stage.step

@@ -17,6 +17,7 @@ from facemug_lib.store import Store
 from facemug_lib.systems.common.faces import Reading, SystemFaces
 from facemug_lib.systems.common.rendering import FARTHEST, NEAREST, SHARD, SIDES, TRAIT_NAMES, other_side
 from facemug_lib.systems.common.scores import changed_region, pair_scores
+from facemug_lib.systems.common.targets import attribute_alone
 
 SMILE = TRAIT_NAMES.index("smile")
 
@@ -151,3 +152,13 @@ def test_scores_of_the_pair_itself_and_of_doing_nothing(store: Store) -> None:
     assert perfect["smile_right"] == 1 and perfect["smile_pair"] == 0 and perfect["smile_moved"] > 0.7
     assert idle["smile_right"] == 0 and idle["smile_kept"] == 0 and idle["smile_pair"] == idle["smile_pair_unedited"] > 0
     assert float(changed_region(unseen.images, unseen.images).sum()) == 0
+
+
+def test_of_a_pair_only_what_clearly_differs_is_to_be_learned() -> None:
+    images = torch.rand(1, 3, 64, 64) * 0.5
+    pair = images + 0.02 * torch.rand(images.shape)  # a background that stirs
+    pair[..., 20:40, 20:40] += 0.5
+    target = attribute_alone(images, pair)
+    torch.testing.assert_close(target[..., 26:34, 26:34], pair[..., 26:34, 26:34])
+    assert float((target - images)[..., 50:, :].abs().max()) < 0.2 * float((pair - images)[..., 50:, :].abs().max())
+    assert torch.equal(attribute_alone(images, images), images)

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from facemug_lib.errors import FacemugError
 from facemug_lib.models.config import read_config
 
-EXIT_GAIN = 0.05
+EXIT_GAIN = 0.2
 """Of a residual network's last convolution: a step of Adam moves its hundreds of weights together, the picture by their sum."""
 
 
@@ -37,6 +37,7 @@ class DiatConfig:
     blocks: int = 5
     kernel: int = 7  # of the first and the last convolution
     residual: bool = True  # T paints what it changes, on top of the face; the paper's paints the whole face
+    places: bool = True  # T also sees where in the picture it is: parts of aligned faces have their place
     enhancement_width: int = 16
     enhancement_layers: int = 4
 
@@ -47,7 +48,15 @@ class DiatConfig:
     @classmethod
     def paper(cls, **changes: Any) -> DiatConfig:
         """Three convolutions, five residual blocks, two transposed ones and one: the widths of Johnson et al. (2016)."""
-        return cls(**{"widths": (32, 64, 128), "kernel": 9, "residual": False, "enhancement_width": 64} | changes)
+        return cls(**{"widths": (32, 64, 128), "kernel": 9, "residual": False, "places": False,
+                      "enhancement_width": 64} | changes)
+
+
+def places_of(image: Tensor) -> Tensor:
+    """Where each pixel of pictures [b,c,h,w] is: column and row, [b,2,h,w] in (-1,1)."""
+    b, _, h, w = image.shape
+    rows, columns = ((torch.arange(n, device=image.device, dtype=image.dtype) + 0.5) * (2 / n) - 1 for n in (h, w))
+    return torch.stack((columns.expand(h, w), rows[:, None].expand(h, w))).expand(b, -1, -1, -1)
 
 
 class ReferenceNorm(nn.Module):
@@ -94,9 +103,9 @@ class TransformNetwork(nn.Module):
     def __init__(self, config: DiatConfig) -> None:
         super().__init__()
         k, (a, b, c), kernel = len(config.references), config.widths, config.kernel
-        self.is_residual = config.residual
+        self.is_residual, self.sees_places = config.residual, config.places
         self.layers = nn.ModuleList([
-            _Normed(nn.Conv2d(3, a, kernel, padding=kernel // 2, bias=False), a, k),
+            _Normed(nn.Conv2d(3 + 2 * config.places, a, kernel, padding=kernel // 2, bias=False), a, k),
             _Normed(nn.Conv2d(a, b, 4, 2, 1, bias=False), b, k), _Normed(nn.Conv2d(b, c, 4, 2, 1, bias=False), c, k),
             *(_Residual(c, k) for _ in range(config.blocks)),
             _Normed(nn.ConvTranspose2d(c, b, 4, 2, 1, bias=False), b, k),
@@ -107,7 +116,7 @@ class TransformNetwork(nn.Module):
             nn.init.zeros_(self.exit.bias)
 
     def forward(self, image: Tensor, reference: Tensor) -> Tensor:
-        x = image
+        x = torch.cat((image, places_of(image)), dim=1) if self.sees_places else image
         for layer in self.layers:
             x = layer(x, reference)
         with torch.autocast(image.device.type, enabled=False):  # bf16 would leave 256 steps of brightness, and paint bands

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -23,6 +24,7 @@ from facemug_lib.modalities.draws import normal
 from facemug_lib.pictures import picture_grid
 from facemug_lib.systems.common.faces import SystemFaces, SystemSettings
 from facemug_lib.systems.common.scores import pair_scores
+from facemug_lib.systems.common.targets import attribute_alone
 from facemug_lib.systems.diat import losses
 from facemug_lib.systems.diat.networks import AttributeDiscriminator, Denoiser, DiatConfig, DiatNetworks
 from facemug_lib.systems.diat.references import Transfers, references_of, transfers
@@ -55,7 +57,9 @@ class DiatSettings(SystemSettings):
     noise: float = knob(0.1, "deviation of the noise that the denoiser learns to take away, pictures in [-1, 1]", gt=0)
     r1_gamma: float = knob(1.0, "R1 weight of the discriminator", ge=0)
     r1_every: int = knob(16, "steps between R1 penalties", "StyleGAN2", ge=1)
+    pairs_alone: int = knob(0, "images at the start that learn from known pairs alone, without a discriminator", ge=0)
     pair_images: int | None = knob(None, "images at the start that learn from known pairs; none = all, 0 = as the paper", ge=0)
+    keep_elsewhere: bool = knob(True, "where a pair hardly differs from the face, the face itself is to be learned")
     pair_weight: float = knob(10.0, "weight of the L1 to the known pair", ge=0)
     pair_lpips_weight: float = knob(1.0, "weight of LPIPS-Alex to the known pair", ge=0)
     enhance_from: int = knob(30_000, "images after which the transform network stays and the enhancement network learns", ge=0)
@@ -66,10 +70,10 @@ class DiatSettings(SystemSettings):
 
 _TICKS = {"stats_every": 16, "checkpoint_every": 256, "grid_every": 256, "evaluate_count": 2}
 PRESETS: dict[str, dict[str, Any]] = {
-    "smoke": _TICKS | {"images": 32, "batch": 4, "size": 64, "width": 8, "pool": 16, "attributes": "smile", "enhance_from": 24,
-                       "pair_lpips_weight": 0.0, "ema_halflife": 50},
-    "laptop": {"images": 40_000, "batch": 8, "warmup": 400, "decay": 10_000, "ema_halflife": 1_000, "stats_every": 400,
-               "evaluate_count": 16, "checkpoint_every": 2_000, "grid_every": 2_000, "evaluate_every": 4_000},
+    "smoke": _TICKS | {"images": 32, "batch": 4, "pairs_alone": 8, "size": 64, "width": 8, "pool": 16, "attributes": "smile",
+                       "enhance_from": 24, "pair_lpips_weight": 0.0, "ema_halflife": 50},
+    "laptop": {"images": 40_000, "batch": 4, "pairs_alone": 20_000, "warmup": 400, "decay": 10_000, "ema_halflife": 1_000,
+               "stats_every": 400, "evaluate_count": 16, "checkpoint_every": 2_000, "grid_every": 2_000, "evaluate_every": 4_000},
     # One reference at a time, no pairs; batch and weights of the authors' later code.
     "paper": {"images": 3_000_000, "batch": 30, "attributes": "smile", "side": "up", "network": "paper", "lr": 5e-5,
               "discriminator_lr": 5e-5, "adversarial_weight": 1.0, "identity_every": 1, "identity_faces": None, "pair_images": 0,
@@ -151,8 +155,10 @@ class DiatStage:
     def step(self, batch: FaceBatch, context: StepContext) -> dict[str, float | Tensor]:
         s, networks = self.settings, self.modules["diat"]
         use_pairs = s.pair_images is None or context.images_seen < s.pair_images
-        faces = transfers(batch, self.faces_attributes, self.names, context.generator)
+        faces = self.transfers(batch, context.generator)
         is_enhancing = context.images_seen >= s.enhance_from
+        if context.images_seen < s.pairs_alone and not is_enhancing:
+            return self._step_warm_up(faces, context)
         with self.autocast():
             if is_enhancing:
                 with torch.no_grad():
@@ -167,6 +173,21 @@ class DiatStage:
         logged: dict[str, float | Tensor] = {stem + name: value.detach() for name, (_, value) in terms.items()}
         return logged | self._step_discriminator(faces, picture.detach(), context)
 
+    def transfers(self, batch: FaceBatch, generator: torch.Generator) -> Transfers:
+        """Who is to become what of a batch."""
+        faces = transfers(batch, self.faces_attributes, self.names, generator)
+        return replace(faces, target=attribute_alone(faces.source, faces.target)) if self.settings.keep_elsewhere else faces
+
+    def _step_warm_up(self, faces: Transfers, context: StepContext) -> dict[str, float | Tensor]:
+        """The known pairs alone: what a face is to become is learned before anybody judges the picture."""
+        if not bool(faces.paired.any()):
+            return {}
+        with self.autocast():
+            made = self.modules["diat"].transform(faces.source[faces.paired], faces.reference[faces.paired])
+            terms = self._pair_terms(made, faces.target[faces.paired])
+        context.update("transform", sum(weight * value for weight, value in terms.values()))
+        return {name: value.detach() for name, (_, value) in terms.items()}
+
     @property
     def faces_attributes(self) -> tuple[str, ...]:
         """The streams, in the order of a batch's ``strength``."""
@@ -179,14 +200,17 @@ class DiatStage:
         discriminator.requires_grad_(True)
         return generator_loss(scores)
 
-    def _pair_terms(self, faces: Transfers, picture: Tensor) -> dict[str, tuple[float, Tensor]]:
-        s, paired = self.settings, faces.paired
-        if not bool(paired.any()):
-            return {}
-        terms = {"pair": (s.pair_weight, (picture.float() - faces.target)[paired].abs().mean())}
+    def _pair_terms(self, picture: Tensor, target: Tensor) -> dict[str, tuple[float, Tensor]]:
+        s = self.settings
+        terms = {"pair": (s.pair_weight, (picture.float() - target).abs().mean())}
         if self.perceptual is not None:
-            terms["pair_lpips"] = (s.pair_lpips_weight, self.perceptual(picture[paired], faces.target[paired]).float().mean())
+            terms["pair_lpips"] = (s.pair_lpips_weight, self.perceptual(picture, target).float().mean())
         return terms
+
+    def _known_terms(self, faces: Transfers, picture: Tensor, use_pairs: bool) -> dict[str, tuple[float, Tensor]]:
+        """Those of the faces whose pair is known, where pairs are used at all."""
+        paired = faces.paired
+        return self._pair_terms(picture[paired], faces.target[paired]) if use_pairs and bool(paired.any()) else {}
 
     def transform_terms(self, faces: Transfers, made: Tensor, use_pairs: bool = True,
                         is_identity_turn: bool = True) -> dict[str, tuple[float, Tensor]]:
@@ -208,7 +232,7 @@ class DiatStage:
             denoiser = self.modules["denoiser"].requires_grad_(False)
             terms["smooth"] = (s.smooth_weight, losses.smoothness(made, denoiser(made)))
             denoiser.requires_grad_(True)
-        return terms | (self._pair_terms(faces, made) if use_pairs else {})
+        return terms | self._known_terms(faces, made, use_pairs)
 
     def enhancement_terms(self, faces: Transfers, made: Tensor, enhanced: Tensor,
                           use_pairs: bool = True) -> dict[str, tuple[float, Tensor]]:
@@ -217,7 +241,7 @@ class DiatStage:
         told = losses.enhancement_losses(enhanced, made, faces.source)
         terms = {"attribute": (s.adversarial_weight, self._attribute_loss(faces, enhanced)),
                  "keep": (s.keep_weight, told["keep"]), "follow": (s.follow_weight, told["follow"])}
-        return terms | (self._pair_terms(faces, enhanced) if use_pairs else {})
+        return terms | self._known_terms(faces, enhanced, use_pairs)
 
     def _step_discriminator(self, faces: Transfers, picture: Tensor, context: StepContext) -> dict[str, Tensor]:
         """D: real faces that have a reference from made ones. The denoiser learns on the same real faces."""

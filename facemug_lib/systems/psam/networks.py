@@ -8,7 +8,8 @@ They come from the face *and* the attributes that are asked for (personalised), 
 The authors' code normalises every one of these layers by instance. In the three layers before the trunk that hides how much of
 something there is: half the light and half the strength look the same as the whole. The compact network, whose labels are
 strengths, leaves it out there (``front_norm``); the paper's keeps it. It also adds its picture to the face (``residual``), so
-that what is not to change need not be learned: x̂ = x + 2·tanh(0.05·conv(…)), clipped.
+that what is not to change need not be learned, and tells its branches where they are (``places``): x̂ = x +
+2·tanh(0.2·conv(…)), clipped.
 
 Taught in `notebooks/12_psam.ipynb`.
 """
@@ -25,7 +26,7 @@ from torch import Tensor, nn
 from facemug_lib.errors import FacemugError
 from facemug_lib.models.config import read_config
 
-EXIT_GAIN = 0.05
+EXIT_GAIN = 0.2
 """Of a residual network's last convolution: a step of Adam moves its hundreds of weights together, the picture by their sum."""
 
 Mode = Literal["add", "concat", "attention", "no_b"]
@@ -47,7 +48,8 @@ class PsamConfig:
     plane: bool = False  # Γ has one channel, shared by all of F
     gate: Gate = "sigmoid"  # what ends Γ's head
     front_norm: bool = False  # instance normalisation before the trunk too
-    residual: bool = True  # x̂ = x + 2·tanh(0.05·conv(…)): G paints what changes; the paper's paints the whole face
+    places: bool = True  # attribute branches also see where in the picture they are: aligned faces have their parts in one place
+    residual: bool = True  # x̂ = x + 2·tanh(0.2·conv(…)): G paints what changes; the paper's paints the whole face
 
     def __post_init__(self) -> None:
         if len(self.tasks) != len(self.attributes) or not self.tasks:
@@ -59,7 +61,8 @@ class PsamConfig:
     @classmethod
     def paper(cls, **changes: Any) -> PsamConfig:
         """Widths and kernels of the authors' code."""
-        return cls(**{"width": 64, "blocks": 6, "branch_kernel": 7, "front_norm": True, "residual": False} | changes)
+        return cls(**{"width": 64, "blocks": 6, "branch_kernel": 7, "front_norm": True, "places": False,
+                      "residual": False} | changes)
 
 
 class Modulated(NamedTuple):
@@ -81,6 +84,13 @@ def _up(inner: int, outer: int) -> list[nn.Module]:
     return [nn.ConvTranspose2d(inner, outer, 4, 2, 1, bias=False), nn.InstanceNorm2d(outer, affine=True)]
 
 
+def places_of(image: Tensor) -> Tensor:
+    """Where each pixel of pictures [b,c,h,w] is: column and row, [b,2,h,w] in (-1,1)."""
+    b, _, h, w = image.shape
+    rows, columns = ((torch.arange(n, device=image.device, dtype=image.dtype) + 0.5) * (2 / n) - 1 for n in (h, w))
+    return torch.stack((columns.expand(h, w), rows[:, None].expand(h, w))).expand(b, -1, -1, -1)
+
+
 class _Residual(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -99,7 +109,7 @@ class PsamGenerator(nn.Module):
         self.config, w, norm = config, config.width, config.front_norm
         self.image_branch = _conv(3, w, config.image_kernel, norm=norm)
         self.attribute_branches = nn.ModuleDict({
-            task: _conv(len(names), w, config.branch_kernel, norm=norm)
+            task: _conv(len(names) + 2 * config.places, w, config.branch_kernel, norm=norm)
             for task, names in zip(config.tasks, config.attributes, strict=True)})
         self.joint = _conv(2 * w, w, 3, norm=norm)
         self.trunk = nn.Sequential(_conv(w, 2 * w, 4, 2), _conv(2 * w, 4 * w, 4, 2),
@@ -135,6 +145,8 @@ class PsamGenerator(nn.Module):
             raise FacemugError(f"labels of {task} have shape {tuple(labels.shape)}: [{len(image)}, {len(names)}] is needed, for "
                                f"{', '.join(names)}")
         maps = labels.to(image.dtype)[:, :, None, None].expand(-1, -1, *image.shape[2:])
+        if self.config.places:
+            maps = torch.cat((maps, places_of(image)), dim=1)
         return self.joint(torch.cat((self.image_branch(image), self.attribute_branches[task](maps)), dim=1))
 
     def forward(self, image: Tensor, labels: Tensor, task: str) -> Modulated:

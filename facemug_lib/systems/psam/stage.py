@@ -22,6 +22,7 @@ from facemug_lib.modalities.draws import chance, uniform
 from facemug_lib.pictures import picture_grid
 from facemug_lib.systems.common.faces import SystemFaces, SystemSettings
 from facemug_lib.systems.common.scores import pair_scores
+from facemug_lib.systems.common.targets import attribute_alone
 from facemug_lib.systems.psam import losses, makeup
 from facemug_lib.systems.psam.networks import PsamConfig, PsamDiscriminator, PsamDiscriminatorConfig, PsamGenerator
 from facemug_lib.systems.psam.tasks import Task, readable, require_tasks
@@ -56,7 +57,9 @@ class PsamSettings(SystemSettings):
     r1_gamma: float = knob(1.0, "R1 weight of the logistic loss", ge=0)
     r1_every: int = knob(16, "steps between R1 penalties", "StyleGAN2", ge=1)
     generator_every: int = knob(1, "steps of the discriminator for one of the generator (authors' code: 5)", ge=1)
+    pairs_alone: int = knob(0, "images at the start that learn from known pairs alone, without a discriminator", ge=0)
     pair_images: int | None = knob(None, "images at the start that learn from known pairs; none = all, 0 = as the paper", ge=0)
+    keep_elsewhere: bool = knob(True, "where a pair hardly differs from the face, the face itself is to be learned")
     pair_weight: float = knob(10.0, "weight of the L1 to the known pair", ge=0)
     pair_lpips_weight: float = knob(1.0, "weight of LPIPS-Alex to the known pair", ge=0)
     transfer_from: str | None = knob(None, "weights or run folder of other tasks, whose trunk and critic this run begins with")
@@ -65,10 +68,10 @@ class PsamSettings(SystemSettings):
 
 _TICKS = {"stats_every": 16, "checkpoint_every": 256, "grid_every": 256, "evaluate_count": 2}
 PRESETS: dict[str, dict[str, Any]] = {
-    "smoke": _TICKS | {"images": 32, "batch": 4, "size": 64, "width": 8, "pool": 16, "tasks": "makeup,expression",
-                       "attributes": "smile", "pair_lpips_weight": 0.0, "ema_halflife": 50},
-    "laptop": {"images": 40_000, "batch": 8, "warmup": 400, "decay": 10_000, "ema_halflife": 1_000, "stats_every": 400,
-               "evaluate_count": 16, "checkpoint_every": 2_000, "grid_every": 2_000, "evaluate_every": 4_000},
+    "smoke": _TICKS | {"images": 32, "batch": 4, "pairs_alone": 8, "size": 64, "width": 8, "pool": 16,
+                       "tasks": "makeup,expression", "attributes": "smile", "pair_lpips_weight": 0.0, "ema_halflife": 50},
+    "laptop": {"images": 40_000, "batch": 4, "pairs_alone": 24_000, "warmup": 400, "decay": 10_000, "ema_halflife": 1_000,
+               "stats_every": 400, "evaluate_count": 16, "checkpoint_every": 2_000, "grid_every": 2_000, "evaluate_every": 4_000},
     # The authors' numbers: 200 epochs of about 200,000 faces, batch 11, five critic steps for one of the generator, no pairs.
     "paper": {"images": 40_000_000, "batch": 11, "size": 256, "network": "paper", "width": 64, "lr": 1e-4,
               "discriminator_lr": 1e-4, "adversarial": "wgan-gp", "adversarial_weight": 1.0, "class_weight": 1.0,
@@ -166,7 +169,10 @@ class PsamStage:
         own, other = (task.read(readable(batch.extra[name])) for name in ("traits", "pair_traits"))
         paired = batch.extra["has_pair"] & use_pairs
         shuffled = own[torch.randperm(len(own), generator=generator).to(own.device)]
-        return TaskBatch(batch.images, own, batch.extra["pair"], torch.where(paired[:, None], other, shuffled), paired)
+        target = batch.extra["pair"]
+        if self.settings.keep_elsewhere:
+            target = attribute_alone(batch.images, target)
+        return TaskBatch(batch.images, own, target, torch.where(paired[:, None], other, shuffled), paired)
 
     def _made_up(self, task: Task, batch: FaceBatch, generator: torch.Generator, use_pairs: bool) -> TaskBatch:
         """Makeup makes its own pairs: each face with two amounts of it. Half of the sources stay as they are."""
@@ -200,6 +206,8 @@ class PsamStage:
         turn = context.step_index // len(self.tasks)  # how often this task has had its turn
         use_pairs = s.pair_images is None or context.images_seen < s.pair_images
         faces = self.task_batch(task, batch, context.generator, use_pairs)
+        if context.images_seen < s.pairs_alone:
+            return self._step_warm_up(task, faces, context)
         logged: dict[str, float | Tensor] = {}
         with self.autocast():
             if turn % s.generator_every == 0:
@@ -211,6 +219,23 @@ class PsamStage:
         if terms:
             context.update("psam", sum(weight * value for weight, value in terms.values()))
         return logged | self._step_discriminator(task, faces, fake.detach(), turn, context)
+
+    def _step_warm_up(self, task: Task, faces: TaskBatch, context: StepContext) -> dict[str, float | Tensor]:
+        """The known pairs alone: what a face is to become is learned before anybody judges the picture."""
+        if not bool(faces.paired.any()):
+            return {}
+        source, wanted, target = (one[faces.paired] for one in (faces.source, faces.wanted, faces.target))
+        with self.autocast():
+            terms = self._pair_terms(self.modules["psam"](source, wanted, task.name).image, target)
+        context.update("psam", sum(weight * value for weight, value in terms.values()))
+        return {f"{name}_{task.name}": value.detach() for name, (_, value) in terms.items()}
+
+    def _pair_terms(self, fake: Tensor, target: Tensor) -> dict[str, tuple[float, Tensor]]:
+        s = self.settings
+        terms = {"pair": (s.pair_weight, losses.pixel_distance(fake, target))}
+        if self.perceptual is not None:
+            terms["pair_lpips"] = (s.pair_lpips_weight, self.perceptual(fake, target).float().mean())
+        return terms
 
     def generator_terms(self, task: Task, faces: TaskBatch,
                         with_cycle: bool = True) -> tuple[Tensor, dict[str, tuple[float, Tensor]]]:
@@ -226,10 +251,7 @@ class PsamStage:
             back = generator(fake, faces.own, task.name).image
             terms["cycle"] = (s.cycle_weight, losses.pixel_distance(back, faces.source))
         if bool(faces.paired.any()):
-            terms["pair"] = (s.pair_weight, losses.pixel_distance(fake, faces.target, faces.paired))
-            if self.perceptual is not None:
-                apart = self.perceptual(fake[faces.paired], faces.target[faces.paired])
-                terms["pair_lpips"] = (s.pair_lpips_weight, apart.float().mean())
+            terms |= self._pair_terms(fake[faces.paired], faces.target[faces.paired])
         return fake, terms
 
     def _step_discriminator(self, task: Task, faces: TaskBatch, fake: Tensor, turn: int,
