@@ -40,6 +40,9 @@ def main() -> None:
     parser.add_argument("--faces", type=int, default=276)
     parser.add_argument("--moved", type=int, default=36)
     given = parser.parse_args()
+    if not given.portraits.is_dir():
+        parser.error(f"{given.portraits} is no folder: name one of photographs")
+    pictures = pictures_in(given.portraits)
     prior, expert, reader, directions = FacePrior.load(), ExpertStudent.load(), UnitReader(), load_directions()
 
     def seen(image: Tensor) -> Tensor:
@@ -60,7 +63,7 @@ def main() -> None:
     sampled = correlations(torch.cat(readings), torch.cat(traits))
 
     readings, mirrored, traits = [], [], []
-    for path in pictures_in(given.portraits):
+    for path in pictures:
         try:
             image = open_face(path).image
         except FacemugError as error:

@@ -47,10 +47,10 @@ class Sides(NamedTuple):
 SIDES = {
     "smile": Sides("smile", 0.0, 2.65), "mouth_open": Sides("mouth_open", 0.12, 0.0776),
     "age": Sides("age", 35.0, 12.8, 1.8, "upper"), "gender": Sides("gender", 0.0, 2.45), "glasses": Sides("glasses", 0.0, 4.76),
-    "eyes_open": Sides("eyes_open", 0.255, 0.0322), "light": Sides("light", 0.0, 0.116),
+    "eyes_open": Sides("eyes_open", 0.255, 0.0322, 1.8, "middle"), "light": Sides("light", 0.0, 0.116),
 }
 """Attributes that have a stream. Logits part at 0; deviations are those of the shipped directions; other middles are ours. Age
-breaks beyond ± 2, and its finest codes carry the colours of everything."""
+breaks beyond ± 2, and its finest codes carry the colours of everything. The eyes' coarse codes move hair and head instead."""
 NEAREST, FARTHEST = 0.7, 1.6  # deviations from the middle: where a pair is meant to lie
 
 
