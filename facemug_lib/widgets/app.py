@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import ipywidgets
 
@@ -58,8 +61,9 @@ def _free_port() -> int:
 
 
 def serve(photo: Path | None = None, port: int = 8866, browser: bool = True, theme: str = "light",
-          weights: Path | None = None, bank: Path | None = None) -> int:
+          weights: Path | None = None, bank: Path | None = None, pages: int = 4) -> int:
     """Serve the page until somebody stops it; the server's exit status. ``weights`` and ``bank`` are :meth:`Editor.load`'s.
+    ``pages`` may be open at a time: each has a kernel with networks of its own.
 
     Raises :class:`FacemugError` for a photo that is none, for weights and a bank that do not belong together, and for a port that
     another program uses. No other port is taken in its place: nobody would look for the page there.
@@ -69,7 +73,22 @@ def serve(photo: Path | None = None, port: int = 8866, browser: bool = True, the
         raise FacemugError(f"no file {photo}: check the path of the photo")
     if weights is not None or bank is not None:
         Editor.load("cpu", weights, bank=bank)  # says what is wrong here, not on the page
-    command = [sys.executable, "-m", "voila", str(PAGE / "app.ipynb"), f"--port={port}", "--Voila.port_retries=0",
-               "--template=facemug", f"--theme={theme}"]
+    command = [sys.executable, "-m", "facemug_lib.widgets.page_server", str(PAGE / "app.ipynb"), f"--port={port}",
+               "--Voila.port_retries=0", "--template=facemug", f"--theme={theme}", f"--PageServer.pages={pages}"]
     given = environment(photo=photo, weights=weights, bank=bank)
-    return subprocess.call([*command, *([] if browser else ["--no-browser"])], env=given)
+    return run([*command, *([] if browser else ["--no-browser"])], given)
+
+
+def run(command: Sequence[str], variables: Mapping[str, str]) -> int:
+    """Run a server until it ends; its exit status. Who ends this process ends the server, which ends its kernels."""
+    with subprocess.Popen(command, env=dict(variables)) as process:
+        def pass_on(number: int, frame: Any) -> None:
+            process.terminate()
+
+        passed_on = [signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP] if os.name == "posix" else [])]
+        kept = {one: signal.signal(one, pass_on) for one in passed_on}
+        try:
+            return process.wait()
+        finally:
+            for one, handler in kept.items():
+                signal.signal(one, handler)

@@ -30,6 +30,7 @@ from facemug_lib.faces.photos import photo_from_bytes
 from facemug_lib.widgets.desk import Desk
 from facemug_lib.widgets.explorer_controls import BESIDE, PICTURE, Controls, alert, described, encoded, said
 from facemug_lib.widgets.explorer_pictures import SHORT, OtherPictures
+from facemug_lib.widgets.guard import KeyGuard
 from facemug_lib.widgets.still import is_headless, mimebundle
 from facemug_lib.widgets.worker import Job, Stopped, Turn
 
@@ -62,8 +63,8 @@ class Explorer(ipywidgets.VBox):
         self.controls = Controls(self._exploration.editor.directions, self._state, own is not None, self._choose_face,
                                  self._recall)
         self._others = OtherPictures(self._exploration, self.controls, self._desk, self._working, seed)
-        super().__init__([self.controls.style, self.controls.box])
-        self.add_class("facemug-explorer")
+        super().__init__([self.controls.style, self.controls.box, KeyGuard()])
+        self.add_class("facemug-explorer").add_class("facemug-guarded")
         self._sync()
         self._observe()
         if opened is not None:

@@ -10,15 +10,17 @@ import io
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import PIL.Image
 
 from facemug_lib.editing.drawing import FACE_SIZE
 from facemug_lib.errors import FacemugError
-from facemug_lib.modalities.semantics import NUM_CLASSES, UNLABELLED_IN_FILES
+from facemug_lib.modalities.semantics import NUM_CLASSES, PALETTE, UNLABELLED_IN_FILES
 
 DEPTH = 200  # strokes that can be undone
+MASK_TINT = np.array([86, 180, 233], np.float32)
 LAYERS = ("mask", "sketch", "semantics", "colour")
 NOTHING: Mapping[str, np.ndarray] = {name: np.array(value, np.uint8) for name, value in
                                      {"mask": 0, "sketch": 0, "semantics": UNLABELLED_IN_FILES, "colour": (0, 0, 0, 0)}.items()}
@@ -27,11 +29,12 @@ NOTHING: Mapping[str, np.ndarray] = {name: np.array(value, np.uint8) for name, v
 
 @dataclass(frozen=True, eq=False)
 class _Change:
-    """Boxes of layers as they were before, and after, compressed."""
+    """Boxes of layers as they were before, and after, compressed; ``mark`` is what the caller gave with the act."""
 
     boxes: Mapping[str, tuple[slice, slice]]
     before: Mapping[str, bytes]
     after: Mapping[str, bytes]
+    mark: Any = None
 
 
 class Layers:
@@ -62,16 +65,16 @@ class Layers:
             pixels = pixels * (pixels[..., 3:] > 0)  # transparent pixels become 0: erased is the same as never painted
         self._do({name: where}, {name: pixels})
 
-    def fill(self, pixels: Mapping[str, np.ndarray]) -> None:
-        """Set whole layers, as one act that can be undone."""
+    def fill(self, pixels: Mapping[str, np.ndarray], mark: Any = None) -> None:
+        """Set whole layers, as one act that can be undone; ``mark`` is what :meth:`next_mark` gives for it."""
         whole = (slice(0, FACE_SIZE), slice(0, FACE_SIZE))
-        self._do({name: whole for name in pixels}, pixels)
+        self._do({name: whole for name in pixels}, pixels, mark)
 
-    def clear(self, *names: str) -> None:
-        """Empty these layers, or all; nothing happens where they are empty already."""
+    def clear(self, *names: str, mark: Any = None) -> None:
+        """Empty these layers, or all. Where they are empty already it is an act only with a ``mark``."""
         filled = [name for name in names or LAYERS if self.is_painted(name)]
-        if filled:
-            self.fill({name: blank()[name] for name in filled})
+        if filled or mark is not None:
+            self.fill({name: blank()[name] for name in filled}, mark)
 
     def undo(self) -> tuple[str, ...]:
         """Take the last act back; the layers that changed. Raises :class:`FacemugError` where there is none."""
@@ -81,6 +84,11 @@ class Layers:
         """Do again what was undone last; the layers that changed."""
         return self._step(self._future, self._past, "redo")
 
+    def next_mark(self, what: Literal["undo", "redo"]) -> Any:
+        """The mark of the act that this would take back or do again; None where it has none, or there is no act."""
+        acts = self._past if what == "undo" else self._future
+        return acts[-1].mark if acts else None
+
     @property
     def can_undo(self) -> bool:
         return bool(self._past)
@@ -89,9 +97,9 @@ class Layers:
     def can_redo(self) -> bool:
         return bool(self._future)
 
-    def _do(self, boxes: Mapping[str, tuple[slice, slice]], pixels: Mapping[str, np.ndarray]) -> None:
+    def _do(self, boxes: Mapping[str, tuple[slice, slice]], pixels: Mapping[str, np.ndarray], mark: Any = None) -> None:
         before = {name: _packed(self._pixels[name][where]) for name, where in boxes.items()}
-        self._past.append(_Change(boxes, before, {name: _packed(pixels[name]) for name in boxes}))
+        self._past.append(_Change(boxes, before, {name: _packed(pixels[name]) for name in boxes}, mark))
         del self._past[:-DEPTH]
         self._future.clear()
         self._set(boxes, self._past[-1].after)
@@ -118,9 +126,20 @@ class Layers:
         """All layers as they are now, compressed: some kilobytes, for :meth:`unpack`."""
         return {name: _packed(pixels) for name, pixels in self._pixels.items()}
 
-    def unpack(self, packed: Mapping[str, bytes]) -> None:
+    def unpack(self, packed: Mapping[str, bytes], mark: Any = None) -> None:
         """Set all layers to what :meth:`packed` gave, as one act that can be undone."""
-        self.fill({name: _unpacked(data, self._pixels[name].shape) for name, data in packed.items()})
+        self.fill({name: _unpacked(data, self._pixels[name].shape) for name, data in packed.items()}, mark)
+
+    def over(self, pixels: np.ndarray) -> PIL.Image.Image:
+        """The layers over a face's pixels [256,256,3], much as the browser shows them."""
+        base = pixels.astype(np.float32)
+        colour, labels = self._pixels["colour"], self._pixels["semantics"]
+        base = np.where(colour[..., 3:] > 0, 0.4 * base + 0.6 * colour[..., :3], base)
+        tints = np.array((*PALETTE, (0, 0, 0)), np.float32)[np.minimum(labels, len(PALETTE))]
+        base = np.where((labels < len(PALETTE))[..., None], 0.4 * base + 0.6 * tints, base)
+        base = np.where(self._pixels["mask"][..., None] > 0, 0.7 * base + 0.3 * MASK_TINT, base)
+        base = np.where(self._pixels["sketch"][..., None] > 0, 0, base)
+        return PIL.Image.fromarray(base.round().astype(np.uint8))
 
     def pictures(self, parse: np.ndarray) -> dict[str, PIL.Image.Image]:
         """The painted layers as an edit script's pictures; labels are painted over ``parse`` [256,256], the face's own."""

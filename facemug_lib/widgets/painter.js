@@ -27,12 +27,33 @@ class Store {
     for (const name of Object.keys(EMPTY)) this.layers[name] = blank(name);
     this.listeners = new Set();
     this.isConnected = true;
+    this.stroke = null; // what is being painted now
+    this.page = Math.random().toString(36).slice(2);
+    this.number = 0;
+    this.sent = []; // strokes that the kernel has not answered yet
     model.on("msg:custom", (content, buffers) => {
-      if (content.kind !== "layer") return;
-      this.layers[content.name] = bytes(buffers[0]).slice();
-      this.changed();
+      if (content.kind === "layer") this.receive(content.name, content.seen?.[this.page], (values) => values.set(bytes(buffers[0])));
+      if (content.kind !== "stroke") return;
+      const isOwn = content.page === this.page;
+      this.receive(content.layer, isOwn ? content.number : 0, (values) => {
+        if (!isOwn) paste(values, content.layer, content.box, bytes(buffers[0]));
+      });
     });
     this.send({ kind: "ready" });
+  }
+
+  // Take over what the kernel has. What it has not heard of yet stays on top: it will come to have it, too.
+  receive(name, seen, write) {
+    this.sent = this.sent.filter((one) => one.number > (seen ?? 0));
+    const stroke = this.stroke?.layer === name ? this.stroke : null;
+    const values = stroke ? stroke.before : this.layers[name];
+    write(values);
+    for (const one of this.sent) if (one.layer === name) paste(values, name, one.box, one.values);
+    if (stroke) {
+      this.layers[name] = values.slice();
+      stroke.box.marks.forEach((isMarked, index) => { if (isMarked) this.layers[name].set(stroke.value, index * stroke.value.length); });
+    }
+    this.changed();
   }
 
   changed() {
@@ -66,8 +87,17 @@ class Store {
       const from = ((top + row) * SIZE + left) * depth;
       values.set(this.layers[name].subarray(from, from + width * depth), row * width * depth);
     }
-    this.send({ kind: "stroke", layer: name, box }, [values.buffer]);
+    this.number += 1;
+    this.sent.push({ number: this.number, layer: name, box, values });
+    this.send({ kind: "stroke", layer: name, box, page: this.page, number: this.number }, [values.slice().buffer]);
   }
+}
+
+// Put the values of a box into a layer.
+function paste(layer, name, [left, top, width, height], values) {
+  const depth = EMPTY[name].length;
+  for (let row = 0; row < height; row++)
+    layer.set(values.subarray(row * width * depth, (row + 1) * width * depth), ((top + row) * SIZE + left) * depth);
 }
 
 function blank(name) {
@@ -87,9 +117,11 @@ class Box {
   constructor() {
     this.left = this.top = SIZE;
     this.right = this.bottom = -1;
+    this.marks = new Uint8Array(SIZE * SIZE);
   }
 
   add(x, y) {
+    this.marks[y * SIZE + x] = 1;
     if (x < this.left) this.left = x;
     if (x > this.right) this.right = x;
     if (y < this.top) this.top = y;
@@ -171,7 +203,7 @@ function disable(element, isDisabled) {
   element.setAttribute("aria-disabled", String(isDisabled));
 }
 
-function slider(text, title, min, max, step, show, oninput, onchange, className) {
+function slider(text, title, min, max, step, show, oninput, className) {
   const output = h("output", {});
   const input = h("input", { type: "range", min, max, step, title, className });
   const put = (value) => {
@@ -180,7 +212,6 @@ function slider(text, title, min, max, step, show, oninput, onchange, className)
     input.setAttribute("aria-valuetext", output.textContent);
   };
   input.addEventListener("input", () => { put(input.value); oninput?.(Number(input.value)); });
-  input.addEventListener("change", () => onchange?.(Number(input.value)));
   return { row: h("label", { className: "fm-row", title }, h("span", {}, text), output, input), put, input };
 }
 
@@ -209,10 +240,11 @@ class View {
   // -- parts ------------------------------------------------------------------------------------------------------------------
 
   build() {
-    this.root = h("div", { className: "facemug-painter", "data-lm-suppress-shortcuts": "true", role: "group" });
+    this.root = h("div", { className: "facemug-painter", "data-jp-suppress-context-menu": "true", role: "group" });
     this.root.setAttribute("aria-label", "Face painter");
     this.root.append(h("div", { className: "fm-columns" }, this.buildTools(), this.buildStage(), this.buildGuide()));
     this.el.append(this.root);
+    this.root.facemug = this; // for those who look at it from outside
   }
 
   buildTools() {
@@ -221,9 +253,9 @@ class View {
     this.toolButtons = TOOLS.map(([name, text, key]) =>
       button(text, `${text}: ${HINTS[name]} (${key.toUpperCase()})`, () => this.choose({ tool: name }), { className: `fm-tool-${name}` }));
     this.size = slider("Brush size", "Diameter in pixels of the face's 256 ([ and ])", 1, 80, 1, (v) => `${v} px`,
-      (value) => this.choose({ radius: value / 2 }), null, "fm-size");
+      (value) => this.choose({ radius: value / 2 }), "fm-size");
     this.veil = slider("Layer opacity", "How strongly the layers cover the face", 0, 1, 0.05, (v) => `${Math.round(100 * v)} %`,
-      (value) => this.choose({ opacity: value }), null, "fm-opacity");
+      (value) => this.choose({ opacity: value }), "fm-opacity");
     this.colour = h("input", { type: "color", value: this.paint, title: "The colour to paint with", className: "fm-colour",
       oninput: () => this.choose({ paint: this.colour.value }) });
     this.colourBox = h("label", { className: "fm-row" }, h("span", {}, "Colour"), this.colour);
@@ -232,15 +264,15 @@ class View {
     this.swatches.forEach((swatch, index) => swatch.append(
       h("span", { className: "fm-chip", style: `background: rgb(${this.choices.palette[index]})` }), names[index]));
     this.swatchBox = h("fieldset", {}, h("legend", {}, "Label"), h("div", { className: "fm-swatches" }, ...this.swatches));
-    this.undo = button("Undo", "Undo (Ctrl+Z)", () => this.store.send({ kind: "undo" }), { className: "fm-undo" });
-    this.redo = button("Redo", "Redo (Ctrl+Shift+Z)", () => this.store.send({ kind: "redo" }), { className: "fm-redo" });
-    const clear = button("Clear", "Empty this layer", () => this.store.send({ kind: "clear", layers: [this.layer] }), { className: "fm-clear" });
-    const clearAll = button("Clear all", "Empty all layers", () => this.store.send({ kind: "clear", layers: [] }), { className: "fm-clear-all" });
+    this.undo = button("Undo", "Undo (Ctrl+Z)", () => this.act({ kind: "undo" }), { className: "fm-undo" });
+    this.redo = button("Redo", "Redo (Ctrl+Shift+Z)", () => this.act({ kind: "redo" }), { className: "fm-redo" });
+    this.clear = button("Clear", "Empty this layer", () => this.act({ kind: "clear", layers: [this.layer] }), { className: "fm-clear" });
+    this.clearAll = button("Clear all", "Empty all layers", () => this.act({ kind: "clear", layers: [] }), { className: "fm-clear-all" });
     return h("div", { className: "fm-tools" },
       h("fieldset", {}, h("legend", {}, "Layer"), h("div", { className: "fm-buttons" }, ...this.layerButtons)),
       h("fieldset", {}, h("legend", {}, "Tool"), h("div", { className: "fm-buttons" }, ...this.toolButtons)),
       this.colourBox, this.swatchBox, this.size.row, this.veil.row,
-      h("div", { className: "fm-buttons" }, this.undo, this.redo, clear, clearAll));
+      h("div", { className: "fm-buttons" }, this.undo, this.redo, this.clear, this.clearAll));
   }
 
   buildStage() {
@@ -273,19 +305,19 @@ class View {
   buildGuide() {
     this.attributes = {};
     for (const name of this.choices.attributes) {
-      this.attributes[name] = slider(name.replaceAll("_", " "), `${name}: 1 is one standard deviation over faces`, -3, 3, 0.1, signed, null,
+      this.attributes[name] = slider(name.replaceAll("_", " "), `${name}: 1 is one standard deviation over faces`, -3, 3, 0.1, signed,
         (value) => this.store.set("attributes", { ...this.model.get("attributes"), [name]: value }), `fm-attribute-${name}`);
     }
     this.influences = {};
     for (const name of this.choices.influences) {
       const text = name === "image" ? "photo" : LAYER_NAMES[name]?.toLowerCase() ?? name;
-      this.influences[name] = slider(text, `How much ${text} counts: 0 is ignored, 1 is neutral`, 0, 2, 0.1, (v) => v.toFixed(1), null,
+      this.influences[name] = slider(text, `How much ${text} counts: 0 is ignored, 1 is neutral`, 0, 2, 0.1, (v) => v.toFixed(1),
         (value) => this.store.set("influence", { ...this.model.get("influence"), [name]: value }), `fm-influence-${name}`);
     }
-    this.refine = slider("Refinement steps", "More steps take longer and look more like the photo", 0, 60, 1, String, null,
+    this.refine = slider("Refinement steps", "More steps take longer and look more like the photo", 0, 60, 1, String,
       (value) => this.store.set("refine", value), "fm-refine");
     const entry = (name, type, title, read) => h("input", { type, title, className: `fm-${name}`,
-      onchange: (event) => this.store.set(name, read(event.target.value)) });
+      oninput: (event) => this.store.set(name, read(event.target.value)), onblur: () => this.refreshAll() });
     this.text = entry("text", "text", "What the face shall look like: an old person, glasses …", String);
     this.textSource = entry("text_source", "text", "What it looks like now, as far as that matters", String);
     this.seed = entry("seed", "number", "Decides what neither photo nor guidance does",
@@ -294,7 +326,7 @@ class View {
     this.exemplarImage = h("img", { alt: "The exemplar" });
     this.noExemplar = button("Remove", "Use no exemplar", () => this.store.send({ kind: "no_exemplar" }), { className: "fm-no-exemplar" });
     this.editButton = button("Edit", "Make the edit (Ctrl+Enter)", () => this.edit(), { className: "fm-primary fm-edit" });
-    this.revise = button("Change this edit", "Go back one edit, with everything painted as it was", () => this.store.send({ kind: "revise" }),
+    this.revise = button("Change this edit", "Go back one edit, with everything painted as it was", () => this.act({ kind: "revise" }),
       { className: "fm-revise" });
     this.saveName = h("input", { type: "text", value: "edit.json", title: "The script's file; pictures are written beside it", className: "fm-save-name" });
     const save = button("Save", "Write the edit script and the whole photo", () => this.store.send({ kind: "save", name: this.saveName.value }), { className: "fm-save" });
@@ -328,7 +360,7 @@ class View {
     this.onState = () => this.refreshAll();
     this.pictureEvents = ["picture", "original", "parse"].map((name) => `change:${name}`);
     this.stateEvents = ["history", "current", "exemplar", "attributes", "influence", "text", "text_source", "refine", "seed", "busy", "share",
-      "error", "note", "can_undo", "can_redo"].map((name) => `change:${name}`);
+      "error", "note", "can_undo", "can_redo", "is_off"].map((name) => `change:${name}`);
     for (const event of this.pictureEvents) this.model.on(event, this.onPicture);
     for (const event of this.stateEvents) this.model.on(event, this.onState);
     const on = (event, handler) => this.canvas.addEventListener(event, handler);
@@ -336,15 +368,22 @@ class View {
     on("pointermove", (event) => this.move(event));
     on("pointerup", (event) => this.up(event));
     on("pointercancel", (event) => this.up(event));
+    on("lostpointercapture", (event) => this.up(event));
     on("pointerleave", () => { if (!this.stroke) this.ring.style.display = "none"; });
-    on("contextmenu", (event) => event.preventDefault());
+    on("contextmenu", (event) => { event.preventDefault(); event.stopPropagation(); });
+    on("blur", () => { if (this.stroke?.isByKey) this.end(); });
     this.scroll.addEventListener("wheel", (event) => {
       if (!event.ctrlKey) return;
       event.preventDefault();
       this.setZoom(this.zoom * (event.deltaY < 0 ? 1.2 : 1 / 1.2), event);
     }, { passive: false });
     this.root.addEventListener("keydown", (event) => this.key(event));
-    this.root.addEventListener("keyup", (event) => { if (event.key === "c" || event.key === "C") this.showOriginal(false); });
+    // JupyterLab looks for its shortcuts at the element that has the focus, and only then at those around it.
+    this.root.addEventListener("focusin", (event) => event.target.setAttribute("data-lm-suppress-shortcuts", "true"));
+    this.root.addEventListener("keyup", (event) => {
+      if (event.key === "c" || event.key === "C") this.showOriginal(false);
+      if (event.key === " " && this.stroke?.isByKey) this.end();
+    });
     this.root.addEventListener("dragover", (event) => { event.preventDefault(); this.root.classList.add("fm-dropping"); });
     this.root.addEventListener("dragleave", () => this.root.classList.remove("fm-dropping"));
     this.root.addEventListener("drop", (event) => {
@@ -356,6 +395,7 @@ class View {
   }
 
   stop() {
+    this.end();
     this.store.listeners.delete(this.onStore);
     for (const event of this.pictureEvents) this.model.off(event, this.onPicture);
     for (const event of this.stateEvents) this.model.off(event, this.onState);
@@ -375,10 +415,16 @@ class View {
       this.store.send({ kind: "file", what, name: file.name, part, parts }, [data.slice(part * PART, (part + 1) * PART)]);
   }
 
+  // What is asked for comes after the stroke that is being painted.
+  act(content) {
+    this.end();
+    this.store.send(content);
+  }
+
   edit() {
-    // A text field that still has the focus has not told its value yet.
-    if (this.root.contains(document.activeElement)) document.activeElement.dispatchEvent(new Event("change"));
-    this.store.send({ kind: "edit" });
+    const field = document.activeElement; // it may show what it had before the last edit
+    if (this.root.contains(field) && field.matches("input[type=text], input[type=number]")) field.dispatchEvent(new Event("input"));
+    this.act({ kind: "edit" });
   }
 
   // -- painting ---------------------------------------------------------------------------------------------------------------
@@ -388,8 +434,12 @@ class View {
     return [((event.clientX - box.left) / box.width) * SIZE, ((event.clientY - box.top) / box.height) * SIZE];
   }
 
-  get value() {
-    if (this.tool === "eraser") return EMPTY[this.layer];
+  get stroke() {
+    return this.store.stroke;
+  }
+
+  valueOf(tool) {
+    if (tool === "eraser") return EMPTY[this.layer];
     if (this.layer === "semantics") return [this.label];
     if (this.layer === "colour") return [1, 3, 5].map((at) => parseInt(this.paint.slice(at, at + 2), 16)).concat(255);
     return [255];
@@ -401,43 +451,51 @@ class View {
     this.canvas.setPointerCapture(event.pointerId);
     event.preventDefault();
     if (this.pointers.size === 2) return this.beginPinch();
-    if (event.button !== 0 || this.model.get("busy")) return;
-    this.begin(this.place(event));
+    if (event.button === 0) this.begin(this.place(event), this.tool, { pointer: event.pointerId, held: 1 });
+    if (event.button === 2) this.begin(this.place(event), "eraser", { pointer: event.pointerId, held: 2 });
+    if (event.button === 5) this.begin(this.place(event), "eraser", { pointer: event.pointerId, held: 32 }); // a pen's other end
   }
 
   move(event) {
     if (this.pointers.has(event.pointerId)) this.pointers.set(event.pointerId, event);
+    // Of two buttons that are down no event but this one tells that one of them was released.
+    if (this.stroke?.pointer === event.pointerId && !(event.buttons & this.stroke.held)) this.end();
     this.cursor = this.place(event);
     this.drawRing();
     if (this.pinch) this.doPinch();
-    else if (this.stroke) this.extend(this.cursor);
+    else if (this.stroke?.isByKey || this.stroke?.pointer === event.pointerId) this.extend(this.cursor);
   }
 
   up(event) {
     this.pointers.delete(event.pointerId);
     if (this.pinch) this.pinch = this.pointers.size ? this.pinch : null;
-    else this.end();
+    else if (this.stroke?.pointer === event.pointerId) this.end();
   }
 
-  begin(point) {
-    const values = this.store.layers[this.layer];
-    this.stroke = { layer: this.layer, before: values.slice(), box: new Box(), from: point, last: point };
+  // `by` says what holds the stroke: `pointer` and the bit of its button (`held`), or a key (`isByKey`).
+  begin(point, tool, by) {
+    this.end();
+    if (this.model.get("is_off")) return;
+    const { layer, radius } = this;
+    const values = this.store.layers[layer];
+    const stroke = { layer, tool, radius, value: this.valueOf(tool), before: values.slice(), box: new Box(), from: point, last: point, ...by };
+    this.store.stroke = stroke;
     const [x, y] = point.map((value) => Math.min(SIZE - 1, Math.max(0, Math.floor(value))));
-    if (this.tool === "fill") flood(values, this.value, x, y, this.look(), this.stroke.box);
-    else if (this.tool === "region") this.paintRegion(x, y);
-    else capsule(values, this.value, point, point, this.radius, this.stroke.box);
+    if (tool === "fill") flood(values, stroke.value, x, y, this.look(), stroke.box);
+    else if (tool === "region") this.paintRegion(x, y);
+    else capsule(values, stroke.value, point, point, radius, stroke.box);
     this.store.changed();
   }
 
   extend(point) {
-    const { layer, before, from, last } = this.stroke;
+    const { layer, tool, radius, value, before, from, last } = this.stroke;
     const values = this.store.layers[layer];
-    if (this.tool === "fill" || this.tool === "region") return;
-    if (this.tool === "line") {
+    if (tool === "fill" || tool === "region") return;
+    if (tool === "line") {
       values.set(before);
       this.stroke.box = new Box();
     }
-    capsule(values, this.value, this.tool === "line" ? from : last, point, this.radius, this.stroke.box);
+    capsule(values, value, tool === "line" ? from : last, point, radius, this.stroke.box);
     this.stroke.last = point;
     this.store.changed();
   }
@@ -445,14 +503,14 @@ class View {
   end() {
     if (!this.stroke) return;
     const { layer, box } = this.stroke;
-    this.stroke = null;
+    this.store.stroke = null;
     if (!box.isEmpty) this.store.sendStroke(layer, box.list);
   }
 
   abandon() {
     if (!this.stroke) return;
     this.store.layers[this.stroke.layer].set(this.stroke.before);
-    this.stroke = null;
+    this.store.stroke = null;
     this.store.changed();
   }
 
@@ -468,7 +526,7 @@ class View {
     const wanted = this.parse[y * SIZE + x];
     const values = this.store.layers[this.layer];
     for (let index = 0; index < SIZE * SIZE; index++)
-      if (this.parse[index] === wanted) put(values, this.value, index % SIZE, Math.floor(index / SIZE), this.stroke.box);
+      if (this.parse[index] === wanted) put(values, this.stroke.value, index % SIZE, Math.floor(index / SIZE), this.stroke.box);
   }
 
   // -- zoom -------------------------------------------------------------------------------------------------------------------
@@ -514,11 +572,13 @@ class View {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) return this.handle(event, () => this.edit());
     if (event.key === "Escape" && this.model.get("busy")) return this.handle(event, () => this.store.send({ kind: "cancel" }));
     if (event.key === "Escape" && this.stroke) return this.handle(event, () => this.abandon());
-    if (isTyping) return;
+    // Keys without Ctrl are the painter's own, also those that it has no use for.
+    if (!event.ctrlKey && !event.metaKey && !event.altKey) event.stopPropagation();
+    if (isTyping || event.altKey) return;
     const key = event.key.toLowerCase();
     if (event.ctrlKey || event.metaKey) {
-      if (key === "z") this.handle(event, () => this.store.send({ kind: event.shiftKey ? "redo" : "undo" }));
-      if (key === "y") this.handle(event, () => this.store.send({ kind: "redo" }));
+      if (key === "z") this.handle(event, () => this.act({ kind: event.shiftKey ? "redo" : "undo" }));
+      if (key === "y") this.handle(event, () => this.act({ kind: "redo" }));
       return;
     }
     const tool = TOOLS.find(([, , letter]) => letter === key);
@@ -541,9 +601,10 @@ class View {
       this.handle(event, () => {
         this.cursor = this.cursor.map((value, i) => Math.min(SIZE - 0.5, Math.max(0.5, value + far * step[i])));
         this.drawRing();
+        if (this.stroke?.isByKey) this.extend(this.cursor);
       });
-    } else if (event.key === " " && !this.model.get("busy")) {
-      this.handle(event, () => { this.begin(this.cursor); this.end(); });
+    } else if (event.key === " ") {
+      this.handle(event, () => { if (!event.repeat) this.begin(this.cursor, this.tool, { isByKey: true }); });
     }
   }
 
@@ -622,10 +683,17 @@ class View {
     for (const [name, one] of Object.entries(this.influences)) one.put(model.get("influence")[name] ?? 1);
     this.refine.put(model.get("refine"));
     for (const [input, name] of [[this.text, "text"], [this.textSource, "text_source"], [this.seed, "seed"]])
-      if (document.activeElement !== input || !model.get(name)) input.value = model.get(name);
+      if (document.activeElement !== input) input.value = model.get(name);
     const exemplar = model.get("exemplar");
-    this.exemplarImage.hidden = this.noExemplar.hidden = !exemplar;
+    this.hide(this.noExemplar, !exemplar);
+    this.exemplarImage.hidden = !exemplar;
     if (exemplar && this.exemplarImage.src !== exemplar) this.exemplarImage.src = exemplar;
+  }
+
+  // What has the keyboard's focus must not vanish under it: the next key would be the notebook's.
+  hide(element, isHidden) {
+    if (isHidden && element.contains(document.activeElement)) this.canvas.focus({ preventScroll: true });
+    element.hidden = isHidden;
   }
 
   refreshTools() {
@@ -643,13 +711,20 @@ class View {
     const busy = this.model.get("busy");
     const lost = this.store.isConnected ? "" : "the kernel is gone: run the cell again";
     this.error.textContent = this.model.get("error") || lost;
-    this.progress.hidden = !busy;
+    this.hide(this.progress, !busy);
+    const isOff = this.model.get("is_off");
+    if (isOff) this.abandon();
+    this.root.classList.toggle("fm-off", isOff);
+    this.canvas.setAttribute("aria-disabled", String(isOff));
     this.bar.value = this.model.get("share");
-    this.status.textContent = busy ? `${busy} …` : this.model.get("note");
+    this.status.textContent = busy ? `${busy} …${isOff ? " painting goes on when it is done" : ""}` : this.model.get("note");
     disable(this.editButton, Boolean(busy));
     disable(this.revise, Boolean(busy) || this.model.get("current") === 0);
-    disable(this.undo, !this.model.get("can_undo"));
-    disable(this.redo, !this.model.get("can_redo"));
+    disable(this.undo, isOff || !this.model.get("can_undo"));
+    disable(this.redo, isOff || !this.model.get("can_redo"));
+    for (const one of [this.clear, this.clearAll, this.noExemplar]) disable(one, isOff);
+    for (const one of [...this.root.querySelectorAll(".fm-file"), ...this.history.children]) disable(one, Boolean(busy));
+    for (const one of this.root.querySelectorAll("input[type=file]")) one.disabled = Boolean(busy);
   }
 
   refreshHistory() {
@@ -658,15 +733,17 @@ class View {
     const shown = JSON.stringify([history.map((one) => one.number), current, this.model.get("original")?.byteLength]);
     if (shown === this.shownHistory) return;
     this.shownHistory = shown;
+    const focused = [...this.history.children].indexOf(document.activeElement);
     this.history.replaceChildren(...history.map((one) => {
       const from = one.parent === null ? "" : `, made of ${one.parent}`;
-      const entry = button("", `Picture ${one.number}: ${one.name}${from}`, () => this.store.send({ kind: "go", number: one.number }), { className: "fm-moment" });
+      const entry = button("", `Picture ${one.number}: ${one.name}${from}`, () => this.act({ kind: "go", number: one.number }), { className: "fm-moment" });
       entry.setAttribute("aria-pressed", one.number === current);
       entry.style.gridRow = one.row + 1;
       entry.style.gridColumn = one.number + 1;
       entry.append(h("img", { src: one.thumbnail, alt: "" }), h("span", {}, `${one.number} ${one.name}`));
       return entry;
     }));
+    if (focused >= 0) (this.history.children[focused] ?? this.canvas).focus({ preventScroll: true });
     const chosen = this.history.querySelector('[aria-pressed="true"]'); // scrollIntoView would move the notebook, too
     if (chosen) this.history.scrollLeft = chosen.offsetLeft - this.history.clientWidth / 2;
   }

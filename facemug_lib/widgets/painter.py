@@ -10,9 +10,10 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import anywidget
 import numpy as np
@@ -41,7 +42,6 @@ HERE = Path(__file__).parent
 THUMBNAIL = 72  # px
 LARGEST_EXEMPLAR = 768  # px; the networks look at no more, and the picture is kept inside the script
 SETTINGS = ("attributes", "influence", "text", "text_source", "refine", "seed", "exemplar")
-MASK_TINT = np.array([86, 180, 233], np.float32)
 
 
 class Painter(anywidget.AnyWidget):
@@ -75,11 +75,13 @@ class Painter(anywidget.AnyWidget):
     note = traitlets.Unicode("").tag(sync=True)
     can_undo = traitlets.Bool(False).tag(sync=True)
     can_redo = traitlets.Bool(False).tag(sync=True)
+    is_off = traitlets.Bool(False).tag(sync=True)  # nothing can be painted, undone or cleared: an edit takes what is painted
 
     def __init__(self, editor: Editor | None = None, photo: PhotoLike | AlignedFace | None = None, face: int | None = None, *,
                  seed: int = 0) -> None:
         self.editor = editor or Editor.load()
         self.received: Counter[str] = Counter()
+        self._strokes_seen: dict[str, int] = {}  # page → the number of its last stroke that was dealt with
         self._worker = Worker(self._failed)
         self._uploads = Uploads()
         self._is_known = photo is None or isinstance(photo, str | PathLike)  # a file goes along with the script
@@ -116,14 +118,13 @@ class Painter(anywidget.AnyWidget):
             moment = self.session.apply(step, self._reporter(turn))
             self._snapshots[moment.number] = snapshot
             self._parsed()  # before it is shown, so that labels and picture change together
-            self.layers.clear()
+            used = {name: snapshot[name] for name in SETTINGS}
+            self._take_settings(_after_edit(used, self._settings()))
+            self.layers.clear(mark=_Way((moment.parent, used), (moment.number, self._settings())))
             self._send_layers(LAYERS)
-            self.set_trait("attributes", {})
-            self.set_trait("text", "")
-            self.set_trait("exemplar", "")
             self._show("; ".join([f"edited in {moment.seconds:.1f} s", *moment.remarks]))
 
-        self._start("editing", job)
+        self._start("editing", job, is_off=True)
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait for what is being done; false if that took longer than ``seconds``."""
@@ -134,21 +135,28 @@ class Painter(anywidget.AnyWidget):
         self._worker.cancel()
 
     def go(self, number: int) -> None:
-        """Go to another picture of the history; an edit from there on begins a branch."""
+        """Go to another picture of the history, which can be undone; an edit from there on begins a branch. Raises
+        :class:`FacemugError` for a picture that is not there, and while something is being done."""
+        self._idle()
+        before = self.session.current.number
         self.session.go(number)
-        self._start("looking", lambda turn: self._show(f"picture {number}"))
+        if number != before:
+            self.layers.fill({}, mark=_Way((before, None), (number, None)))
+        self._show(f"picture {number}")
 
     def revise(self) -> None:
         """Go to the picture before this one, with everything painted and set as it was for the edit in between."""
         moment = self.session.current
         if moment.parent is None:
             raise FacemugError("this is the photo itself: there is no edit to change")
-        snapshot = self._snapshots[moment.number]
-        self.layers.unpack(snapshot["layers"])
+        self._idle()
+        snapshot, settings = self._snapshots[moment.number], self._settings()
+        used = {name: snapshot[name] for name in SETTINGS}
+        self.session.go(moment.parent)
+        self.layers.unpack(snapshot["layers"], mark=_Way((moment.number, settings), (moment.parent, used)))
         self._send_layers(LAYERS)
-        for name in SETTINGS:
-            self.set_trait(name, snapshot[name])
-        self.go(moment.parent)
+        self._take_settings(used)
+        self._show(f"picture {moment.parent}")
 
     def open_photo(self, photo: PhotoLike | AlignedFace, face: int | None = None) -> None:
         """Begin with another photo; :meth:`wait` for it. The layers are emptied once the photo has been read.
@@ -172,15 +180,7 @@ class Painter(anywidget.AnyWidget):
 
     def still(self) -> bytes:
         """The current face with the layers over it, a PNG: what is shown where no browser is."""
-        base = pixels_of(self.image[0]).astype(np.float32)
-        colour = self.layers["colour"]
-        base = np.where(colour[..., 3:] > 0, 0.4 * base + 0.6 * colour[..., :3], base)
-        labels = self.layers["semantics"]
-        is_label = (labels < len(PALETTE))[..., None]
-        base = np.where(is_label, 0.4 * base + 0.6 * np.array((*PALETTE, (0, 0, 0)), np.float32)[np.minimum(labels, 19)], base)
-        base = np.where(self.layers["mask"][..., None] > 0, 0.7 * base + 0.3 * MASK_TINT, base)
-        base = np.where(self.layers["sketch"][..., None] > 0, 0, base)
-        return png(PIL.Image.fromarray(base.round().astype(np.uint8)))
+        return png(self.layers.over(pixels_of(self.image[0])))
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         live = super()._repr_mimebundle_(**kwargs) or ({}, {})
@@ -215,10 +215,17 @@ class Painter(anywidget.AnyWidget):
             self._begin(Session(self.editor, opened))
             self._is_known, self.note = is_known, note
 
-        self._start(what, job)
+        self._start(what, job, is_off=True)
 
     def _snapshot(self) -> dict[str, Any]:
-        return {"layers": self.layers.packed()} | {name: getattr(self, name) for name in SETTINGS}
+        return {"layers": self.layers.packed()} | self._settings()
+
+    def _settings(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in SETTINGS}
+
+    def _take_settings(self, settings: Mapping[str, Any]) -> None:
+        for name, value in settings.items():
+            self.set_trait(name, value)
 
     def _begin(self, session: Session) -> None:
         self.session = session
@@ -240,18 +247,19 @@ class Painter(anywidget.AnyWidget):
 
     # -- what is shown ----------------------------------------------------------------------------------------------------
 
-    def _start(self, what: str, job: Callable[[Turn], None]) -> None:
+    def _start(self, what: str, job: Callable[[Turn], None], is_off: bool = False) -> None:
+        """Do ``job`` beside the kernel's thread; ``is_off``: nobody can paint meanwhile."""
         def guarded(turn: Turn) -> None:
             try:
                 job(turn)
             except Stopped:
                 self.note = "cancelled: everything is as it was"
             finally:
-                self.busy = ""
+                self.busy, self.is_off = "", False
 
         self.error = self.note = ""
         self.share = 0.0
-        self.busy = what
+        self.busy, self.is_off = what, is_off
         self._worker.submit(guarded)
 
     def _failed(self, message: str) -> None:
@@ -293,7 +301,7 @@ class Painter(anywidget.AnyWidget):
 
     def _send_layers(self, names: Sequence[str]) -> None:
         for name in names:
-            self.send({"kind": "layer", "name": name}, [self.layers[name].tobytes()])
+            self.send({"kind": "layer", "name": name, "seen": self._strokes_seen}, [self.layers[name].tobytes()])
         self._tell_undo()
 
     # -- messages from the browser ----------------------------------------------------------------------------------------
@@ -319,20 +327,41 @@ class Painter(anywidget.AnyWidget):
         self._send_layers(LAYERS)
 
     def _on_stroke(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
+        if page := str(content.get("page", ""))[:40]:
+            self._strokes_seen[page] = int(content["number"])
         try:
+            self._on()
             self.layers.stroke(content["layer"], tuple(content["box"]), bytes(buffers[0]))
         except FacemugError:
             self._send_layers(LAYERS)  # the browser shows a stroke that was refused: show it what is there
             raise
+        if page:  # tells this page that its stroke has come, and the others what was painted
+            told = {name: content[name] for name in ("layer", "box", "page", "number")}
+            self.send({"kind": "stroke", **told}, [bytes(buffers[0])])
         self._tell_undo()
 
     def _on_undo(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
-        self._send_layers(self.layers.undo())
+        self._retrace("undo")
 
     def _on_redo(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
-        self._send_layers(self.layers.redo())
+        self._retrace("redo")
+
+    def _retrace(self, what: Literal["undo", "redo"]) -> None:
+        """Undo or redo an act: a stroke, or a way from one picture to another."""
+        self._on()
+        way = self.layers.next_mark(what)
+        if way is not None:
+            self._idle()
+        names = self.layers.undo() if what == "undo" else self.layers.redo()
+        if way is not None:
+            number, settings = way.before if what == "undo" else way.after
+            self._take_settings(settings or {})
+            self.session.go(number)
+            self._show(f"picture {number}")
+        self._send_layers(names)
 
     def _on_clear(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
+        self._on()
         self.layers.clear(*content["layers"])
         self._send_layers(LAYERS)
 
@@ -343,11 +372,9 @@ class Painter(anywidget.AnyWidget):
         self.cancel()
 
     def _on_go(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
-        self._idle()
         self.go(content["number"])
 
     def _on_revise(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
-        self._idle()
         self.revise()
 
     def _on_save(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
@@ -386,3 +413,23 @@ class Painter(anywidget.AnyWidget):
     def _idle(self) -> None:
         if self._worker.is_busy:
             raise FacemugError("an edit is being made: wait for it or cancel it")
+
+    def _on(self) -> None:
+        """Raise :class:`FacemugError` while what is painted is being taken by an edit, or away by another photo."""
+        if self.is_off:
+            raise FacemugError("an edit is being made: painting goes on when it is done; Escape cancels it")
+
+
+@dataclass(frozen=True)
+class _Way:
+    """A step from one picture to another, as an act that can be undone: the number of each, and what is set there (None: as it
+    happens to be)."""
+
+    before: tuple[int, Mapping[str, Any] | None]
+    after: tuple[int, Mapping[str, Any] | None]
+
+
+def _after_edit(used: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """What stays set after an edit: attributes, text and exemplar count once, except those that were changed meanwhile."""
+    attributes = {name: value for name, value in now["attributes"].items() if value != used["attributes"].get(name)}
+    return {"attributes": attributes} | {name: "" for name in ("text", "exemplar") if now[name] == used[name]}

@@ -32,7 +32,7 @@ def test_a_photo_that_is_not_there_is_said_before_a_server_starts(tmp_path: Path
 
 def test_a_taken_port_is_said_before_a_server_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[list[str]] = []
-    monkeypatch.setattr(app.subprocess, "call", lambda command, **more: asked.append(command) or 0)
+    monkeypatch.setattr(app, "run", lambda command, variables: asked.append(command) or 0)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

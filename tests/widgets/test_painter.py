@@ -52,8 +52,52 @@ def test_an_edit_is_made_beside_the_kernel_and_changes_its_mask_alone(painter: P
     assert np.array_equal(shown, again.photo)  # this photo is its own aligned face
     assert [entry["name"] for entry in painter.history] == ["photo", "sketch"]
     assert not painter.layers.is_painted("mask")  # the next edit starts with empty layers
+
+
+def test_undo_after_an_edit_is_the_picture_before_with_its_mask(painter: Painter) -> None:
+    first = painter.picture
+    painter.text, painter.attributes = "a smile", {"smile": 1.5}
+    paint(painter)
+    painter.text = ""
+    say(painter, "edit")
+    second, mask = painter.picture, painter._snapshots[1]["layers"]["mask"]
+    assert painter.current == 1 and painter.attributes == {}
     say(painter, "undo")
-    assert painter.layers.is_painted("mask") and painter.layers.is_painted("sketch")
+    assert painter.current == 0 and painter.picture == first and painter.layers.packed()["mask"] == mask
+    assert painter.attributes == {"smile": 1.5} and len(painter.history) == 2  # the branch stays in the strip
+    say(painter, "redo")
+    assert painter.current == 1 and painter.picture == second and painter.attributes == {}
+    assert not painter.layers.is_painted("mask")
+    say(painter, "go", number=0)
+    say(painter, "undo")
+    assert painter.current == 1
+    for _ in range(2):  # the edit, and before it the stroke
+        say(painter, "undo")
+    assert painter.current == 0 and not painter.layers.is_painted("mask") and not painter.can_undo and painter.error == ""
+    say(painter, "go", number=1)
+    say(painter, "revise")
+    assert painter.current == 0 and painter.layers.is_painted("mask")
+    say(painter, "undo")
+    assert painter.current == 1 and not painter.layers.is_painted("mask")
+
+
+def test_what_is_set_while_an_edit_is_made_stays_set(painter: Painter) -> None:
+    painter.attributes, painter.exemplar, painter.refine = {"smile": 1.0, "age": 1.0}, "", 400
+    paint(painter)
+    painter._receive(painter, {"kind": "edit"}, [])
+    painter.attributes, painter.text = {"smile": 1.0, "age": 2.0}, "an old person"
+    assert painter.wait(120) and painter.error == ""
+    assert painter.attributes == {"age": 2.0} and painter.text == "an old person"
+
+
+def test_a_page_is_told_which_of_its_strokes_have_come(painter: Painter) -> None:
+    sent = []
+    painter.send = lambda content, buffers=None: sent.append(content)
+    stroke = {"kind": "stroke", "layer": "mask", "box": [0, 0, 1, 1], "page": "p"}
+    painter._receive(painter, stroke | {"number": 1}, [memoryview(b"\xff")])
+    assert sent == [{"kind": "stroke", "layer": "mask", "box": [0, 0, 1, 1], "page": "p", "number": 1}]
+    painter._receive(painter, stroke | {"number": 2}, [memoryview(b"\x07")])
+    assert "mean nothing" in painter.error and sent[-1]["seen"] == {"p": 2}
 
 
 def test_what_is_set_counts_once_and_comes_back_with_the_edit(painter: Painter) -> None:
@@ -158,14 +202,20 @@ def test_long_work_is_told_and_can_be_cancelled(painter: Painter) -> None:
     painter._receive(painter, {"kind": "edit"}, [])
     while not any(shares):
         assert painter.busy == "editing"
-    paint(painter, left=100)  # people go on painting
+    paint(painter, left=150)  # the page has painting off by now; what comes all the same is refused in words
+    assert "painting goes on when it is done" in painter.error and not painter.layers["mask"][:, 150:].any()
+    for kind in ("undo", "redo"):
+        painter._receive(painter, {"kind": kind}, [])
+        assert "painting goes on" in painter.error and painter.layers["mask"].any()
+    painter._receive(painter, {"kind": "clear", "layers": []}, [])
+    assert "painting goes on" in painter.error and painter.layers["mask"].any() and painter.is_off
     painter._receive(painter, {"kind": "edit"}, [])
     assert "being made" in painter.error
     with pytest.raises(FacemugError, match="being made"):
         painter.open_photo("me.png")  # it would take the place of the edit's result
     say(painter, "cancel")
     assert painter.note.startswith("cancelled") and painter.busy == "" and len(painter.history) == 1
-    assert max(shares) < 1 and painter.layers.is_painted("mask")
+    assert max(shares) < 1 and painter.layers.is_painted("mask") and not painter.is_off
 
 
 def upload(painter: Painter, data: bytes, name: str, what: str = "photo", size: int = 1 << 16) -> None:
