@@ -216,6 +216,15 @@ class AlignedFace:
         return pixels
 
 
+class SeveralFaces(FacemugError):
+    """A photo shows several faces, and nobody said which is meant: ``photo`` is that photo, ``faces`` are its faces, left to
+    right. A page lets people choose one."""
+
+    def __init__(self, line: str, photo: Photo, faces: list[DetectedFace]) -> None:
+        super().__init__(line)
+        self.photo, self.faces = photo, faces
+
+
 def open_face(source: PhotoLike, face: int | None = None, size: int = 256, *, aligned: bool = False,
               analyzer: FaceAnalyzer | None = None, option: str = "face") -> AlignedFace:
     """Find the face in a photo (anything :func:`read_photo` takes) and align it.
@@ -236,7 +245,12 @@ def open_face(source: PhotoLike, face: int | None = None, size: int = 256, *, al
     analyzer = analyzer or shared_analyzer()
     rgb = photo.rgb8()
     found = left_to_right(analyzer.detect(rgb))
-    chosen = choose_face(found, face, photo.name, option)
+    try:
+        chosen = choose_face(found, face, photo.name, option)
+    except FacemugError as error:
+        if face is None and found:
+            raise SeveralFaces(str(error), photo, found) from error
+        raise
     landmarks = analyzer.landmarks(rgb, chosen)
     matrix = ffhq_matrix(landmarks, size)
     others = {number: other for number, other in enumerate(found) if other is not chosen and face is None}

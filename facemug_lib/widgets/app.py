@@ -16,6 +16,7 @@ import ipywidgets
 
 from facemug_lib.editing.editor import Editor
 from facemug_lib.errors import FacemugError
+from facemug_lib.faces.alignment import SeveralFaces
 from facemug_lib.widgets.explorer import Explorer
 from facemug_lib.widgets.painter import Painter
 
@@ -28,7 +29,12 @@ def tabs() -> ipywidgets.Tab:
     """Painter and explorer on one set of networks, with what :func:`serve` was given; what the page shows."""
     photo, weights, bank = (os.environ.get(variable) or None for variable in GIVEN.values())
     editor = Editor.load(weights=weights, bank=bank)
-    return ipywidgets.Tab([Painter(editor, photo), Explorer(editor, photo=photo)], titles=["Painter", "Explorer"])
+    try:
+        painter, explorer = Painter(editor, photo), Explorer(editor, photo=photo)
+    except SeveralFaces:  # one is chosen on the page
+        painter, explorer = Painter(editor), Explorer(editor)
+        painter.open_photo(photo)
+    return ipywidgets.Tab([painter, explorer], titles=["Painter", "Explorer"])
 
 
 def environment(**given: Path | None) -> dict[str, str]:

@@ -25,11 +25,11 @@ from facemug_lib.editing.script.edit_script import EditScript
 from facemug_lib.editing.script.exploring import OWN, WHOLE, Exploration, View, offered
 from facemug_lib.editing.script.filmstrip import write_gif, write_strip
 from facemug_lib.errors import FacemugError
-from facemug_lib.faces.alignment import AlignedFace
-from facemug_lib.faces.photos import photo_from_bytes
+from facemug_lib.faces.alignment import AlignedFace, SeveralFaces
+from facemug_lib.faces.photos import PhotoLike, photo_from_bytes
 from facemug_lib.widgets.desk import Desk
 from facemug_lib.widgets.explorer_controls import BESIDE, PICTURE, Controls, alert, described, encoded, said
-from facemug_lib.widgets.explorer_pictures import SHORT, OtherPictures
+from facemug_lib.widgets.explorer_pictures import SHORT, OtherPictures, cut_out
 from facemug_lib.widgets.guard import KeyGuard
 from facemug_lib.widgets.still import is_headless, mimebundle
 from facemug_lib.widgets.worker import Job, Stopped, Turn
@@ -61,7 +61,7 @@ class Explorer(ipywidgets.VBox):
         self._error, self._photo_number = "", 0
         self.messages = {"previews": 0, "pictures": 0, "stale": 0}
         self.controls = Controls(self._exploration.editor.directions, self._state, own is not None, self._choose_face,
-                                 self._recall)
+                                 self._recall, lambda one: self._ask("photo", partial(self._open, *one)))
         self._others = OtherPictures(self._exploration, self.controls, self._desk, self._working, seed)
         super().__init__([self.controls.style, self.controls.box, KeyGuard()])
         self.add_class("facemug-explorer").add_class("facemug-guarded")
@@ -314,10 +314,23 @@ class Explorer(ipywidgets.VBox):
     def _open_file(self, name: str, turn: Turn) -> None:
         if not name.strip():
             raise FacemugError("no photo was named: type the path of a file")
-        self._fit(read_face(name.strip()), self._state.refine, turn)
+        self._open(name.strip(), None, turn)
 
     def _open_bytes(self, content: bytes, name: str, turn: Turn) -> None:
-        self._fit(read_face(photo_from_bytes(content, name)), self._state.refine, turn)
+        self._open(photo_from_bytes(content, name), None, turn)
+
+    def _open(self, photo: PhotoLike, number: int | None, turn: Turn) -> None:
+        """Fit a photo; where it shows several faces and none is named, offer them."""
+        choice = self.controls.choice
+        choice.clear()
+        try:
+            face = read_face(photo, number)
+        except SeveralFaces as several:
+            for number, cut in enumerate(cut_out(several)):
+                choice.show(encoded(cut, "jpeg"), f"face {number + 1}", "Take this face of the photo", (several.photo, number))
+            self.controls.status.value = said(f"{len(several.faces)} faces: choose one under Face")
+            return
+        self._fit(face, self._state.refine, turn)
 
     def _fit(self, face: AlignedFace, refine: int, turn: Turn) -> None:
         self._photo_number += 1

@@ -59,7 +59,7 @@ class Controls:
     """Every control of one panel, and ``box``, which holds them."""
 
     def __init__(self, directions: Mapping[str, Direction], view: View, has_own_mask: bool, on_face: Callable[[Any], None],
-                 on_pin: Callable[[Any], None]) -> None:
+                 on_pin: Callable[[Any], None], on_choice: Callable[[Any], None]) -> None:
         blank = encoded(np.zeros((1, 1, 4), np.uint8), "png")  # transparent; no data at all would look broken
         self.image = named(w.Image(value=blank, format="png", layout=PICTURE), "explorer-image")
         self.original = named(w.Image(value=blank, format="png", layout=PICTURE), "explorer-original")
@@ -80,7 +80,7 @@ class Controls:
                                          tooltip="Let the attributes wander; press again to stop"), "walk")
         self.pins = Thumbnails("pins", on_pin)
         self.sliders: dict[str, Slider] = {}
-        tabs = {"Attributes": self._attributes(directions, has_own_mask), "Face": self._face(view, on_face),
+        tabs = {"Attributes": self._attributes(directions, has_own_mask), "Face": self._face(view, on_face, on_choice),
                 "Mixing": self._mixing(view), "Components": self._components(), "Sweep": self._sweep(directions),
                 "Save": self._save()}
         self.tabs = named(w.Tab(list(tabs.values()), titles=list(tabs), layout={"flex": "1 1 320px", "min_width": "320px"}),
@@ -109,7 +109,8 @@ class Controls:
         about = w.HTML("What faces differ by most, whatever it means; one unit is one standard deviation.")
         return w.VBox([about, *(self._slider(name, f"principal {name} of the codes (GANSpace)") for name in component_names())])
 
-    def _face(self, view: View, on_face: Callable[[Any], None]) -> w.Widget:
+    def _face(self, view: View, on_face: Callable[[Any], None], on_choice: Callable[[Any], None]) -> w.Widget:
+        self.choice = Thumbnails("choice", on_choice)
         self.seed = named(w.BoundedIntText(view.seed, min=0, max=LARGEST_SEED, description="seed", layout={"width": "220px"},
                                            tooltip="Which sampled face: every whole number is one"), "seed")
         self.grid = Thumbnails("grid", on_face)
@@ -123,7 +124,7 @@ class Controls:
                                              tooltip="More steps, a better likeness: about a second each"), "fit-steps")
         row = {"flex_flow": "row wrap"}
         return w.VBox([w.Box([self.seed, self.more], layout=row), self.grid, w.Box([self.path, self.open], layout=row),
-                       w.Box([self.refine, self.upload], layout=row)])
+                       w.Box([self.refine, self.upload], layout=row), self.choice])
 
     def _mixing(self, view: View) -> w.Widget:
         wide = {"style": {"description_width": "112px"}}

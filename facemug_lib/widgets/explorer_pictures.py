@@ -6,12 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import torch
 from torch import Tensor
 
 from facemug_lib.editing.script.exploring import Exploration, View
 from facemug_lib.editing.script.filmstrip import strip
 from facemug_lib.errors import FacemugError
+from facemug_lib.faces.alignment import SeveralFaces
 from facemug_lib.seeds import LARGEST_SEED
 from facemug_lib.widgets.desk import Desk
 from facemug_lib.widgets.explorer_controls import Controls, described, encoded, label, said
@@ -20,6 +22,19 @@ from facemug_lib.widgets.worker import Turn
 FACES = 12  # of the grid
 PIN = 96  # px, before the page makes a thumbnail of it
 SHORT = ("paint", "original", "pin", "code", "script", "export")  # what long work gives way to
+
+
+def cut_out(several: SeveralFaces) -> list[np.ndarray]:
+    """The faces of a photo, each cut out with a little around it, made small."""
+    whole = PIL.Image.fromarray(several.photo.rgb8())
+    cuts = []
+    for face in several.faces:
+        x0, y0, x1, y1 = map(float, face.box)
+        half = 0.7 * max(x1 - x0, y1 - y0)
+        x, y = (x0 + x1) / 2, (y0 + y1) / 2
+        cut = whole.crop((round(x - half), round(y - half), round(x + half), round(y + half)))
+        cuts.append(np.asarray(cut.resize((PIN, PIN), PIL.Image.Resampling.BILINEAR, reducing_gap=2)))
+    return cuts
 
 
 class OtherPictures:
@@ -72,4 +87,7 @@ class OtherPictures:
         if self._frames is None:
             raise FacemugError("there is no filmstrip yet: press Make filmstrip first")
         path = write(name, self._frames)
-        self._controls.swept_to.value = said(f"wrote {path}, {len(self._frames)} pictures, {path.stat().st_size / 1024:.0f} KB")
+        with PIL.Image.open(path) as written:  # a film plays there and back
+            moving = getattr(written, "n_frames", 1)
+        holds = f"{moving} frames, there and back" if moving > 1 else f"{len(self._frames)} pictures"
+        self._controls.swept_to.value = said(f"wrote {path}, {holds}, {path.stat().st_size / 1024:.0f} KB")

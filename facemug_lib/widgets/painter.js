@@ -295,7 +295,9 @@ class View {
     this.progress = h("div", { className: "fm-progress" }, this.bar, this.cancel);
     this.history = h("div", { className: "fm-history", role: "group" });
     this.history.setAttribute("aria-label", "History: choose a picture to go on from");
-    return h("div", { className: "fm-stage" }, this.scroll,
+    this.question = h("div", { className: "fm-question", role: "alertdialog", hidden: true });
+    this.crowd = h("div", { className: "fm-crowd", role: "group", hidden: true });
+    return h("div", { className: "fm-stage" }, this.question, this.crowd, this.scroll,
       h("div", { className: "fm-under" },
         button("−", "Zoom out (−)", zoomBy(1 / 1.5)), this.zoomText, button("+", "Zoom in (+)", zoomBy(1.5)),
         button("Fit", "Show the whole face (0)", () => this.setZoom(1)), h("span", { className: "fm-spring" }), this.compare),
@@ -360,7 +362,7 @@ class View {
     this.onState = () => this.refreshAll();
     this.pictureEvents = ["picture", "original", "parse"].map((name) => `change:${name}`);
     this.stateEvents = ["history", "current", "exemplar", "attributes", "influence", "text", "text_source", "refine", "seed", "busy", "share",
-      "error", "note", "can_undo", "can_redo", "is_off"].map((name) => `change:${name}`);
+      "error", "note", "can_undo", "can_redo", "is_off", "offer"].map((name) => `change:${name}`);
     for (const event of this.pictureEvents) this.model.on(event, this.onPicture);
     for (const event of this.stateEvents) this.model.on(event, this.onState);
     const on = (event, handler) => this.canvas.addEventListener(event, handler);
@@ -408,7 +410,40 @@ class View {
     this.draw();
   }
 
+  // Ask in place; the promise gives whether the answer was yes.
+  ask(text, yes, no) {
+    return new Promise((answer) => {
+      const say = (isYes) => () => { this.hide(this.question, true); answer(isYes); };
+      const refuse = button(no, no, say(false), { className: "fm-no" });
+      this.question.setAttribute("aria-label", text);
+      this.question.replaceChildren(h("span", {}, text), h("div", { className: "fm-buttons" }, button(yes, yes, say(true), { className: "fm-yes" }), refuse));
+      this.question.hidden = false;
+      refuse.focus({ preventScroll: true });
+    });
+  }
+
+  // A photo of several faces, each of which is a button.
+  refreshCrowd() {
+    const offer = this.model.get("offer");
+    if (offer === this.shownOffer) return;
+    this.shownOffer = offer;
+    const boxes = offer?.boxes ?? [];
+    this.hide(this.crowd, !boxes.length);
+    if (!boxes.length) return this.crowd.replaceChildren();
+    const percent = (value) => `${100 * value}%`;
+    const faces = boxes.map(([left, top, right, bottom], number) => button("", `Take face ${number + 1}`,
+      () => this.act({ kind: "face", number }), { className: "fm-face",
+        style: `left: ${percent(left)}; top: ${percent(top)}; width: ${percent(right - left)}; height: ${percent(bottom - top)}` }));
+    faces.forEach((face, number) => face.setAttribute("aria-label", `Face ${number + 1}`));
+    this.crowd.replaceChildren(h("div", { className: "fm-title" }, `${offer.name} shows ${boxes.length} faces: click the one that is meant`),
+      h("div", { className: "fm-photo" }, h("img", { src: offer.picture, alt: offer.name }), ...faces),
+      button("None of them", "Everything stays as it is", () => this.act({ kind: "face", number: null }), { className: "fm-nobody" }));
+  }
+
   async sendFile(what, file) {
+    const edits = this.model.get("history").length - 1;
+    const lost = `${edits} ${edits === 1 ? "edit" : "edits"}`;
+    if (what === "photo" && edits && !(await this.ask(`Open ${file.name}? The history of this photo, ${lost}, goes with it.`, "Open it", "Stay here"))) return;
     const parts = Math.max(1, Math.ceil(file.size / PART));
     const data = await file.arrayBuffer();
     for (let part = 0; part < parts; part++)
@@ -678,6 +713,7 @@ class View {
     this.refreshTools();
     this.refreshStatus();
     this.refreshHistory();
+    this.refreshCrowd();
     const { model } = this;
     for (const [name, one] of Object.entries(this.attributes)) one.put(model.get("attributes")[name] ?? 0);
     for (const [name, one] of Object.entries(this.influences)) one.put(model.get("influence")[name] ?? 1);

@@ -29,18 +29,17 @@ from facemug_lib.editing.latent.text import TEXT_SOURCE
 from facemug_lib.editing.script.edit_script import SampleRecord, Step, embedded
 from facemug_lib.editing.script.session import PhotoScript, Session
 from facemug_lib.errors import FacemugError
-from facemug_lib.faces.alignment import AlignedFace
-from facemug_lib.faces.photos import PhotoLike, write_image
+from facemug_lib.faces.alignment import AlignedFace, SeveralFaces
+from facemug_lib.faces.photos import PhotoLike, photo_from_bytes, write_image
 from facemug_lib.modalities.semantics import PALETTE, SEMANTIC_CLASSES
 from facemug_lib.pictures import pixels_of
 from facemug_lib.widgets.layers import LAYERS, Layers, data_url, png
 from facemug_lib.widgets.still import mimebundle
-from facemug_lib.widgets.uploads import Uploads, file_name, open_upload
+from facemug_lib.widgets.uploads import Offer, Uploads, chosen_exemplar, file_name, read_exemplar
 from facemug_lib.widgets.worker import Stopped, Turn, Worker
 
 HERE = Path(__file__).parent
 THUMBNAIL = 72  # px
-LARGEST_EXEMPLAR = 768  # px; the networks look at no more, and the picture is kept inside the script
 SETTINGS = ("attributes", "influence", "text", "text_source", "refine", "seed", "exemplar")
 
 
@@ -73,6 +72,7 @@ class Painter(anywidget.AnyWidget):
     share = traitlets.Float(0.0).tag(sync=True)  # … and how much of it
     error = traitlets.Unicode("").tag(sync=True)
     note = traitlets.Unicode("").tag(sync=True)
+    offer = traitlets.Dict().tag(sync=True)  # a photo of several faces, of which one is to be chosen; see uploads.Offer
     can_undo = traitlets.Bool(False).tag(sync=True)
     can_redo = traitlets.Bool(False).tag(sync=True)
     is_off = traitlets.Bool(False).tag(sync=True)  # nothing can be painted, undone or cleared: an edit takes what is painted
@@ -84,6 +84,7 @@ class Painter(anywidget.AnyWidget):
         self._strokes_seen: dict[str, int] = {}  # page → the number of its last stroke that was dealt with
         self._worker = Worker(self._failed)
         self._uploads = Uploads()
+        self._offer: Offer | None = None
         self._is_known = photo is None or isinstance(photo, str | PathLike)  # a file goes along with the script
         session = Session(self.editor, SampleRecord(seed=seed) if photo is None else photo, face)
         super().__init__(choices={
@@ -162,10 +163,10 @@ class Painter(anywidget.AnyWidget):
         """Begin with another photo; :meth:`wait` for it. The layers are emptied once the photo has been read.
 
         The face is searched beside the kernel's thread, so a photo that cannot be used is told in ``error``, and everything stays
-        as it was. Raises :class:`FacemugError` while something else is being done.
+        as it was. Of several faces one is chosen on the page. Raises :class:`FacemugError` while something else is being done.
         """
         self._idle()
-        self._open("opening the photo", lambda: (read_face(photo, face), ""), is_known=isinstance(photo, str | PathLike))
+        self._open("opening the photo", lambda: read_face(photo, face), is_known=isinstance(photo, str | PathLike))
 
     def save(self, name: str = "edit.json") -> list[Path]:
         """Write the script, the edited photo as a PNG beside it, and the photo too where it is no file yet."""
@@ -208,12 +209,16 @@ class Painter(anywidget.AnyWidget):
                        text_source=self.text_source.strip() or TEXT_SOURCE, refine=self.refine, seed=self.seed,
                        guidance_frame="aligned", **references)
 
-    def _open(self, what: str, read: Callable[[], tuple[AlignedFace, str]], is_known: bool) -> None:
-        """Begin with the face that ``read`` gives, and show its remark; ``is_known``: the photo is a file that others have."""
+    def _open(self, what: str, read: Callable[[], AlignedFace], is_known: bool) -> None:
+        """Begin with the face that ``read`` gives; ``is_known``: the photo is a file that others have."""
         def job(turn: Turn) -> None:
-            opened, note = read()
+            try:
+                opened = read()
+            except SeveralFaces as several:
+                self._let_choose(Offer("photo", several, is_known))
+                return
             self._begin(Session(self.editor, opened))
-            self._is_known, self.note = is_known, note
+            self._is_known = is_known
 
         self._start(what, job, is_off=True)
 
@@ -394,18 +399,33 @@ class Painter(anywidget.AnyWidget):
             return
         self._idle()
         name = file_name(str(content["name"]))
+        self._let_choose(None)
         if what == "exemplar":
-            self._start("reading the exemplar", lambda turn: self._take_exemplar(name, data))
+            self._start("reading the exemplar", lambda turn: self._take_exemplar(lambda: read_exemplar(name, data)))
             return
-        self._open(f"opening {name}", lambda: open_upload(name, data), is_known=False)
+        self._open(f"opening {name}", lambda: read_face(photo_from_bytes(data, name)), is_known=False)
 
-    def _take_exemplar(self, name: str, data: bytes) -> None:
-        opened, note = open_upload(name, data)
-        picture = PIL.Image.fromarray(opened.photo.rgb8())
-        if max(picture.size) > LARGEST_EXEMPLAR:
-            picture.thumbnail((LARGEST_EXEMPLAR, LARGEST_EXEMPLAR), PIL.Image.Resampling.LANCZOS)
-        read_face(picture)  # raises where it shows no face: then nobody could replay the script either
-        self.exemplar, self.note = data_url(picture), note
+    def _take_exemplar(self, read: Callable[[], PIL.Image.Image]) -> None:
+        try:
+            self.exemplar = data_url(read())
+        except SeveralFaces as several:
+            self._let_choose(Offer("exemplar", several, False))
+
+    def _let_choose(self, offer: Offer | None) -> None:
+        self._offer, self.offer = offer, {} if offer is None else offer.shown()
+
+    def _on_face(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
+        """One of several faces is chosen, or none of them."""
+        self._idle()
+        offer, number = self._offer, content["number"]
+        self._let_choose(None)
+        if offer is None or number is None:
+            return
+        photo = offer.several.photo
+        if offer.what == "exemplar":
+            self._start("reading the exemplar", lambda turn: self._take_exemplar(lambda: chosen_exemplar(photo, number)))
+            return
+        self._open("opening the photo", lambda: read_face(photo, number), offer.is_known)
 
     def _on_no_exemplar(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
         self.exemplar = ""

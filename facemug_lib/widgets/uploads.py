@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import re
-import shutil
-import tempfile
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
+import PIL.Image
+
+from facemug_lib.editing.drawing import read_face
 from facemug_lib.errors import FacemugError
-from facemug_lib.faces.alignment import AlignedFace, open_face
+from facemug_lib.faces.alignment import SeveralFaces, open_face
+from facemug_lib.faces.photos import Photo, photo_from_bytes
+from facemug_lib.pictures import pixels_of
+from facemug_lib.widgets.layers import data_url
 
 LARGEST_FILE = 256 * 2**20  # bytes of a photo that is dropped
+LARGEST_EXEMPLAR = 768  # px; the networks look at no more, and the picture is kept inside the script
+LARGEST_OFFER = 900  # px of a photo that is shown for choosing a face
 
 
 class Uploads:
@@ -48,19 +56,36 @@ def file_name(name: str) -> str:
     return plain if plain.strip(". ") else "photo"
 
 
-def open_upload(name: str, data: bytes) -> tuple[AlignedFace, str]:
-    """The face in a photo that came from the browser, and a remark about it. Of several faces the leftmost is taken."""
-    folder = Path(tempfile.mkdtemp(prefix="facemug-"))
-    try:
-        path = folder / name
-        path.write_bytes(data)
-        try:
-            return open_face(path), ""
-        except FacemugError as error:
-            if "choose one with face=N" not in str(error):
-                raise
-            return open_face(path, face=0), f"{name}: the leftmost of several faces; Painter(photo=…, face=N) takes another"
-    except FacemugError as error:
-        raise FacemugError(str(error).replace(f"{folder}/", "")) from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+def read_exemplar(name: str, data: bytes) -> PIL.Image.Image:
+    """The exemplar in a file's bytes. Raises :class:`FacemugError` where it shows no face: nobody could replay the script then;
+    :class:`SeveralFaces` where one has to be chosen."""
+    photo = photo_from_bytes(data, name)
+    open_face(photo)  # of a whole photo, faces are found best
+    picture = PIL.Image.fromarray(photo.rgb8())
+    if max(picture.size) > LARGEST_EXEMPLAR:
+        picture.thumbnail((LARGEST_EXEMPLAR, LARGEST_EXEMPLAR), PIL.Image.Resampling.LANCZOS)
+    read_face(picture)
+    return picture
+
+
+def chosen_exemplar(photo: Photo, number: int) -> PIL.Image.Image:
+    """One face of a photo that shows several, cut out."""
+    return PIL.Image.fromarray(pixels_of(open_face(photo, face=number, size=512).image[0]))
+
+
+@dataclass(frozen=True, eq=False)
+class Offer:
+    """A photo of several faces, of which one is to be chosen. ``is_known``: the photo is a file that others have."""
+
+    what: Literal["photo", "exemplar"]
+    several: SeveralFaces
+    is_known: bool
+
+    def shown(self) -> dict[str, Any]:
+        """What the browser shows: the photo, made small, and the box of each face in parts of its width and height."""
+        photo = self.several.photo
+        picture = PIL.Image.fromarray(photo.rgb8())
+        picture.thumbnail((LARGEST_OFFER, LARGEST_OFFER))
+        across = (photo.width, photo.height) * 2
+        boxes = [[float(place) / length for place, length in zip(face.box, across, strict=True)] for face in self.several.faces]
+        return {"what": self.what, "name": Path(photo.name).name, "picture": data_url(picture, "JPEG"), "boxes": boxes}

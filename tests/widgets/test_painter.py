@@ -374,3 +374,27 @@ def test_state_is_plain_data_that_a_reloaded_page_can_ask_for(painter: Painter) 
 def test_a_photo_without_a_face_is_no_start(editor) -> None:
     with pytest.raises(FacemugError, match="no face found"):
         Painter(editor, np.zeros((200, 200, 3), np.uint8))
+
+
+def test_one_of_several_faces_is_chosen_on_the_page(painter: Painter, astronaut: bytes) -> None:
+    one = PIL.Image.open(io.BytesIO(astronaut))
+    both = PIL.Image.new("RGB", (1024, 512))
+    both.paste(one, (0, 0))
+    both.paste(one.transpose(PIL.Image.Transpose.FLIP_LEFT_RIGHT), (512, 0))
+    held = io.BytesIO()
+    both.save(held, "PNG")
+    paint(painter)
+    upload(painter, held.getvalue(), "two.png")
+    assert painter.error == "" and painter.layers.is_painted("mask") and painter.offer["name"] == "two.png"
+    (left, _, right, _), second = painter.offer["boxes"]
+    assert 0 < left < right < 0.5 < second[0] < second[2] < 1
+    say(painter, "face", number=None)
+    assert painter.offer == {} and painter.photo.shape == (256, 256, 3)
+    upload(painter, held.getvalue(), "two.png")
+    say(painter, "face", number=1)
+    assert painter.error == "" and painter.offer == {} and painter.photo.shape == (512, 1024, 3)
+    assert painter.session.first.face.box[0] > 512
+    upload(painter, held.getvalue(), "two.png", "exemplar")
+    assert painter.offer["what"] == "exemplar" and painter.exemplar == ""
+    say(painter, "face", number=0)
+    assert painter.error == "" and painter.exemplar.startswith("data:image/png;base64,")
