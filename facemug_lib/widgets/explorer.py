@@ -31,7 +31,7 @@ from facemug_lib.widgets.desk import Desk
 from facemug_lib.widgets.explorer_controls import BESIDE, PICTURE, Controls, alert, described, encoded, said
 from facemug_lib.widgets.explorer_pictures import SHORT, OtherPictures, cut_out
 from facemug_lib.widgets.guard import KeyGuard
-from facemug_lib.widgets.still import is_headless, mimebundle
+from facemug_lib.widgets.still import Stills, is_headless, mimebundle
 from facemug_lib.widgets.worker import Job, Stopped, Turn
 
 QUIET = 0.05  # seconds without a change before the full picture is painted; about as long as the next key takes to arrive
@@ -59,6 +59,7 @@ class Explorer(ipywidgets.VBox):
         self._image: Tensor | None = None
         self._original: AlignedFace | None = None
         self._error, self._photo_number = "", 0
+        self._stills = Stills("explorer", ".facemug-explorer")
         self.messages = {"previews": 0, "pictures": 0, "stale": 0}
         self.controls = Controls(self._exploration.editor.directions, self._state, own is not None, self._choose_face,
                                  self._recall, lambda one: self._ask("photo", partial(self._open, *one)))
@@ -137,6 +138,12 @@ class Explorer(ipywidgets.VBox):
                 raise FacemugError(self._error or "no picture was made")
             return live
         return mimebundle(live, encoded(self._image, "png"), f"Explorer: {described(self._state)}")
+
+    def _ipython_display_(self) -> None:
+        self._stills.show(self._repr_mimebundle_() or {}, {}, self._still)
+
+    def _still(self) -> bytes | None:
+        return None if self._image is None else encoded(self._image, "png")
 
     # -- what is asked for ------------------------------------------------------------------------------------------------
 
@@ -281,6 +288,7 @@ class Explorer(ipywidgets.VBox):
         self._image = image
         self.messages["pictures"] += 1
         self._show(image, view, "png")
+        self._stills.update(self._still)
         self.controls.status.value = said(f"256 px; preview after {1000 * took:.0f} ms, all after "
                                           f"{1000 * (time.perf_counter() - started):.0f} ms")
         if self.controls.compare.value != "off":

@@ -32,6 +32,10 @@ STYLE = f"""<style>
 .facemug-explorer .widget-html-content {{line-height: 1.4; white-space: normal; overflow-wrap: anywhere}}
 .facemug-explorer .widget-label {{overflow: hidden; text-overflow: ellipsis}}
 .facemug-explorer .widget-tab-contents .widget-inline-hbox {{max-width: 98%}}
+.facemug-explorer .lm-TabBar-tab {{color: var(--jp-ui-font-color1)}}
+.facemug-explorer select {{background-image: linear-gradient(45deg, transparent 50%, currentColor 50%),
+  linear-gradient(135deg, currentColor 50%, transparent 50%) !important; background-repeat: no-repeat !important;
+  background-position: right 10px center, right 5px center !important; background-size: 5px 5px !important}}
 .facemug-explorer .lm-TabBar-content {{flex-wrap: wrap}}
 .facemug-explorer .lm-TabBar-tab {{flex: 0 1 auto !important; min-width: max-content !important}}
 {RULES}

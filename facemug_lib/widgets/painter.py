@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import anywidget
 import numpy as np
@@ -30,12 +30,13 @@ from facemug_lib.editing.script.edit_script import SampleRecord, Step, embedded
 from facemug_lib.editing.script.session import PhotoScript, Session
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import AlignedFace, SeveralFaces
-from facemug_lib.faces.photos import PhotoLike, photo_from_bytes, write_image
+from facemug_lib.faces.photos import PhotoLike, write_image
 from facemug_lib.modalities.semantics import PALETTE, SEMANTIC_CLASSES
 from facemug_lib.pictures import pixels_of
 from facemug_lib.widgets.layers import LAYERS, Layers, data_url, png
-from facemug_lib.widgets.still import mimebundle
-from facemug_lib.widgets.uploads import Offer, Uploads, chosen_exemplar, file_name, read_exemplar
+from facemug_lib.widgets.messages import Messages
+from facemug_lib.widgets.still import Stills, mimebundle
+from facemug_lib.widgets.uploads import Offer, Uploads
 from facemug_lib.widgets.worker import Stopped, Turn, Worker
 
 HERE = Path(__file__).parent
@@ -43,7 +44,7 @@ THUMBNAIL = 72  # px
 SETTINGS = ("attributes", "influence", "text", "text_source", "refine", "seed", "exemplar")
 
 
-class Painter(anywidget.AnyWidget):
+class Painter(Messages, anywidget.AnyWidget):
     """Paint on a face and edit it.
 
     ``photo`` is anything :func:`~facemug_lib.faces.alignment.open_face` takes, an :class:`AlignedFace`, or None for the sampled
@@ -85,6 +86,7 @@ class Painter(anywidget.AnyWidget):
         self._worker = Worker(self._failed)
         self._uploads = Uploads()
         self._offer: Offer | None = None
+        self._stills = Stills("painter", ".facemug-painter")
         self._is_known = photo is None or isinstance(photo, str | PathLike)  # a file goes along with the script
         session = Session(self.editor, SampleRecord(seed=seed) if photo is None else photo, face)
         super().__init__(choices={
@@ -186,6 +188,9 @@ class Painter(anywidget.AnyWidget):
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         live = super()._repr_mimebundle_(**kwargs) or ({}, {})
         return mimebundle(live[0] or None, self.still(), f"Painter of {len(self.session.moments)} pictures"), live[1]
+
+    def _ipython_display_(self) -> None:
+        self._stills.show(*self._repr_mimebundle_(), self.still)
 
     # -- making an edit ---------------------------------------------------------------------------------------------------
 
@@ -300,6 +305,7 @@ class Painter(anywidget.AnyWidget):
             self.current = session.current.number
             self.note = note
             self._tell_undo()
+        self._stills.update(self.still)
 
     def _tell_undo(self) -> None:
         self.can_undo, self.can_redo = self.layers.can_undo, self.layers.can_redo
@@ -308,136 +314,6 @@ class Painter(anywidget.AnyWidget):
         for name in names:
             self.send({"kind": "layer", "name": name, "seen": self._strokes_seen}, [self.layers[name].tobytes()])
         self._tell_undo()
-
-    # -- messages from the browser ----------------------------------------------------------------------------------------
-
-    def _receive(self, _: Any, content: Any, buffers: Sequence[memoryview]) -> None:
-        """Do what a message asks for; whatever is wrong with it is shown and changes nothing."""
-        try:
-            kind = content["kind"]
-            handler = getattr(self, f"_on_{kind}", None)
-            if handler is None:
-                raise FacemugError(f"the browser asks for {kind!r}, which this painter does not know: reload the page")
-            self.received[kind] += 1
-            if kind not in ("ready", "cancel") and self.error:
-                self.error = ""
-            handler(content, buffers)
-        except FacemugError as error:
-            self.error = str(error)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            reason = " ".join(str(error).split())
-            self.error = f"a message of the browser is not understood ({type(error).__name__}: {reason}): reload the page"
-
-    def _on_ready(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
-        self._send_layers(LAYERS)
-
-    def _on_stroke(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
-        if page := str(content.get("page", ""))[:40]:
-            self._strokes_seen[page] = int(content["number"])
-        try:
-            self._on()
-            self.layers.stroke(content["layer"], tuple(content["box"]), bytes(buffers[0]))
-        except FacemugError:
-            self._send_layers(LAYERS)  # the browser shows a stroke that was refused: show it what is there
-            raise
-        if page:  # tells this page that its stroke has come, and the others what was painted
-            told = {name: content[name] for name in ("layer", "box", "page", "number")}
-            self.send({"kind": "stroke", **told}, [bytes(buffers[0])])
-        self._tell_undo()
-
-    def _on_undo(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
-        self._retrace("undo")
-
-    def _on_redo(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
-        self._retrace("redo")
-
-    def _retrace(self, what: Literal["undo", "redo"]) -> None:
-        """Undo or redo an act: a stroke, or a way from one picture to another."""
-        self._on()
-        way = self.layers.next_mark(what)
-        if way is not None:
-            self._idle()
-        names = self.layers.undo() if what == "undo" else self.layers.redo()
-        if way is not None:
-            number, settings = way.before if what == "undo" else way.after
-            self._take_settings(settings or {})
-            self.session.go(number)
-            self._show(f"picture {number}")
-        self._send_layers(names)
-
-    def _on_clear(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
-        self._on()
-        self.layers.clear(*content["layers"])
-        self._send_layers(LAYERS)
-
-    def _on_edit(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
-        self.edit()
-
-    def _on_cancel(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
-        self.cancel()
-
-    def _on_go(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
-        self.go(content["number"])
-
-    def _on_revise(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
-        self.revise()
-
-    def _on_save(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
-        self._idle()
-
-        def job(turn: Turn) -> None:
-            written = self.save(content["name"])
-            self.note = f"written in {written[0].resolve().parent}: {', '.join(path.name for path in written)}"
-
-        self._start("saving", job)
-
-    def _on_file(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
-        """One part of a photo or an exemplar; the last one opens it."""
-        what, part, parts = content["what"], content["part"], content["parts"]
-        data = self._uploads.add(what, content["name"], part, parts, bytes(buffers[0]))
-        if data is None:
-            return
-        self._idle()
-        name = file_name(str(content["name"]))
-        self._let_choose(None)
-        if what == "exemplar":
-            self._start("reading the exemplar", lambda turn: self._take_exemplar(lambda: read_exemplar(name, data)))
-            return
-        self._open(f"opening {name}", lambda: read_face(photo_from_bytes(data, name)), is_known=False)
-
-    def _take_exemplar(self, read: Callable[[], PIL.Image.Image]) -> None:
-        try:
-            self.exemplar = data_url(read())
-        except SeveralFaces as several:
-            self._let_choose(Offer("exemplar", several, False))
-
-    def _let_choose(self, offer: Offer | None) -> None:
-        self._offer, self.offer = offer, {} if offer is None else offer.shown()
-
-    def _on_face(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
-        """One of several faces is chosen, or none of them."""
-        self._idle()
-        offer, number = self._offer, content["number"]
-        self._let_choose(None)
-        if offer is None or number is None:
-            return
-        photo = offer.several.photo
-        if offer.what == "exemplar":
-            self._start("reading the exemplar", lambda turn: self._take_exemplar(lambda: chosen_exemplar(photo, number)))
-            return
-        self._open("opening the photo", lambda: read_face(photo, number), offer.is_known)
-
-    def _on_no_exemplar(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
-        self.exemplar = ""
-
-    def _idle(self) -> None:
-        if self._worker.is_busy:
-            raise FacemugError("an edit is being made: wait for it or cancel it")
-
-    def _on(self) -> None:
-        """Raise :class:`FacemugError` while what is painted is being taken by an edit, or away by another photo."""
-        if self.is_off:
-            raise FacemugError("an edit is being made: painting goes on when it is done; Escape cancels it")
 
 
 @dataclass(frozen=True)

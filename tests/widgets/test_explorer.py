@@ -12,6 +12,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from skimage.data import astronaut
 
 from facemug_lib.editing.editor import Editor
 from facemug_lib.editing.script.edit_script import EditScript, Replayer
@@ -21,6 +22,7 @@ from facemug_lib.faces.alignment import open_face
 from facemug_lib.pictures import pixels_of
 from facemug_lib.widgets import still
 from facemug_lib.widgets.explorer import Explorer
+from facemug_lib.widgets.guard import KeyGuard
 
 WAIT = 30.0  # seconds; all of these take a fraction of one
 
@@ -276,7 +278,7 @@ def test_fitting_can_be_cancelled(panel: Explorer, portrait: torch.Tensor, monke
 def test_uploads(panel: Explorer, portrait: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     buffer = io.BytesIO()
     PIL.Image.fromarray(pixels_of(portrait[0])).save(buffer, "PNG")
-    monkeypatch.setattr("facemug_lib.widgets.explorer.read_face", lambda photo: open_face(photo, aligned=True))
+    monkeypatch.setattr("facemug_lib.widgets.explorer.read_face", lambda photo, face: open_face(photo, aligned=True))
 
     def upload(name: str, content: bytes) -> None:
         panel.controls.upload.set_trait("value", ({"name": name, "type": "image/png", "size": len(content), "content":
@@ -288,6 +290,30 @@ def test_uploads(panel: Explorer, portrait: torch.Tensor, monkeypatch: pytest.Mo
     photo = panel.state.photo
     upload("you.png", b"no picture")
     assert panel.wait(WAIT) and "you.png is not an image" in panel.error and panel.state.photo is photo
+
+
+def test_one_of_several_faces_is_clicked(panel: Explorer, tmp_path: Path) -> None:
+    both = np.hstack([astronaut(), astronaut()[:, ::-1]])
+    PIL.Image.fromarray(both).save(tmp_path / "two.png")
+    panel.controls.refine.value = 1
+    panel.controls.path.value = str(tmp_path / "two.png")
+    panel.controls.open.click()
+    assert panel.wait(WAIT) and panel.error == "" and panel.state.photo is None and len(panel.controls.choice) == 2
+    first, second = panel.controls.choice._row.children
+    second.click()
+    assert panel.wait(WAIT) and panel.error == "" and panel.state.photo.face.box[0] > 512 and len(panel.controls.choice) == 0
+
+
+def test_a_film_is_told_as_the_file_holds_it(panel: Explorer, tmp_path: Path) -> None:
+    panel.controls.count.value = 5
+    panel.controls.film.click()
+    assert panel.wait(WAIT)
+    panel.controls.gif_name.value = str(tmp_path / "film.gif")
+    panel.controls.write_gif.click()
+    assert panel.wait(WAIT) and "8 frames, there and back" in panel.controls.swept_to.value
+    panel.controls.strip_name.value = str(tmp_path / "film.png")
+    panel.controls.write_strip.click()
+    assert panel.wait(WAIT) and "5 pictures" in panel.controls.swept_to.value
 
 
 def test_masks(editor: Editor, panel: Explorer) -> None:
@@ -336,7 +362,7 @@ def test_a_live_kernel_shows_the_panel_as_often_as_wanted(panel: Explorer, monke
 def test_every_control_has_a_word_and_a_tip_and_a_class(panel: Explorer) -> None:
     found = 0
     for one in controls_in(panel):
-        if isinstance(one, ipywidgets.Box | ipywidgets.HTML | ipywidgets.Image | ipywidgets.IntProgress):
+        if isinstance(one, ipywidgets.Box | ipywidgets.HTML | ipywidgets.Image | ipywidgets.IntProgress | KeyGuard):
             continue
         found += 1
         assert one.description, one
