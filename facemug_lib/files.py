@@ -92,7 +92,8 @@ def replacing(path: Path, keep: bool = True) -> Iterator[Path]:
 
     Its name is hidden and has no suffix, so that what a killed process leaves is never taken for a picture; name the format
     when saving. Where ``path`` is a link, what it leads to is replaced. The file gets the permissions of the one it replaces, or
-    those that the umask leaves to a new one. Without ``keep`` the temporary file goes in any case.
+    those that the umask leaves to a new one. Without ``keep`` the temporary file goes in any case. An error of the disk names the
+    file.
     """
     path = Path(os.path.realpath(path))
     temporary = path.parent / f".{path.name[:40]}.{secrets.token_hex(4)}"  # a name may have 255 bytes
@@ -105,6 +106,9 @@ def replacing(path: Path, keep: bool = True) -> Iterator[Path]:
         temporary.chmod(mode)  # only now: some writers make the file anew, and the old one may have been read-only
         if keep:
             os.replace(temporary, path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk's error names no file
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -29,6 +29,7 @@ from facemug_lib.progress import Tell, untold
 from facemug_lib.recording import FIGURES_VARIABLE, RESULT_VARIABLE, figures_folder, notes_of, write_json
 
 START_TIMEOUT = 300  # seconds for a kernel to answer; a cold disk under load needs minutes
+SCRATCH_BYTES = 2**20  # what a kernel and the runner keep beside each other, with room to spare
 _DONE_CELL = "import os, pathlib; pathlib.Path(os.environ['FACEMUG_DONE']).touch()"
 
 
@@ -112,6 +113,7 @@ def run_notebook(name: str, profile: str = "smoke", overrides: Mapping[str, Any]
         raise FacemugError(f"the run folder {folder} is a file: name a folder")
     if folder == path.parent:
         raise FacemugError(f"the executed copy in {folder} would replace the notebook: name another run folder")
+    _require_room()
     folder.mkdir(parents=True, exist_ok=True)
     started, clock = datetime.now(UTC), time.perf_counter()
     facts: dict[str, Any] = {
@@ -151,6 +153,17 @@ def run_notebook(name: str, profile: str = "smoke", overrides: Mapping[str, Any]
     )
     write_json(folder / "result.json", asdict(result))
     return result
+
+
+def _require_room() -> None:
+    """Raise :class:`FacemugError` where temporary files cannot be written: a kernel would die of that with a page of words."""
+    try:
+        with tempfile.TemporaryFile() as file:
+            file.write(bytes(SCRATCH_BYTES))
+            file.flush()
+    except OSError as error:
+        raise FacemugError(f"no temporary file can be written ({error.strerror or error}): free some space, or set TMPDIR to "
+                           "another folder") from error
 
 
 def _publish(made: Path, record: Mapping[str, Any], figures: Mapping[str, Sequence[Path]] | None) -> list[Path]:

@@ -38,6 +38,7 @@ class Records:
             out.mkdir(parents=True, exist_ok=True)
             with replacing(out / "config.json") as temporary:
                 temporary.write_text(json.dumps(dict(config), indent=2, sort_keys=True) + "\n")
+            _drop_half_line(out / "stats.jsonl")
             self.board = _tensorboard(out)
 
     @property
@@ -144,6 +145,13 @@ class Tick:
 def passed(every: int | None, before: int, now: int) -> bool:
     """True when a multiple of ``every`` lies in (before, now]."""
     return every is not None and before // every != now // every
+
+
+def _drop_half_line(path: Path) -> None:
+    """Cut off a last line that a full disk has left unfinished."""
+    content = path.read_bytes() if path.is_file() else b""
+    if content and not content.endswith(b"\n"):
+        os.truncate(path, content.rfind(b"\n") + 1)
 
 
 def _memory_mib(device: torch.device) -> int:

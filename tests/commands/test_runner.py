@@ -178,6 +178,15 @@ def test_the_executed_copy_never_replaces_the_notebook(write: Callable[..., str]
         run_notebook(str(tmp_path / "90_tiny.ipynb"), out=tmp_path / "file")
 
 
+@pytest.mark.usefixtures("no_kernel")
+def test_no_room_for_temporary_files_is_one_line(write: Callable[..., str], tmp_path: Path,
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner.tempfile, "tempdir", str(tmp_path / "no such folder"))
+    with pytest.raises(FacemugError, match="no temporary file can be written .*: free some space, or set TMPDIR"):
+        run_notebook(write("1"), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_stopped_runner_leaves_no_older_outcome(write: Callable[..., str], tmp_path: Path,
                                                   monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(*_: object) -> None:

@@ -51,6 +51,16 @@ def test_killed_and_resumed_is_bit_equal_to_uninterrupted(tmp_path: Path) -> Non
     assert not equal(final_state(tmp_path / "whole"), final_state(other.out))
 
 
+def test_a_line_that_a_full_disk_cut_short_is_dropped(tmp_path: Path) -> None:
+    train(ToyStage(), ToyFaces(), tmp_path, **RUN | {"images": 24})
+    path = tmp_path / "stats.jsonl"
+    before = path.read_text()
+    path.write_text(before + '{"images": 32, "los')
+    train(ToyStage(), ToyFaces(), tmp_path, **RUN)
+    after = path.read_text()
+    assert after.startswith(before) and [json.loads(line) for line in after.splitlines()][-1]["images"] == RUN["images"]
+
+
 def test_training_lowers_the_loss_and_ships_the_averages(tmp_path: Path) -> None:
     stage = ToyStage()
     untrained = stage.evaluate({name: module.eval() for name, module in stage.modules.items()}, 64)["mse"]
