@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from facemug_lib.errors import FacemugError
@@ -13,7 +14,8 @@ from facemug_lib.figures import score_table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PAPER = ("FID", "U-IDS %", "LPIPS")
+PAPER = {"FID": 3, "U-IDS %": 2, "LPIPS": 4}  # its columns, and their digits
+LPIPS = replace(COLUMNS["lpips_alex"], digits=4)
 
 
 def rows(outcomes: Sequence[Mapping[str, Any]], view: str = "hole") -> list[dict[str, str]]:
@@ -24,9 +26,10 @@ def rows(outcomes: Sequence[Mapping[str, Any]], view: str = "hole") -> list[dict
     for letter in (letter for letter in VARIANTS if letter in scores):
         variant, own = VARIANTS[letter], scores[letter]
         row = {"": letter, "generator": variant.name}
-        row |= {f"paper {title}": f"{value:g}" for title, value in zip(PAPER, variant.paper, strict=True)}
-        row |= {COLUMNS[name].title: COLUMNS[name].shown(own[name]) if name in own else "–" for name in shown}
-        row["LPIPS above A"] = COLUMNS["lpips_alex"].shown(above[letter]) if letter in above else ""
+        row |= {f"paper {title}": f"{value:.{PAPER[title]}f}" for title, value in zip(PAPER, variant.paper, strict=True)}
+        columns = COLUMNS | {"lpips_alex": LPIPS}
+        row |= {columns[name].title: columns[name].shown(own[name]) if name in own else "–" for name in shown}
+        row["LPIPS above A"] = LPIPS.shown(above[letter]) if letter in above else ""
         row["seeds"] = str(own["lpips_alex"].n)
         found.append(row)
     return found

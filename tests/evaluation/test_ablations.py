@@ -95,9 +95,9 @@ def test_orders():
 
 def test_the_table_stands_beside_the_papers(tmp_path: Path):
     rows = figure.rows(OUTCOMES)
-    assert [row[""] for row in rows] == ["A", "B"] and rows[1]["paper FID"] == "3.829"
-    assert rows[0]["LPIPS-Alex"] == "0.250 ± 0.050"
-    assert (rows[0]["LPIPS above A"], rows[1]["LPIPS above A"]) == ("", "0.025 ± 0.005")
+    assert [row[""] for row in rows] == ["A", "B"] and rows[1]["paper LPIPS"] == "0.2010"
+    assert rows[0]["LPIPS-Alex"] == "0.2500 ± 0.0500"
+    assert (rows[0]["LPIPS above A"], rows[1]["LPIPS above A"]) == ("", "0.0250 ± 0.0050")
     drawn = figure.draw(OUTCOMES)
     texts = [text.get_text() for text in drawn.axes[0].texts]
     assert "full" in texts and any("8 images at 64 px" in text for text in texts)
