@@ -13,7 +13,19 @@ import sys
 import typer
 
 from facemug_lib.commands import app as page
-from facemug_lib.commands import directions, edit, evaluate, faces, figure_list, figures, machine, notebooks, systems, training
+from facemug_lib.commands import (
+    directions,
+    edit,
+    evaluate,
+    faces,
+    figure_list,
+    figures,
+    machine,
+    notebooks,
+    study,
+    systems,
+    training,
+)
 from facemug_lib.errors import FacemugError
 
 app = typer.Typer(
@@ -32,6 +44,7 @@ for subcommand in (machine.assets, notebooks.run, notebooks.site, training.train
 app.add_typer(directions.directions, name="directions")
 app.add_typer(systems.systems, name="systems")
 app.add_typer(figure_list.figures, name="figures")
+app.add_typer(study.study, name="study")
 
 
 def main(arguments: list[str] | None = None) -> int:

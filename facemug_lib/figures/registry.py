@@ -69,7 +69,7 @@ PAPER = (
 """Our counterparts of the paper's figures and tables."""
 
 NOT_HERE = {
-    "Table III": "a user study asks people; `facemug evaluate` writes the pictures that could be shown to them",
+    "Table III": "it needs people's votes: `facemug study make` writes the blinded page, `facemug study count` counts them",
 }
 """What of the paper's figures and tables has no counterpart, and why."""
 

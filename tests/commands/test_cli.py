@@ -23,7 +23,7 @@ from facemug_lib.errors import FacemugError
 from facemug_lib.faces.prior import FacePrior
 
 COMMANDS = ["doctor", "assets", "run", "site", "train", "average", "edit", "pose", "replay", "directions", "systems", "sample",
-            "app", "figures", "align", "synthesize", "evaluate", "subsets", "influence", "gallery", "prompts", "bench"]
+            "app", "figures", "study", "align", "synthesize", "evaluate", "subsets", "influence", "gallery", "prompts", "bench"]
 
 
 def stub(monkeypatch: pytest.MonkeyPatch, module: str, **functions: object) -> None:
