@@ -28,18 +28,22 @@ from facemug_lib.errors import FacemugError
 from facemug_lib.files import replacing
 
 # What mathtext writes otherwise than LaTeX does.
-_SPELLINGS = ((r"\\(mathcal|mathbb) (\w)", r"\\\1{\2}"), (r"\\tfrac", r"\\frac"), (r"\^\*", r"^{*}"),
-              (r"\\[lr]Vert(?![a-zA-Z])", r"\\Vert "),
+_SPELLINGS = ((r"\\(mathcal|mathbb) (\w)", r"\\\1{\2}"), (r"\\([td]?frac) *(\d) *(\d)", r"\\\1{\2}{\3}"),
+              (r"\\tfrac", r"\\frac"), (r"\^\*", r"^{*}"), (r"\^\\top(?![a-zA-Z])", r"^{\\mathsf{T}}"),
+              (r"\\sqrt *(\w)", r"\\sqrt{\1}"), (r"\\[lr]Vert(?![a-zA-Z])", r"\\Vert "),
               (r"\\[bB]igg?\(", r"\\left("), (r"\\[bB]igg?\)", r"\\right)"))
 # Of an output's forms the first that it has is shown; scripts and live widgets are none of them.
 _SHOWN = ["text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/plain"]
 _STYLE = """
 body { max-width: 66rem; margin: 2rem auto; padding: 0 1rem; font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a }
 .highlight, .output_area pre { padding: .6rem .8rem; overflow-x: auto; font-size: 13px; line-height: 1.45 }
-.highlight { background: #f5f6f8; border-left: 3px solid #7a8aa0 } .highlight pre { margin: 0 }
+.highlight { margin: .8rem 0; background: #f5f6f8; border-left: 3px solid #7a8aa0 } .highlight pre { margin: 0 }
+.output_area pre { margin: .4rem 0; white-space: pre-wrap; overflow-wrap: anywhere } .output_subarea { overflow-x: auto }
 code { background: #f0f1f3; padding: 0 .2em } .prompt, .anchor-link { display: none } img { max-width: 100%; height: auto }
 p, ul, ol, table { max-width: 60rem }
-table { border-collapse: collapse; font-size: 14px; margin: .8rem 0 } th, td { padding: .2rem .6rem; border-bottom: 1px solid }
+table { border-collapse: collapse; font-size: 14px; margin: .8rem 0 }
+th, td { padding: .2rem .6rem; border: 0; border-bottom: 1px solid #999; text-align: left } th:empty { padding: 0 }
+.dataframe { border: 0 } .dataframe thead th { text-align: left !important } .output_markdown td { white-space: nowrap }
 .formula { text-align: center; margin: 1rem 0 } nav { font-size: 14px } .failed { color: #a00000; font-weight: bold }
 """
 
@@ -67,11 +71,24 @@ def site_command(out: Path, profile: str = "smoke", notebooks: Sequence[str] = (
 def page(notebook: nbformat.NotebookNode, title: str) -> str:
     """An executed notebook as one HTML page that holds everything it shows."""
     notebook.cells = [cell for cell in notebook.cells if "facemug-runner" not in cell.metadata.get("tags", [])]
+    for cell in notebook.cells:
+        cell.get("outputs", [])[:] = _joined(cell.get("outputs", []))
     notebook.metadata.pop("widgets", None)
     exporter = _Exporter(config=Config({"NbConvertBase": {"display_data_priority": _SHOWN}}), template_name="basic")
     body, _ = exporter.from_notebook_node(notebook)
     body = re.sub(r'href="(\w+)\.ipynb"', r'href="\1.html"', body)
     return _shell(title, f'<nav><a href="index.html">All notebooks</a></nav>\n{body}')
+
+
+def _joined(outputs: Sequence[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """Outputs with the pieces of one text put together: lines of progress come one by one and would stand far apart."""
+    found: list[nbformat.NotebookNode] = []
+    for one in outputs:
+        if found and one.output_type == "stream" == found[-1].output_type and one.name == found[-1].name:
+            found[-1] = nbformat.from_dict(found[-1] | {"text": found[-1].text + one.text})
+        else:
+            found.append(one)
+    return found
 
 
 def index(results: Sequence[RunResult], notebooks: Sequence[nbformat.NotebookNode]) -> str:

@@ -139,7 +139,7 @@ def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = Non
     """Rows as a table without an index column; ``columns`` chooses and orders, numbers are rounded to ``digits``."""
     import pandas
 
-    pandas.set_option("display.max_colwidth", 100)
+    pandas.set_option("display.max_colwidth", 240)  # what a setting means is a sentence
     frame = pandas.DataFrame(list(rows), columns=columns)
     # Rounded as text, cell by cell: a column of settings mixes whole numbers, fractions and words.
     frame = frame.map(lambda value: f"{value:.{digits}f}" if isinstance(value, float) and digits >= 0 else value)

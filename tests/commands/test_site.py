@@ -40,6 +40,13 @@ def test_an_executed_notebook_becomes_pages(tmp_path: Path, capsys: pytest.Captu
     assert not OUTSIDE.search(page + other + index)
 
 
+def test_lines_that_were_printed_one_by_one_stand_together():
+    lines = [nbformat.v4.new_output("stream", name=name, text=text)
+             for name, text in (("stdout", "step 1\n"), ("stdout", "step 2\n"), ("stderr", "slow\n"), ("stdout", "done\n"))]
+    page = site.page(tiny(nbformat.v4.new_code_cell("train()", outputs=lines)), "01_tiny")
+    assert re.search(r"<pre>step 1\nstep 2\s*</pre>", page) and page.count("<pre>done") == page.count("<pre>slow") == 1
+
+
 def test_a_page_shows_pictures_and_no_scripts():
     outputs = [nbformat.v4.new_output("display_data", {
         "application/vnd.jupyter.widget-view+json": {"model_id": "1"}, "image/png": PIXEL, "text/plain": "Painter()"}),
@@ -56,7 +63,7 @@ def test_every_formula_of_the_suite_can_be_drawn(path: Path):
     for cell in nbformat.read(path, 4).cells:
         if cell.cell_type == "markdown":
             for block, inline in MATH.findall(re.sub(r"`[^`]*`", "", cell.source)):
-                address, _ = site.formula(block or inline)
+                address, _ = site.formula(block or inline, is_block=bool(block))
                 assert address.startswith("data:image/svg+xml;base64,")
 
 
