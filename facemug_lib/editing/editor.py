@@ -46,9 +46,13 @@ from facemug_lib.weights import load_module, weights_hash
 
 
 class SystemEditor(Protocol):
-    """What the editor asks of a system, which makes whole edits by itself."""
+    """What the editor asks of a system, which makes whole edits by itself. ``attributes``: name → an object with the ``meaning``
+    of a strength and the lowest (``low``) and highest (``high``) that makes sense."""
 
     hash: str
+    attributes: Mapping[str, Any]
+
+    def check(self, strengths: Mapping[str, float]) -> None: ...
 
     def edit_many(self, edits: Sequence[Edit], *, progress: Progress | None = None) -> list[EditResult]: ...
 
@@ -173,6 +177,11 @@ class Editor:
         other = copy.copy(self)
         other._systems = systems
         return other
+
+    @property
+    def knows_systems(self) -> bool:
+        """Whether it was made with :meth:`with_systems`."""
+        return self._systems is not None
 
     def system(self, name: str) -> SystemEditor:
         """The sibling system called ``name``. Raises :class:`FacemugError` where this editor knows none."""

@@ -9,6 +9,7 @@ Taught in `notebooks/06_latent_directions.ipynb`.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from functools import partial
 from html import escape
@@ -27,6 +28,7 @@ from facemug_lib.editing.script.filmstrip import write_gif, write_strip
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import AlignedFace, SeveralFaces
 from facemug_lib.faces.photos import PhotoLike, photo_from_bytes
+from facemug_lib.systems import Systems, images_seen
 from facemug_lib.widgets.desk import Desk
 from facemug_lib.widgets.explorer_controls import BESIDE, PICTURE, Controls, alert, described, encoded, said
 from facemug_lib.widgets.explorer_pictures import SHORT, OtherPictures, cut_out
@@ -53,7 +55,10 @@ class Explorer(ipywidgets.VBox):
         own = mask if isinstance(mask, Tensor) else None
         region = OWN if own is not None else (mask or WHOLE)
         self._first = self._state = View(seed=seed, psi=psi, region=region)
-        self._exploration = Exploration(editor or Editor.load(), own)
+        editor = editor or Editor.load()
+        if not editor.knows_systems:
+            editor = editor.with_systems(Systems(device=editor.device))
+        self._exploration = Exploration(editor, own)
         opened = None if photo is None else read_face(photo)
         self._desk = Desk(ORDER, self._fail)
         self._image: Tensor | None = None
@@ -61,8 +66,9 @@ class Explorer(ipywidgets.VBox):
         self._error, self._photo_number = "", 0
         self._stills = Stills("explorer", ".facemug-explorer")
         self.messages = {"previews": 0, "pictures": 0, "stale": 0}
-        self.controls = Controls(self._exploration.editor.directions, self._state, own is not None, self._choose_face,
-                                 self._recall, lambda one: self._ask("photo", partial(self._open, *one)))
+        trained = [name for name, images in images_seen().items() if images is not None]
+        self.controls = Controls(editor.directions, self._state, own is not None, self._choose_face, self._recall,
+                                 lambda one: self._ask("photo", partial(self._open, *one)), trained)
         self._others = OtherPictures(self._exploration, self.controls, self._desk, self._working, seed)
         super().__init__([self.controls.style, self.controls.box, KeyGuard()])
         self.add_class("facemug-explorer").add_class("facemug-guarded")
@@ -187,6 +193,7 @@ class Explorer(ipywidgets.VBox):
             getattr(c, name).observe(partial(self._on_choice, name), "value")
         for box in c.groups.values():
             box.observe(self._on_groups, "value")
+        c.system.observe(lambda change: self._choose_system(change.new), "value")
         c.compare.observe(lambda change: self._ask("original", self._show_original), "value")
         c.tabs.observe(self._on_tab, "selected_index")
         c.walk.observe(lambda change: self._ask("walk", self._walk) if change.new else None, "value")
@@ -214,12 +221,37 @@ class Explorer(ipywidgets.VBox):
         c.refine.value, c.region.value = state.refine, state.region
         for name, box in c.groups.items():
             box.value = name in self._state.mix_layers
+        if c.system.value != state.system or set(c.system_sliders) != set(self._system_attributes()):
+            c.show_system(self._system_attributes(), self._on_system_strength)
+            c.system.value = state.system
+        for name, slider in c.system_sliders.items():
+            slider.value = float(state.system_attributes.get(name, 0.0))
+
+    def _system_attributes(self) -> Mapping[str, Any]:
+        """What the chosen system can change; nothing where none is chosen."""
+        return {} if self._state.system is None else self._exploration.editor.system(self._state.system).attributes
 
     def _on_strength(self, name: str, change: Any) -> None:
         if self._state.attributes.get(name, 0.0) != (value := _plain(change.new)):
             with self._desk.lock:
                 strengths = self._state.at(name, value).attributes
                 self._choose(attributes=strengths)
+
+    def _choose_system(self, name: str | None) -> None:
+        """Another system, with all its strengths at 0; its weights are read now."""
+        if name == self._state.system:
+            return
+        try:
+            attributes = {} if name is None else self._exploration.editor.system(name).attributes
+        except FacemugError as error:
+            self._fail(str(error))
+            return
+        self.controls.show_system(attributes, self._on_system_strength)
+        self._choose(system=name, system_attributes={})
+
+    def _on_system_strength(self, name: str, change: Any) -> None:
+        if self._state.system_attributes.get(name, 0.0) != (value := _plain(change.new)):
+            self._choose(system_attributes={**self._state.system_attributes, name: value})
 
     def _on_choice(self, name: str, change: Any) -> None:
         value = _plain(change.new) if name == "psi" else change.new

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,8 @@ class Controls:
     """Every control of one panel, and ``box``, which holds them."""
 
     def __init__(self, directions: Mapping[str, Direction], view: View, has_own_mask: bool, on_face: Callable[[Any], None],
-                 on_pin: Callable[[Any], None], on_choice: Callable[[Any], None]) -> None:
+                 on_pin: Callable[[Any], None], on_choice: Callable[[Any], None], systems: Sequence[str] = ()) -> None:
+        """``systems``: the sibling systems that have weights."""
         blank = encoded(np.zeros((1, 1, 4), np.uint8), "png")  # transparent; no data at all would look broken
         self.image = named(w.Image(value=blank, format="png", layout=PICTURE), "explorer-image")
         self.original = named(w.Image(value=blank, format="png", layout=PICTURE), "explorer-original")
@@ -85,8 +87,8 @@ class Controls:
         self.pins = Thumbnails("pins", on_pin)
         self.sliders: dict[str, Slider] = {}
         tabs = {"Attributes": self._attributes(directions, has_own_mask), "Face": self._face(view, on_face, on_choice),
-                "Mixing": self._mixing(view), "Components": self._components(), "Sweep": self._sweep(directions),
-                "Save": self._save()}
+                "Mixing": self._mixing(view), "Components": self._components(), "Systems": self._systems(systems),
+                "Sweep": self._sweep(directions), "Save": self._save()}
         self.tabs = named(w.Tab(list(tabs.values()), titles=list(tabs), layout={"flex": "1 1 320px", "min_width": "320px"}),
                           "tabs")
         pictures = w.Box([self.left, self.right], layout={"flex_flow": "row nowrap"})
@@ -112,6 +114,27 @@ class Controls:
     def _components(self) -> w.Widget:
         about = w.HTML("What faces differ by most, whatever it means; one unit is one standard deviation.")
         return w.VBox([about, *(self._slider(name, f"principal {name} of the codes (GANSpace)") for name in component_names())])
+
+    def _systems(self, names: Sequence[str]) -> w.Widget:
+        about = "Another published editor, on the picture that the attributes made; the whole effect is 1."
+        if not names:
+            about = "No system has weights yet: <code>facemug train l2m_gan --install</code> trains one."
+        self.system = named(w.Dropdown(options=[("none", None), *((label(name), name) for name in names)], description="system",
+                                       tooltip="Which system edits", style={"description_width": "112px"},
+                                       layout={"width": "320px"}), "system")
+        self.system_sliders: dict[str, Slider] = {}
+        self.system_box = w.VBox()
+        return w.VBox([w.HTML(about), self.system, self.system_box])
+
+    def show_system(self, attributes: Mapping[str, Any], on_strength: Callable[[str, Any], None]) -> None:
+        """Sliders for what a system can change (name → its ``meaning``, ``low`` and ``high``); ``on_strength(name, change)``."""
+        self.system_sliders = {}
+        for name, one in attributes.items():
+            slider = Slider(0, min=one.low, max=one.high, step=0.05, description=label(name), tooltip=one.meaning,
+                            readout_format=".2f", style={"description_width": "112px"}, layout={"width": "auto"})
+            slider.observe(partial(on_strength, name), "value")
+            self.system_sliders[name] = named(slider, f"system-{name.replace('_', '-')}")
+        self.system_box.children = tuple(self.system_sliders.values())
 
     def _face(self, view: View, on_face: Callable[[Any], None], on_choice: Callable[[Any], None]) -> w.Widget:
         self.choice = Thumbnails("choice", on_choice)
@@ -198,6 +221,9 @@ def described(view: View) -> str:
     if view.photo is None and view.mix_layers:
         face += f", {' and '.join(view.mix_layers)} of seed {view.mix_seed}"
     moved = ", ".join(f"{label(name)} {value:+.2f}" for name, value in view.attributes.items())
+    if view.system is not None and view.system_attributes:
+        by_system = ", ".join(f"{label(name)} {value:+.2f}" for name, value in view.system_attributes.items())
+        moved = f"{moved}{', then ' if moved else ''}{by_system} by {label(view.system)}"
     where = f" ({view.region} only)" if moved and view.region != WHOLE else ""
     return f"{face}: {moved}{where}" if moved else face
 

@@ -14,12 +14,14 @@ import pytest
 import torch
 from skimage.data import astronaut
 
+from facemug_lib import systems
 from facemug_lib.editing.editor import Editor
 from facemug_lib.editing.script.edit_script import EditScript, Replayer
 from facemug_lib.editing.script.exploring import OWN, WHOLE, View
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import open_face
 from facemug_lib.pictures import pixels_of
+from facemug_lib.weights import save_weights
 from facemug_lib.widgets import still
 from facemug_lib.widgets.explorer import Explorer
 from facemug_lib.widgets.guard import KeyGuard
@@ -137,6 +139,34 @@ def test_the_script_makes_what_is_on_the_screen(panel: Explorer, tmp_path: Path)
     assert panel.script == script
     c.copy.click()
     assert panel.wait(WAIT) and c.text.value == panel.code() and "with_components" in c.text.value
+
+
+FURTHER = Path(__file__).parent.parent / "kit" / "further_systems"
+
+
+def test_a_system_edits_what_the_attributes_left(editor: Editor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(systems, "__path__", [*systems.__path__, str(FURTHER)])
+    monkeypatch.setenv("FACEMUG_WEIGHTS", str(tmp_path))
+    config = {"system": "sixth", "attributes": ["smile", "age"]}
+    save_weights(tmp_path / "sixth.safetensors", {"colours": torch.tensor([[0.3, 0, 0], [0, 0.3, 0]])}, config=config, card={})
+    explorer = Explorer(editor, seed=3)
+    c = explorer.controls
+    assert explorer.wait(WAIT) and [value for _, value in c.system.options] == [None, "sixth"]
+    before = explorer.image
+    c.system.value = "sixth"
+    assert list(c.system_sliders) == ["smile", "age"] and c.system_sliders["smile"].max == 2
+    c.system_sliders["smile"].value = 0.5
+    assert explorer.wait(WAIT) and explorer.state.system_attributes == {"smile": 0.5}
+    assert float((explorer.image - before)[:, 0].mean()) > 0.05 and "smile +0.50 by sixth" in c.caption.value
+    explorer.set(attributes={"light": 1.0})
+    assert explorer.wait(WAIT) and len(explorer.script.steps) == 2 and explorer.script.steps[1].system == "sixth"
+    (_, made) = Replayer.of(explorer._exploration.editor, None, tmp_path).replay(explorer.script).results
+    assert torch.equal(made.image, explorer.image)
+    assert "fm.systems.load('sixth').edit(face, mask, guidance_frame=\"aligned\", smile=0.5)" in explorer.code()
+    with pytest.raises(FacemugError, match="takes -2 to 2"):
+        explorer.set(system_attributes={"smile": 7.0})
+    c.reset.click()
+    assert explorer.wait(WAIT) and explorer.state.system is None and not c.system_sliders
 
 
 def test_errors_are_said_in_place_and_the_picture_stays(panel: Explorer, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from facemug_lib.editing.drawing import FACE_SIZE
-from facemug_lib.editing.editor import Editor
+from facemug_lib.editing.editor import Edit, Editor
 from facemug_lib.editing.fill.blending import CHANGE_SIGMA, blend, sameness
 from facemug_lib.editing.known_faces import (
     MIXED_GROUPS,
@@ -61,7 +61,8 @@ class View:
     """All that was chosen. ``photo`` takes the place of the sampled face that ``seed``, ``psi`` (truncation), ``mix_seed`` and
     ``mix_layers`` (groups of codes taken from that second face) describe; its codes are fitted by ``refine`` steps.
     ``attributes``: name → strength, zeros left out. ``region``: what is altered, one of :data:`REGIONS`, :data:`WHOLE` or
-    :data:`OWN`. Raises :class:`FacemugError` for values that make no sense.
+    :data:`OWN`. ``system``: a sibling system that then changes ``system_attributes`` of that picture. Raises
+    :class:`FacemugError` for values that make no sense.
     """
 
     seed: int = 0
@@ -72,6 +73,8 @@ class View:
     refine: int = 8
     attributes: Mapping[str, float] = field(default_factory=dict)
     region: str = WHOLE
+    system: str | None = None
+    system_attributes: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("seed", "mix_seed"):
@@ -85,7 +88,8 @@ class View:
         if self.region not in (WHOLE, OWN, *REGIONS):
             raise FacemugError(f"no region is called {self.region!r}: choose from {', '.join((WHOLE, *REGIONS))}")
         object.__setattr__(self, "mix_layers", tuple(name for name in MIXED_GROUPS if name in self.mix_layers))
-        object.__setattr__(self, "attributes", {name: value for name, value in self.attributes.items() if value != 0})
+        for name in ("attributes", "system_attributes"):
+            object.__setattr__(self, name, {key: value for key, value in getattr(self, name).items() if value != 0})
 
     @property
     def sample(self) -> dict[str, Any]:
@@ -120,6 +124,10 @@ class Exploration:
         """Raise :class:`FacemugError` for attributes that are not known; quick."""
         known = dict.fromkeys([*self.editor.directions, *component_names()])
         checked_strengths(view.attributes, known)
+        if view.system is not None:
+            system = self.editor.system(view.system)
+            if view.system_attributes:
+                system.check(view.system_attributes)
 
     # -- what a view means ------------------------------------------------------------------------------------------------
 
@@ -182,7 +190,8 @@ class Exploration:
     @torch.no_grad()
     def preview(self, view: View, size: int = 64) -> Tensor:
         """Quickly about how the view looks, [1,3,256,256]: the prior's picture of ``size`` px (64 or 128), enlarged, with the
-        fine detail of the last full picture wherever that still shows the same. The seam of a mask is left to :meth:`picture`."""
+        fine detail of the last full picture wherever that still shows the same. The seam of a mask, and what a system does, are
+        left to :meth:`picture`."""
         small = self._painter.paint(self.codes(view), size).cpu()
         small = self._near.lent_to(small) if self._near is not None and self._near.photo is view.photo else _enlarged(small)
         if view.region != WHOLE and self.has_face(view):
@@ -197,7 +206,18 @@ class Exploration:
         codes = self.codes(view)
         image = self._altered(view, codes, check) if self.strengths(view) else self.face(view, check=check).image
         self._near = _Detail(view.photo, image, self._painter.paint(codes, 64).cpu())
-        return image
+        check()
+        return self._by_system(view, image)
+
+    def _by_system(self, view: View, image: Tensor) -> Tensor:
+        """The picture after the view's system, if any: an edit of what the attributes left, as a script's second step is."""
+        if view.system is None or not view.system_attributes:
+            return image
+        face, mask = self.face(view), self.mask(view)
+        if self.strengths(view):
+            face = face.repainted(face.paste_back(image, mask))
+        return self.editor.edit_many([Edit(face, mask, attributes=view.system_attributes, guidance_frame="aligned",
+                                           system=view.system)])[0].image.cpu()
 
     def _altered(self, view: View, codes: Tensor, check: Callable[[], None]) -> Tensor:
         if view.photo is None and view.region == WHOLE:
@@ -241,7 +261,12 @@ class Exploration:
             steps = [Step(name=name, mask=_embedded_mask(self.mask(view)), attributes=wanted, guidance_frame="aligned",
                           refine=0 if view.photo is None else view.refine)]
         sample = None if view.photo is not None else SampleRecord(**view.sample)
-        return EditScript.begun(self.editor, face, sample, steps)
+        script = EditScript.begun(self.editor, face, sample, steps)
+        if view.system is None or not view.system_attributes:
+            return script
+        step = Step(name=view.system, mask=_embedded_mask(self.mask(view)), attributes=dict(view.system_attributes),
+                    guidance_frame="aligned", system=view.system)
+        return script.added(step, self.editor.hashes_of(view.system))
 
     def save_script(self, view: View, path: Path | str) -> list[Path]:
         """Write the script to a .json file, and the principal components that it names, if any, to a file beside it that
@@ -272,7 +297,8 @@ class Exploration:
             lines.append(f"face = fm.open_face({view.photo.photo.name!r}{aligned})")
             if wanted:
                 lines.append(f"face = editor.fit(face, {view.refine})")
-        if not wanted:
+        by_system = view.system is not None and bool(view.system_attributes)
+        if not wanted and not by_system:
             return "\n".join([*imports, "", *lines, 'fm.write_image("face.png", face.image)', ""])
         if view.region == WHOLE:
             imports.insert(0, "import torch\n")
@@ -283,7 +309,12 @@ class Exploration:
         else:
             imports.append("from facemug_lib.editing.script.exploring import region_mask")
             lines.append(f"mask = region_mask(editor, face, {view.region!r})")
-        lines.append(f'result = editor.edit(face, mask, attributes={wanted!r}, guidance_frame="aligned")')
+        if wanted:
+            lines.append(f'result = editor.edit(face, mask, attributes={wanted!r}, guidance_frame="aligned")')
+        if by_system:
+            lines += ["face = face.repainted(result.paste_back())"] if wanted else []
+            strengths = ", ".join(f"{name}={value!r}" for name, value in view.system_attributes.items())
+            lines.append(f'result = fm.systems.load({view.system!r}).edit(face, mask, guidance_frame="aligned", {strengths})')
         return "\n".join([*sorted(imports, key=lambda line: line.startswith("from")), "", *lines,
                           'fm.write_image("face.png", result.image)', ""])
 

@@ -55,7 +55,7 @@ def weights_file(name: str, weights: Path | str | None = None) -> Path:
 def images_seen() -> dict[str, int | None]:
     """System → images that its shipped weights have learned from; None where there are no weights yet."""
     files = {name: weights_path(name) for name in names()}
-    return {name: read_weights(path)[2].get("images_seen") if path.is_file() else None for name, path in files.items()}
+    return {name: read_weights(path)[2].get("images_seen", 0) if path.is_file() else None for name, path in files.items()}
 
 
 def any_stage(name: str) -> str | type[Any]:

@@ -46,6 +46,10 @@ class SystemEditor:
         """As :meth:`facemug_lib.editing.editor.Editor.hashes_of`."""
         return {self.name: self.hash}
 
+    def check(self, strengths: Mapping[str, float]) -> None:
+        """Raise :class:`FacemugError` for an attribute that the weights were not trained for, and a strength out of range."""
+        checked_strengths(strengths, self.attributes, self.name, self.system.all_attributes)
+
     @property
     def attributes(self) -> Mapping[str, SystemAttribute]:
         """What these weights can change: name → what a strength does, and which strengths make sense."""
