@@ -205,7 +205,7 @@ def test_a_step_updates_each_network_as_often_as_its_settings_say(kind: str, tin
 
 
 def test_the_warm_up_learns_from_known_pairs_alone(tinted: Path) -> None:
-    made = stage(pairs_alone=4)
+    made = stage(pairs_alone=4, still_share=0.0)
     batch = made.source("prior", torch.device("cpu")).draw(range(4), 0)
     context = watched(0)
     logged = made.step(batch, context)
@@ -218,7 +218,7 @@ def test_the_warm_up_learns_from_known_pairs_alone(tinted: Path) -> None:
 
 
 def test_without_pairs_the_labels_wanted_are_those_of_other_faces(tinted: Path) -> None:
-    made = stage()
+    made = stage(still_share=0.0)
     batch = made.faces_of(TASKS["aging"]).draw(range(8), 0)
     paired = made.task_batch(TASKS["aging"], batch, torch.Generator().manual_seed(0))
     torch.testing.assert_close(paired.wanted, TASKS["aging"].read(readable(batch.extra["pair_traits"])))
@@ -226,6 +226,10 @@ def test_without_pairs_the_labels_wanted_are_those_of_other_faces(tinted: Path) 
     shuffled = made.task_batch(TASKS["aging"], batch, torch.Generator().manual_seed(0), use_pairs=False)
     assert not bool(shuffled.paired.any())
     torch.testing.assert_close(shuffled.wanted.sort(0).values, paired.own.sort(0).values)
+    mixed = stage(still_share=0.5).task_batch(TASKS["aging"], batch, torch.Generator().manual_seed(0))
+    stays = (mixed.wanted == mixed.own).all(1)
+    assert 0 < int(stays.sum()) < 8  # what is to stay says so, in labels and picture
+    assert torch.equal(mixed.target[stays], batch.images[stays]) and torch.equal(mixed.target[~stays], paired.target[~stays])
 
 
 # -- labels and makeup ------------------------------------------------------------------------------------------------
@@ -309,8 +313,8 @@ def test_the_look_is_measured() -> None:
 
 
 def test_a_run_learns_its_tasks_and_the_system_edits(tinted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    changed = {"tasks": "aging", "attributes": "smile", "images": 240, "width": 4, "adversarial_weight": 0.0, "lr": 4e-3,
-               "cycle_every": 8, "ema_halflife": 16, "evaluate_count": 8, "stats_every": 240, "checkpoint_every": 240}
+    changed = {"tasks": "aging", "attributes": "smile", "images": 400, "width": 8, "adversarial_weight": 0.0, "lr": 5e-3,
+               "pairs_alone": 360, "ema_halflife": 16, "evaluate_count": 8, "stats_every": 400, "checkpoint_every": 400}
     run = systems.start_run("psam", "smoke", changed, device="cpu")
     result = run.train(report=lambda line: None)
     assert set(result.weights) == {"psam"}

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from facemug_lib.errors import FacemugError
 from facemug_lib.models.config import read_config
+from facemug_lib.systems.common.places import places_of
 
 EXIT_GAIN = 0.2
 """Of a residual network's last convolution: a step of Adam moves its hundreds of weights together, the picture by their sum."""
@@ -50,13 +51,6 @@ class DiatConfig:
         """Three convolutions, five residual blocks, two transposed ones and one: the widths of Johnson et al. (2016)."""
         return cls(**{"widths": (32, 64, 128), "kernel": 9, "residual": False, "places": False,
                       "enhancement_width": 64} | changes)
-
-
-def places_of(image: Tensor) -> Tensor:
-    """Where each pixel of pictures [b,c,h,w] is: column and row, [b,2,h,w] in (-1,1)."""
-    b, _, h, w = image.shape
-    rows, columns = ((torch.arange(n, device=image.device, dtype=image.dtype) + 0.5) * (2 / n) - 1 for n in (h, w))
-    return torch.stack((columns.expand(h, w), rows[:, None].expand(h, w))).expand(b, -1, -1, -1)
 
 
 class ReferenceNorm(nn.Module):

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from facemug_lib.errors import FacemugError
 from facemug_lib.models.config import read_config
+from facemug_lib.systems.common.places import places_of
 
 EXIT_GAIN = 0.2
 """Of a residual network's last convolution: a step of Adam moves its hundreds of weights together, the picture by their sum."""
@@ -82,13 +83,6 @@ def _conv(inner: int, outer: int, kernel: int, stride: int = 1, norm: bool = Tru
 def _up(inner: int, outer: int) -> list[nn.Module]:
     """Transposed convolution to twice the size, instance normalisation."""
     return [nn.ConvTranspose2d(inner, outer, 4, 2, 1, bias=False), nn.InstanceNorm2d(outer, affine=True)]
-
-
-def places_of(image: Tensor) -> Tensor:
-    """Where each pixel of pictures [b,c,h,w] is: column and row, [b,2,h,w] in (-1,1)."""
-    b, _, h, w = image.shape
-    rows, columns = ((torch.arange(n, device=image.device, dtype=image.dtype) + 0.5) * (2 / n) - 1 for n in (h, w))
-    return torch.stack((columns.expand(h, w), rows[:, None].expand(h, w))).expand(b, -1, -1, -1)
 
 
 class _Residual(nn.Module):

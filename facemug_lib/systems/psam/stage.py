@@ -60,6 +60,9 @@ class PsamSettings(SystemSettings):
     pairs_alone: int = knob(0, "images at the start that learn from known pairs alone, without a discriminator", ge=0)
     pair_images: int | None = knob(None, "images at the start that learn from known pairs; none = all, 0 = as the paper", ge=0)
     keep_elsewhere: bool = knob(True, "where a pair hardly differs from the face, the face itself is to be learned")
+    still_share: float = knob(
+        0.25, "share of known pairs whose face is to stay as it is, as its own labels say: without it, labels could be ignored",
+        ge=0, lt=1)
     pair_weight: float = knob(10.0, "weight of the L1 to the known pair", ge=0)
     pair_lpips_weight: float = knob(1.0, "weight of LPIPS-Alex to the known pair", ge=0)
     transfer_from: str | None = knob(None, "weights or run folder of other tasks, whose trunk and critic this run begins with")
@@ -172,6 +175,10 @@ class PsamStage:
         target = batch.extra["pair"]
         if self.settings.keep_elsewhere:
             target = attribute_alone(batch.images, target)
+        # A pair lies on the other side, always: where nothing else was ever asked for, nobody would have to read the labels.
+        stays = chance((len(own),), self.settings.still_share, generator).to(own.device) & paired
+        other = torch.where(stays[:, None], own, other)
+        target = torch.where(stays.view(-1, 1, 1, 1), batch.images, target)
         return TaskBatch(batch.images, own, target, torch.where(paired[:, None], other, shuffled), paired)
 
     def _made_up(self, task: Task, batch: FaceBatch, generator: torch.Generator, use_pairs: bool) -> TaskBatch:
