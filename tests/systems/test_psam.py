@@ -314,7 +314,7 @@ def test_the_look_is_measured() -> None:
 
 def test_a_run_learns_its_tasks_and_the_system_edits(tinted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     changed = {"tasks": "aging", "attributes": "smile", "images": 400, "width": 8, "adversarial_weight": 0.0, "lr": 5e-3,
-               "pairs_alone": 360, "ema_halflife": 16, "evaluate_count": 8, "stats_every": 400, "checkpoint_every": 400}
+               "pairs_alone": 400, "ema_halflife": 16, "evaluate_count": 8, "stats_every": 400, "checkpoint_every": 400}
     run = systems.start_run("psam", "smoke", changed, device="cpu")
     result = run.train(report=lambda line: None)
     assert set(result.weights) == {"psam"}
