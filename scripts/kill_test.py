@@ -49,7 +49,8 @@ def prepared(name: str, folder: Path, photo: Path | None) -> tuple[list[str], Pa
         return ["assets", "scrfd", "landmarks106"], out / assets.CACHE_VERSION
     if name == "run":
         os.environ["FACEMUG_FIGURES"] = str(out / "figures")
-        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS],
+                                            metadata={"facemug": {"profiles": {"smoke": {}}}})
         parameters = nbformat.v4.new_code_cell("profile = 'smoke'")
         parameters.metadata["tags"] = ["parameters"]
         notebook.cells.insert(0, parameters)
@@ -162,6 +163,8 @@ def campaign(name: str, kills: int, folder: Path, photo: Path | None, draw: rand
     arguments, out = prepared(name, folder / "undisturbed", photo)
     began = time.monotonic()
     ended(begun(arguments, folder / "log.txt"), None)
+    if not any(out.rglob("*.*")):
+        raise SystemExit(f"{name} does not work undisturbed: see {folder / 'log.txt'}")
     whole, expected = time.monotonic() - began, result(name, out)
     arguments, out = prepared(name, folder / "killed", photo)
     made, faults = 0, []

@@ -380,32 +380,3 @@ def _carried_over(pictures: Mapping[str, Any], record: PhotoRecord) -> dict[str,
     matrix = np.array(record.matrix)
     drawing = Drawing(AlignedFace(crop_photo(blank, matrix, FACE_SIZE), blank, matrix), "photo")
     return {name: getattr(drawing, name)(picture) for name, picture in pictures.items() if name != "exemplar"}
-
-
-class History:
-    """Undo and redo over scripts."""
-
-    def __init__(self, script: EditScript) -> None:
-        self._past, self._future, self.script = [], [], script
-
-    def do(self, script: EditScript) -> EditScript:
-        """Go on with another script; what was undone can no longer be redone."""
-        self._past.append(self.script)
-        self._future.clear()
-        self.script = script
-        return script
-
-    def undo(self) -> EditScript:
-        """The script before the last change. Raises :class:`FacemugError` at the beginning."""
-        return self._step(self._past, self._future, "undo")
-
-    def redo(self) -> EditScript:
-        """The script after the last undone change."""
-        return self._step(self._future, self._past, "redo")
-
-    def _step(self, source: list[EditScript], target: list[EditScript], what: str) -> EditScript:
-        if not source:
-            raise FacemugError(f"there is nothing to {what}")
-        target.append(self.script)
-        self.script = source.pop()
-        return self.script

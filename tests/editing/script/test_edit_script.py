@@ -9,7 +9,8 @@ import PIL.Image
 import pytest
 
 from facemug_lib.editing.known_faces import sampled_face
-from facemug_lib.editing.script.edit_script import EditScript, History, Replayer, SampleRecord, Step, embedded, photo_record
+from facemug_lib.editing.script.edit_script import EditScript, Replayer, SampleRecord, Step, embedded, photo_record
+from facemug_lib.editing.script.history import History
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import AlignedFace, open_face
 
