@@ -68,6 +68,16 @@ def test_orthogonality_is_the_mean_product_of_every_element_before_and_after(cod
     assert float(orthogonality_loss(apart)) == 0 and cosine(apart) == (0, 0)
 
 
+def test_parts_of_one_length_cannot_win_by_shrinking(codes: Codes) -> None:
+    small = codes._replace(unrelated=1e-2 * codes.unrelated)
+    assert float(orthogonality_loss(small)) < 0.02 * float(orthogonality_loss(codes))
+    whole, shrunk = (float(orthogonality_loss(one, is_unit=True)) for one in (codes, small))
+    assert shrunk == pytest.approx(whole, rel=1e-2)
+    slow = [sum(abs(a * b) for a, b in zip(x, y, strict=True)) / math.sqrt(sum(a * a for a in x) * sum(b * b for b in y))
+            for part in (codes.related, codes.new_related) for x, y in zip(part.tolist(), codes.unrelated.tolist(), strict=True)]
+    assert float(orthogonality_loss(codes, is_unit=True)) == pytest.approx(sum(slow) / 3, rel=1e-4)
+
+
 def test_cosines_are_those_of_each_face(codes: Codes) -> None:
     for found, own in zip(cosine(codes), (codes.related, codes.new_related), strict=True):
         slow = [abs(sum(a * b for a, b in zip(x, y, strict=True))) / math.sqrt(sum(a * a for a in x) * sum(b * b for b in y))
@@ -94,7 +104,7 @@ def test_style_cycle_and_perceptual_losses_are_mean_differences() -> None:
 def test_the_step_adds_up_the_weighted_losses(tmp_path: Path) -> None:
     """What the two optimizers get, against every term written out here."""
     weights = dict(adversarial_weight=1.5, cycle_weight=2.0, style_weight=3.0, perceptual_weight=5.0, orthogonal_weight=7.0,
-                   r1_weight=11.0, pair_weight=0.0, same_share=0.0, cycle_every=2, r1_every=4)
+                   r1_weight=11.0, unit_parts=False, pair_weight=0.0, same_share=0.0, cycle_every=2, r1_every=4)
     one = stage(tmp_path, **weights)
     networks, opponent = one.modules["l2m_gan"], one.modules["discriminator"]
     torch.nn.init.normal_(networks.generator.exit.weight, std=0.1)  # the identity would hide the cycle

@@ -7,15 +7,20 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from facemug_lib.faces.code_space import pixel_norm
 from facemug_lib.systems.l2m_gan.networks import Codes
 
 
-def orthogonality_loss(codes: Codes) -> Tensor:
+def orthogonality_loss(codes: Codes, is_unit: bool = False) -> Tensor:
     """L_ort = mean|s_re ⊙ s_un| + mean|s̃_re ⊙ s_un|, before and after the transformation.
 
-    Element by element, which is more than orthogonality: Σ s_re·s_un = 0 follows, and no dimension may serve both codes.
+    Element by element, which is more than orthogonality: Σ s_re·s_un = 0 follows, and no dimension may serve both codes. The loss
+    is 0 as well where s_un vanishes and all of the style belongs to the attribute. With ``is_unit`` each part is first brought to
+    mean square 1, so that nothing is won by shrinking one (ours).
     """
-    return (codes.related * codes.unrelated).abs().mean() + (codes.new_related * codes.unrelated).abs().mean()
+    unrelated, related, new_related = (pixel_norm(one) if is_unit else one
+                                       for one in (codes.unrelated, codes.related, codes.new_related))
+    return (related * unrelated).abs().mean() + (new_related * unrelated).abs().mean()
 
 
 def style_loss(wanted: Tensor, read: Tensor) -> Tensor:

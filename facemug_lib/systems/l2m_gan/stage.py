@@ -48,6 +48,7 @@ class L2MSettings(SystemSettings):
     style_weight: float = knob(1.0, "weight of L_sty, the style of the edited face", "authors' code", ge=0)
     perceptual_weight: float = knob(1.0, "weight of L_per; φ is AlexNet, the authors take ResNet-18", "authors' code", ge=0)
     orthogonal_weight: float = knob(1.0, "weight of L_ort, the constraint on the parts of the style", "authors' code", ge=0)
+    unit_parts: bool = knob(False, "L_ort compares the directions of the parts of the style, whatever their lengths")
     r1_weight: float = knob(1.0, "weight of ½‖∇D(real)‖²", "authors' code", ge=0)
     r1_every: int = knob(1, "steps between it; it weighs so much more then", ge=1)
     pair_weight: float = knob(0.0, "weight of the warm-up, L1 and a fifth of LPIPS to the known pair; 0 = the paper's training",
@@ -85,13 +86,13 @@ class L2MStage:
     presets = {
         "smoke": {"images": 32, "batch": 4, "size": 64, "network": "compact", "skip": "plain", "output": "residual", "pool": 16,
                   "attributes": "smile,age", "lr": 1e-3, "cycle_every": 2, "r1_every": 8, "pair_weight": 10.0,
-                  "pair_images": 10_000, "same_share": 0.2, "ema_halflife": 50, "stats_every": 8, "checkpoint_every": 256,
-                  "grid_every": 256, "evaluate_count": 4},
+                  "pair_images": 10_000, "same_share": 0.2, "unit_parts": True, "ema_halflife": 50, "stats_every": 8,
+                  "checkpoint_every": 256, "grid_every": 256, "evaluate_count": 4},
         "laptop": {"images": 24_000, "batch": 4, "network": "compact", "skip": "plain", "output": "residual", "lr": 1e-3,
                    "decay": 6_000, "cycle_every": 2, "r1_every": 8, "pair_weight": 10.0, "pair_images": 12_000,
-                   "pair_fade": 6_000, "pair_rest": 0.3, "same_share": 0.15, "ema_halflife": 1_000, "clip_norm": 10.0,
-                   "stats_every": 400, "checkpoint_every": 2_000, "grid_every": 2_000, "evaluate_every": 4_000,
-                   "evaluate_count": 32},
+                   "pair_fade": 6_000, "pair_rest": 0.3, "same_share": 0.15, "unit_parts": True, "ema_halflife": 1_000,
+                   "clip_norm": 10.0, "stats_every": 400, "checkpoint_every": 2_000, "grid_every": 2_000,
+                   "evaluate_every": 4_000, "evaluate_count": 32},
         "paper": {"images": 800_000, "size": 256, "attributes": "smile", "pool": 10_000, "stats_every": 10_000,
                   "checkpoint_every": 50_000, "grid_every": 50_000, "evaluate_count": 256},
     }
@@ -204,7 +205,8 @@ class L2MStage:
                 own = self.perceptual.embed(images)
         features = [one.float() for one in features]
         terms["perceptual"] = (s.perceptual_weight, perceptual_loss([one.float() for one in own], features))
-        terms["orthogonal"] = (s.orthogonal_weight, orthogonality_loss(Codes(*(one.float() for one in codes))))
+        parts = Codes(*(one.float() for one in codes))
+        terms["orthogonal"] = (s.orthogonal_weight, orthogonality_loss(parts, s.unit_parts))
         if s.same_share and bool(task.stays.any()):
             apart = (fake.float() - images).abs().mean((1, 2, 3))
             terms["same"] = (s.same_weight, masked_mean(apart, task.stays))

@@ -256,7 +256,7 @@ def test_nothing_overflows(open_notebook: Any, width: int) -> None:
     page = notebook.page
     page.locator(".facemug-compare select").select_option(label="side by side")
     page.locator(ORIGINAL).wait_for(state="visible")
-    for title in ("Attributes", "Face", "Mixing", "Components", "Sweep", "Save"):
+    for title in ("Attributes", "Face", "Mixing", "Components", "Systems", "Sweep", "Save"):
         tab(page, title)
         if title == "Face":
             page.wait_for_selector(".facemug-grid-0")
