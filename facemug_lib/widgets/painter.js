@@ -482,10 +482,11 @@ class View {
 
   down(event) {
     this.canvas.focus({ preventScroll: true });
-    this.pointers.set(event.pointerId, event);
+    if (event.pointerType === "touch") this.pointers.set(event.pointerId, event);
     this.canvas.setPointerCapture(event.pointerId);
     event.preventDefault();
-    if (this.pointers.size === 2) return this.beginPinch();
+    if (this.pointers.size === 2) this.beginPinch();
+    if (this.pinch) return; // until all fingers are up
     if (event.button === 0) this.begin(this.place(event), this.tool, { pointer: event.pointerId, held: 1 });
     if (event.button === 2) this.begin(this.place(event), "eraser", { pointer: event.pointerId, held: 2 });
     if (event.button === 5) this.begin(this.place(event), "eraser", { pointer: event.pointerId, held: 32 }); // a pen's other end
@@ -503,8 +504,8 @@ class View {
 
   up(event) {
     this.pointers.delete(event.pointerId);
-    if (this.pinch) this.pinch = this.pointers.size ? this.pinch : null;
-    else if (this.stroke?.pointer === event.pointerId) this.end();
+    if (!this.pointers.size) this.pinch = null;
+    if (this.stroke?.pointer === event.pointerId) this.end();
   }
 
   // `by` says what holds the stroke: `pointer` and the bit of its button (`held`), or a key (`isByKey`).

@@ -64,12 +64,16 @@ def in_kernel(notebook: Any) -> dict[str, np.ndarray]:
 
 def require_agreement(notebook: Any) -> dict[str, np.ndarray]:
     """Every layer is the same on the page and in the kernel; what it is."""
-    notebook.page.wait_for_timeout(600)
-    held = in_kernel(notebook)
-    for name, text in notebook.page.evaluate(STORE).items():
-        shown = np.frombuffer(base64.b64decode(text), np.uint8)
-        assert np.array_equal(shown, held[name].ravel()), f"{(shown != held[name].ravel()).sum()} values of {name} differ"
-    return held
+    for _ in range(20):  # what is on its way arrives
+        notebook.page.wait_for_timeout(500)
+        held = in_kernel(notebook)
+        shown = {name: np.frombuffer(base64.b64decode(text), np.uint8) for name, text in notebook.page.evaluate(STORE).items()}
+        differing = [name for name in shown if not np.array_equal(shown[name], held[name].ravel())]
+        if not differing:
+            return held
+    pending = notebook.page.evaluate("(({ stroke, sent }) => [stroke && { ...stroke, before: 0, box: 0 }, sent.length])"
+                                     "(document.querySelector('.facemug-painter').facemug.store)")
+    raise AssertionError(f"{differing} differ; {pending}; {notebook.kernel('[painter.error, dict(painter.received)]')}")
 
 
 def test_no_key_of_the_painter_reaches_the_notebook(notebook: Any) -> None:
@@ -198,3 +202,108 @@ def test_what_is_typed_and_painted_during_an_edit(notebook: Any) -> None:
     assert np.array_equal(require_agreement(notebook)["mask"], mask) and page.locator(".fm-moment").count() == 2
     assert page.locator(".fm-moment").first.get_attribute("aria-pressed") == "true"
     assert notebook.console == []
+
+
+BUTTONS = (".fm-undo", ".fm-redo", ".fm-clear", ".fm-clear-all", ".fm-edit", ".fm-revise",
+           ".fm-moment >> nth=0", ".fm-moment >> nth=-1",
+           *(f".fm-layer-{name}" for name in ("mask", "sketch", "semantics", "colour")),
+           *(f".fm-tool-{name}" for name in ("brush", "eraser", "line", "fill", "region")),
+           ".fm-compare", ".fm-size", ".fm-opacity")
+KEYS = (*"xmabcdelfryzjk1234[]+-0", "ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Delete", "Backspace", "Enter", "Home",
+        "Control+z", "Control+z", "Control+Shift+Z", "Control+y", "Control+Enter", "Escape", "Tab")
+
+
+class Hands:
+    """Somebody who does anything at all in a painter, by a seeded generator."""
+
+    def __init__(self, page: Any, seed: int) -> None:
+        self.page, self.draw = page, np.random.default_rng(seed)
+        self.touch = page.context.new_cdp_session(page)
+        self.held: set[str] = set()
+        self.fingers = 0
+
+    def somewhere(self) -> tuple[float, float]:
+        frame = self.page.locator(".fm-scroll").bounding_box()
+        x, y = self.draw.uniform(0.02, 0.98, 2)
+        return frame["x"] + x * frame["width"], frame["y"] + y * frame["height"]
+
+    def act(self) -> str:
+        """One event; what it was."""
+        what = self.draw.choice(["move", "down", "up", "button", "key", "space", "wheel", "finger", "focus"],
+                                p=[0.28, 0.16, 0.12, 0.14, 0.14, 0.06, 0.04, 0.04, 0.02])
+        getattr(self, what)()
+        return str(what)
+
+    def move(self) -> None:
+        self.page.mouse.move(*self.somewhere(), steps=3)
+
+    def down(self) -> None:
+        button = str(self.draw.choice(["left", "left", "right", "middle"]))
+        if button not in self.held:
+            self.page.mouse.move(*self.somewhere())
+            self.page.mouse.down(button=button)
+            self.held.add(button)
+
+    def up(self) -> None:
+        for button in [*self.held][:1]:
+            self.page.mouse.up(button=button)
+            self.held.discard(button)
+
+    def button(self) -> None:
+        while self.held:
+            self.up()
+        one = self.page.locator(str(self.draw.choice(BUTTONS))).first
+        if (box := one.bounding_box()) is not None:
+            self.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+
+    def key(self) -> None:
+        if self.page.evaluate("!document.activeElement?.closest('.facemug-painter')"):
+            self.page.locator(".fm-paint").focus()
+        self.page.keyboard.press(str(self.draw.choice(KEYS)))
+
+    def space(self) -> None:
+        self.page.locator(".fm-paint").focus()
+        self.page.keyboard.down(" ")
+        self.page.mouse.move(*self.somewhere(), steps=3)
+        self.page.keyboard.press("ArrowRight")
+        self.page.keyboard.up(" ")
+
+    def wheel(self) -> None:
+        self.page.mouse.move(*self.somewhere())
+        self.page.keyboard.down("Control")
+        self.page.mouse.wheel(0, float(self.draw.choice([-100, 100])))
+        self.page.keyboard.up("Control")
+
+    def finger(self) -> None:
+        def places(count: int) -> list[dict[str, float]]:
+            return [dict(zip(("x", "y", "id"), (*self.somewhere(), number), strict=True)) for number in range(count)]
+
+        count = int(self.draw.integers(1, 3))
+        for kind, points in (("touchStart", count), ("touchMove", count), ("touchEnd", 0)):
+            self.touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": places(points)})
+
+    def focus(self) -> None:
+        self.page.locator(str(self.draw.choice([".fm-text", ".fm-seed", ".fm-edit", ".fm-refine"]))).focus()
+        self.page.keyboard.type("7")
+
+    def rest(self) -> None:
+        while self.held:
+            self.up()
+
+
+@pytest.mark.parametrize("seed", [0])
+def test_whatever_somebody_does_page_and_kernel_agree(notebook: Any, seed: int) -> None:
+    page, hands = notebook.page, Hands(notebook.page, seed)
+    before = page.evaluate(CELLS)
+    done: list[str] = []
+    for _ in range(4):
+        done += [hands.act() for _ in range(50)]
+        hands.rest()
+        notebook.until("not painter.busy and not painter._worker.is_busy", 120)
+        page.wait_for_selector(".facemug-painter:not(.fm-off)")
+        require_agreement(notebook)
+        assert page.evaluate(CELLS) == before and page.locator(".facemug-painter").count() == 1, done
+    assert len(done) == 200 and len(set(done)) == 9 and notebook.kernel("painter.received['stroke']") > 20
+    shown = page.locator(".fm-moment[aria-pressed=true]").get_attribute("title")
+    assert shown.startswith(f"Picture {notebook.kernel('painter.current')}:")
+    assert "not understood" not in notebook.kernel("painter.error") and notebook.console == []

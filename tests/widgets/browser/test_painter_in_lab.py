@@ -325,11 +325,14 @@ def test_a_kernel_that_restarts_in_the_middle_of_a_stroke(notebook: Any) -> None
     notebook.until("painter.received['stroke'] == 1")
 
 
-@pytest.mark.parametrize("width", [1280, 1920])
+@pytest.mark.parametrize("width", [900, 1280, 1920])
 def test_nothing_overflows_and_every_control_has_a_name(open_notebook: Any, width: int) -> None:
     notebook = open_notebook(CELL, wait_for=".facemug-painter .fm-moment", width=width)
     page = notebook.page
     page.click(".fm-layer-semantics")
+    top = page.locator(".facemug-painter").bounding_box()["y"]
+    face = page.locator(".fm-paint").bounding_box()
+    assert face["y"] + face["height"] - top < 780 and face["width"] > 380  # in sight with all labels above or beside it
     page.click(".fm-attributes summary")
     page.click(".fm-influence summary")
     found = page.evaluate("""() => {
