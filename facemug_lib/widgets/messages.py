@@ -99,6 +99,18 @@ class Messages:
 
         self._start("saving", job)
 
+    def _on_download(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
+        self._idle()
+
+        def job(turn: Turn) -> None:
+            self.send({"kind": "download", "page": content["page"], "name": "edit.zip"}, [self.archive()])
+            self.note = "edit.zip holds the script, the edited photo and the mask"
+
+        self._start("packing", job)
+
+    def _on_code(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
+        self.send({"kind": "code", "page": content["page"], "text": self.code()})
+
     def _on_file(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
         """One part of a photo or an exemplar; the last one opens it."""
         what, part, parts = content["what"], content["part"], content["parts"]

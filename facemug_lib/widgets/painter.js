@@ -33,6 +33,8 @@ class Store {
     this.sent = []; // strokes that the kernel has not answered yet
     model.on("msg:custom", (content, buffers) => {
       if (content.kind === "layer") this.receive(content.name, content.seen?.[this.page], (values) => values.set(bytes(buffers[0])));
+      if (content.page === this.page && content.kind === "download") download(content.name, buffers[0]);
+      if (content.page === this.page && content.kind === "code") this.told(content.text);
       if (content.kind !== "stroke") return;
       const isOwn = content.page === this.page;
       this.receive(content.layer, isOwn ? content.number : 0, (values) => {
@@ -91,6 +93,13 @@ class Store {
     this.sent.push({ number: this.number, layer: name, box, values });
     this.send({ kind: "stroke", layer: name, box, page: this.page, number: this.number }, [values.slice().buffer]);
   }
+}
+
+// Hand a file to the browser, which asks where it shall go.
+function download(name, view) {
+  const url = URL.createObjectURL(new Blob([bytes(view)]));
+  h("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
 
 // Put the values of a box into a layer.
@@ -286,6 +295,8 @@ class View {
     this.compare = button("Hold to see the photo", "Shows the photo as it was, while held (C)", () => {}, { className: "fm-compare" });
     for (const event of ["pointerdown", "keydown"]) this.compare.addEventListener(event, (e) => { if (!e.key || e.key === " ") this.showOriginal(true); });
     for (const event of ["pointerup", "pointerleave", "keyup", "blur"]) this.compare.addEventListener(event, () => this.showOriginal(false));
+    this.wipe = h("input", { type: "range", min: 0, max: 1, step: 0.01, value: 0, className: "fm-wipe",
+      title: "Wipe: the photo as it was, from the left", oninput: () => this.showOriginal(false) });
     this.zoomText = h("span", { className: "fm-zoom" });
     this.status = h("div", { className: "fm-status", role: "status" });
     this.error = h("div", { className: "fm-error", role: "alert" });
@@ -300,7 +311,7 @@ class View {
     return h("div", { className: "fm-stage" }, this.question, this.crowd, this.scroll,
       h("div", { className: "fm-under" },
         button("−", "Zoom out (−)", zoomBy(1 / 1.5)), this.zoomText, button("+", "Zoom in (+)", zoomBy(1.5)),
-        button("Fit", "Show the whole face (0)", () => this.setZoom(1)), h("span", { className: "fm-spring" }), this.compare),
+        button("Fit", "Show the whole face (0)", () => this.setZoom(1)), h("span", { className: "fm-spring" }), this.wipe, this.compare),
       this.error, this.progress, this.status, this.history);
   }
 
@@ -332,6 +343,13 @@ class View {
       { className: "fm-revise" });
     this.saveName = h("input", { type: "text", value: "edit.json", title: "The script's file; pictures are written beside it", className: "fm-save-name" });
     const save = button("Save", "Write the edit script and the whole photo", () => this.store.send({ kind: "save", name: this.saveName.value }), { className: "fm-save" });
+    const ask = (kind) => () => this.act({ kind, page: this.store.page });
+    const take = button("Download", "Script, edited photo and mask as one file for this computer", ask("download"), { className: "fm-download" });
+    const copy = button("Copy as code", "Python that makes this very picture", () => {
+      this.store.told = (text) => this.showCode(text);
+      ask("code")();
+    }, { className: "fm-copy" });
+    this.code = h("textarea", { className: "fm-code", readOnly: true, rows: 8, hidden: true, title: "Python that makes this very picture" });
     const row = (text, element) => h("label", { className: "fm-row" }, h("span", {}, text), element);
     const list = (title, sliders) => h("details", { className: `fm-${title.toLowerCase()}` }, h("summary", {}, title),
       h("div", { className: "fm-list" }, ...Object.values(sliders).map((one) => one.row)));
@@ -342,7 +360,8 @@ class View {
       row("Text", this.text), row("instead of", this.textSource),
       list("Attributes", this.attributes), list("Influence", this.influences),
       this.refine.row, row("Seed", this.seed), this.editButton, this.revise,
-      h("div", {}, h("div", { className: "fm-title" }, "Save script and photo"), h("div", { className: "fm-exemplar" }, this.saveName, save)));
+      h("div", {}, h("div", { className: "fm-title" }, "Save script and photo"), h("div", { className: "fm-exemplar" }, this.saveName, save)),
+      h("div", { className: "fm-buttons" }, take, copy), this.code);
   }
 
   buildFile(what, text, title) {
@@ -420,6 +439,17 @@ class View {
       this.question.hidden = false;
       refuse.focus({ preventScroll: true });
     });
+  }
+
+  async showCode(text) {
+    this.code.value = text;
+    this.code.hidden = false;
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      this.code.focus({ preventScroll: true }); // the browser lets nobody write there: Ctrl+C does
+      this.code.select();
+    }
   }
 
   // A photo of several faces, each of which is a button.
@@ -604,7 +634,7 @@ class View {
   // -- keys -------------------------------------------------------------------------------------------------------------------
 
   key(event) {
-    const isTyping = event.target.matches("input[type=text], input[type=number]");
+    const isTyping = event.target.matches("input[type=text], input[type=number], textarea");
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) return this.handle(event, () => this.edit());
     if (event.key === "Escape" && this.model.get("busy")) return this.handle(event, () => this.store.send({ kind: "cancel" }));
     if (event.key === "Escape" && this.stroke) return this.handle(event, () => this.abandon());
@@ -668,7 +698,15 @@ class View {
 
   showOriginal(isOriginal) {
     const image = this.images[isOriginal ? "original" : "picture"];
-    if (image) this.base.getContext("2d").drawImage(image, 0, 0, SIZE, SIZE);
+    const context = this.base.getContext("2d");
+    if (image) context.drawImage(image, 0, 0, SIZE, SIZE);
+    const { original } = this.images;
+    const part = isOriginal || !original ? 0 : Number(this.wipe.value);
+    if (part) {
+      context.drawImage(original, 0, 0, part * original.width, original.height, 0, 0, part * SIZE, SIZE);
+      context.fillStyle = "#fff";
+      if (part < 1) context.fillRect(Math.round(part * SIZE) - 1, 0, 1, SIZE);
+    }
     this.canvas.style.visibility = isOriginal ? "hidden" : "visible";
   }
 

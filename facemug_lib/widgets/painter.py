@@ -36,6 +36,7 @@ from facemug_lib.pictures import pixels_of
 from facemug_lib.widgets.layers import LAYERS, Layers, data_url, png
 from facemug_lib.widgets.messages import Messages
 from facemug_lib.widgets.still import Stills, mimebundle
+from facemug_lib.widgets.takeaway import archive, code
 from facemug_lib.widgets.uploads import Offer, Uploads
 from facemug_lib.widgets.worker import Stopped, Turn, Worker
 
@@ -180,6 +181,17 @@ class Painter(Messages, anywidget.AnyWidget):
         if not self._is_known:
             written.append(write_image(path.with_name(f"{path.stem}_photo.png"), first))
         return written
+
+    def archive(self) -> bytes:
+        """A zip file of what :meth:`save` writes, with the mask of the current picture's edit."""
+        mask = None
+        if (snapshot := self._snapshots.get(self.session.current.number)) is not None:
+            mask = np.frombuffer(zlib.decompress(snapshot["layers"]["mask"]), np.uint8).reshape(FACE_SIZE, FACE_SIZE)
+        return archive(self.save, self.session, mask)
+
+    def code(self) -> str:
+        """Python code that makes the current picture again."""
+        return code(self.session)
 
     def still(self) -> bytes:
         """The current face with the layers over it, a PNG: what is shown where no browser is."""

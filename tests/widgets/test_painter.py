@@ -6,6 +6,7 @@ import io
 import json
 import math
 import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -398,3 +399,27 @@ def test_one_of_several_faces_is_chosen_on_the_page(painter: Painter, astronaut:
     assert painter.offer["what"] == "exemplar" and painter.exemplar == ""
     say(painter, "face", number=0)
     assert painter.error == "" and painter.exemplar.startswith("data:image/png;base64,")
+
+
+def test_everything_can_be_taken_away_and_made_again(painter: Painter, editor, tmp_path: Path,
+                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    paint(painter)
+    say(painter, "edit")
+    sent = []
+    painter.send = lambda content, buffers=None: sent.append((content, buffers))
+    say(painter, "download", page="p")
+    assert painter.error == "" and sent[0][0] == {"kind": "download", "page": "p", "name": "edit.zip"}
+    with zipfile.ZipFile(io.BytesIO(sent[0][1][0])) as held:
+        assert sorted(held.namelist()) == ["edit.json", "edit.png", "edit_mask.png", "edit_photo.png"]
+        held.extractall(tmp_path)
+    mask = np.asarray(PIL.Image.open(tmp_path / "edit_mask.png"))[..., 0]
+    assert (mask[75:105, 65:105] == 255).all() and mask.mean() < 20
+    assert np.array_equal(np.asarray(PIL.Image.open(tmp_path / "edit.png")), painter.photo)
+    # The code makes the same picture: a sampled face needs no file.
+    sampled = Painter(editor, seed=4)
+    paint(sampled)
+    say(sampled, "edit")
+    monkeypatch.setattr("facemug_lib.Editor.load", lambda *given, **more: editor)
+    monkeypatch.chdir(tmp_path)
+    exec(sampled.code(), {})
+    assert np.array_equal(np.asarray(PIL.Image.open("edited.png")), sampled.photo)
