@@ -18,6 +18,8 @@ from pathlib import Path
 from facemug_lib import HOMES
 
 PACKAGE = Path(__file__).resolve().parent.parent
+OPEN_ROOMS = {"systems.common.registry": "systems"}
+"""Files that import whatever is in a room, by the names of its files: file → room."""
 
 
 def code_of(*modules: str, package: Path = PACKAGE) -> str:
@@ -50,6 +52,8 @@ def reached(*modules: str, package: Path = PACKAGE) -> set[str]:
         if name not in found:
             found.add(name)
             waiting += imported(_file(name, package), package)
+            room = OPEN_ROOMS.get(name.removeprefix(f"{package.name}."))
+            waiting += [module for module in modules_of(package) if room and module.startswith(f"{package.name}.{room}.")]
     return found
 
 

@@ -90,4 +90,10 @@ def test_no_file_of_the_package_imports_by_a_name_made_up_at_run_time() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("import_module", "__import__"):
                 found.append(name)
-    assert not found
+    assert set(found) == {f"{PACKAGE.name}.{name}" for name in code_keys.OPEN_ROOMS}
+
+
+def test_who_reads_a_whole_room_depends_on_all_of_it() -> None:
+    for name, room in code_keys.OPEN_ROOMS.items():
+        files = {one for one in code_keys.modules_of() if one.startswith(f"{PACKAGE.name}.{room}.")}
+        assert len(files) > 4 and files <= reached(f"{PACKAGE.name}.{name}")
