@@ -17,7 +17,7 @@ from facemug_lib.store import Store
 from facemug_lib.systems.common.faces import Reading, SystemFaces
 from facemug_lib.systems.common.rendering import FARTHEST, NEAREST, SHARD, SIDES, TRAIT_NAMES, other_side
 from facemug_lib.systems.common.scores import changed_region, pair_scores
-from facemug_lib.systems.common.targets import attribute_alone
+from facemug_lib.systems.common.targets import SOFT, attribute_alone, share_left
 
 SMILE = TRAIT_NAMES.index("smile")
 
@@ -162,3 +162,15 @@ def test_of_a_pair_only_what_clearly_differs_is_to_be_learned() -> None:
     torch.testing.assert_close(target[..., 26:34, 26:34], pair[..., 26:34, 26:34])
     assert float((target - images)[..., 50:, :].abs().max()) < 0.2 * float((pair - images)[..., 50:, :].abs().max())
     assert torch.equal(attribute_alone(images, images), images)
+
+
+def test_what_is_left_of_a_change_is_measured_by_the_change() -> None:
+    images = torch.rand(2, 3, 8, 8)
+    target = images.clone()
+    target[1] += 0.1  # the first face is to stay
+    assert float(share_left(images, images, target)) == pytest.approx(0.5) and float(share_left(target, images, target)) == 0
+    assert float(share_left(images[1:], images[1:], target[1:])) == pytest.approx(1)
+    soft = [(d**2 + SOFT**2) ** 0.5 - SOFT for d in (0.05, 0.1)]
+    half = share_left((images + target)[1:] / 2, images[1:], target[1:])
+    assert float(half) == pytest.approx(soft[0] / soft[1], rel=1e-3)
+    assert float(share_left(images + 0.2, images, images)) == pytest.approx((0.2**2 + SOFT**2) ** 0.5 - SOFT, rel=1e-4)

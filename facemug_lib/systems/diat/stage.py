@@ -24,7 +24,7 @@ from facemug_lib.modalities.draws import normal
 from facemug_lib.pictures import picture_grid
 from facemug_lib.systems.common.faces import SystemFaces, SystemSettings
 from facemug_lib.systems.common.scores import pair_scores
-from facemug_lib.systems.common.targets import attribute_alone
+from facemug_lib.systems.common.targets import attribute_alone, share_left
 from facemug_lib.systems.diat import losses
 from facemug_lib.systems.diat.networks import AttributeDiscriminator, Denoiser, DiatConfig, DiatNetworks
 from facemug_lib.systems.diat.references import Transfers, references_of, transfers
@@ -47,7 +47,7 @@ class DiatSettings(SystemSettings):
     width: int = knob(24, "channels of the first layer of the compact network, doubled by each of the next two", ge=4)
     identity: Literal["adaptive", "perceptual", "off"] = knob(
         "adaptive", "identity loss on the discriminator's features (DIAT-A), on an identity network's (DIAT), or off", "paper")
-    lr: float = knob(1e-3, "Adam's learning rate (the authors' later code: RMSProp, 5e-5)", gt=0)
+    lr: float = knob(2e-3, "Adam's learning rate (the authors' later code: RMSProp, 5e-5)", gt=0)
     discriminator_lr: float = knob(4e-4, "that of the discriminator and the denoiser", gt=0)
     adversarial_weight: float = knob(0.2, "weight of the attribute loss (authors' later code: 1)", ge=0)
     identity_weight: float = knob(0.1, "weight of the identity loss", CODE, ge=0)
@@ -60,8 +60,8 @@ class DiatSettings(SystemSettings):
     pairs_alone: int = knob(0, "images at the start that learn from known pairs alone, without a discriminator", ge=0)
     pair_images: int | None = knob(None, "images at the start that learn from known pairs; none = all, 0 = as the paper", ge=0)
     keep_elsewhere: bool = knob(True, "where a pair hardly differs from the face, the face itself is to be learned")
-    pair_weight: float = knob(10.0, "weight of the L1 to the known pair", ge=0)
-    pair_lpips_weight: float = knob(1.0, "weight of LPIPS-Alex to the known pair", ge=0)
+    pair_weight: float = knob(1.0, "weight of the distance to the known pair, as a share of the face's own", ge=0)
+    pair_lpips_weight: float = knob(0.5, "weight of LPIPS-Alex to the known pair", ge=0)
     enhance_from: int = knob(30_000, "images after which the transform network stays and the enhancement network learns", ge=0)
     keep_weight: float = knob(5.0, "enhancement: weight of the L1 to the face where it was not changed", ge=0)
     follow_weight: float = knob(5.0, "enhancement: weight of the L1 to the coarse transformed picture where it was", ge=0)
@@ -183,8 +183,8 @@ class DiatStage:
         if not bool(faces.paired.any()):
             return {}
         with self.autocast():
-            made = self.modules["diat"].transform(faces.source[faces.paired], faces.reference[faces.paired])
-            terms = self._pair_terms(made, faces.target[faces.paired])
+            source, reference, target = (one[faces.paired] for one in (faces.source, faces.reference, faces.target))
+            terms = self._pair_terms(self.modules["diat"].transform(source, reference), source, target)
         context.update("transform", sum(weight * value for weight, value in terms.values()))
         return {name: value.detach() for name, (_, value) in terms.items()}
 
@@ -200,17 +200,18 @@ class DiatStage:
         discriminator.requires_grad_(True)
         return generator_loss(scores)
 
-    def _pair_terms(self, picture: Tensor, target: Tensor) -> dict[str, tuple[float, Tensor]]:
+    def _pair_terms(self, picture: Tensor, source: Tensor, target: Tensor) -> dict[str, tuple[float, Tensor]]:
         s = self.settings
-        terms = {"pair": (s.pair_weight, (picture.float() - target).abs().mean())}
+        terms = {"pair": (s.pair_weight, share_left(picture, source, target))}
         if self.perceptual is not None:
             terms["pair_lpips"] = (s.pair_lpips_weight, self.perceptual(picture, target).float().mean())
         return terms
 
     def _known_terms(self, faces: Transfers, picture: Tensor, use_pairs: bool) -> dict[str, tuple[float, Tensor]]:
         """Those of the faces whose pair is known, where pairs are used at all."""
-        paired = faces.paired
-        return self._pair_terms(picture[paired], faces.target[paired]) if use_pairs and bool(paired.any()) else {}
+        if not use_pairs or not bool(faces.paired.any()):
+            return {}
+        return self._pair_terms(*(one[faces.paired] for one in (picture, faces.source, faces.target)))
 
     def transform_terms(self, faces: Transfers, made: Tensor, use_pairs: bool = True,
                         is_identity_turn: bool = True) -> dict[str, tuple[float, Tensor]]:

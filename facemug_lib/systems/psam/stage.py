@@ -22,7 +22,7 @@ from facemug_lib.modalities.draws import chance, uniform
 from facemug_lib.pictures import picture_grid
 from facemug_lib.systems.common.faces import SystemFaces, SystemSettings
 from facemug_lib.systems.common.scores import pair_scores
-from facemug_lib.systems.common.targets import attribute_alone
+from facemug_lib.systems.common.targets import attribute_alone, share_left
 from facemug_lib.systems.psam import losses, makeup
 from facemug_lib.systems.psam.networks import PsamConfig, PsamDiscriminator, PsamDiscriminatorConfig, PsamGenerator
 from facemug_lib.systems.psam.tasks import Task, readable, require_tasks
@@ -45,7 +45,7 @@ class PsamSettings(SystemSettings):
     mode: Literal["add", "concat", "attention", "no_b"] = knob("add", "how Γ, B and F meet", CODE)
     plane: bool = knob(False, "Γ has one channel for all of F", CODE)
     gate: Literal["sigmoid", "relu"] = knob("sigmoid", "what ends the head of Γ", CODE)
-    lr: float = knob(1e-3, "Adam's learning rate (authors' code: 1e-4)", gt=0)
+    lr: float = knob(2e-3, "Adam's learning rate (authors' code: 1e-4)", gt=0)
     discriminator_lr: float = knob(4e-4, "that of the discriminator (authors' code: 1e-4)", gt=0)
     beta1: float = knob(0.5, "Adam's first beta; the second is 0.999", CODE, ge=0, lt=1)
     adversarial: losses.Adversarial = knob("logistic", "the authors' critic with gradient penalty, or logistic with R1")
@@ -61,10 +61,10 @@ class PsamSettings(SystemSettings):
     pair_images: int | None = knob(None, "images at the start that learn from known pairs; none = all, 0 = as the paper", ge=0)
     keep_elsewhere: bool = knob(True, "where a pair hardly differs from the face, the face itself is to be learned")
     still_share: float = knob(
-        0.25, "share of known pairs whose face is to stay as it is, as its own labels say: without it, labels could be ignored",
+        0.15, "share of known pairs whose face is to stay as it is, as its own labels say: without it, labels could be ignored",
         ge=0, lt=1)
-    pair_weight: float = knob(10.0, "weight of the L1 to the known pair", ge=0)
-    pair_lpips_weight: float = knob(1.0, "weight of LPIPS-Alex to the known pair", ge=0)
+    pair_weight: float = knob(1.0, "weight of the distance to the known pair, as a share of the face's own", ge=0)
+    pair_lpips_weight: float = knob(0.5, "weight of LPIPS-Alex to the known pair", ge=0)
     transfer_from: str | None = knob(None, "weights or run folder of other tasks, whose trunk and critic this run begins with")
     fast_bf16: bool = knob(True, "networks compute in bf16 on a CPU too, where that is faster (AVX512-BF16, AMX)")
 
@@ -233,13 +233,13 @@ class PsamStage:
             return {}
         source, wanted, target = (one[faces.paired] for one in (faces.source, faces.wanted, faces.target))
         with self.autocast():
-            terms = self._pair_terms(self.modules["psam"](source, wanted, task.name).image, target)
+            terms = self._pair_terms(self.modules["psam"](source, wanted, task.name).image, source, target)
         context.update("psam", sum(weight * value for weight, value in terms.values()))
         return {f"{name}_{task.name}": value.detach() for name, (_, value) in terms.items()}
 
-    def _pair_terms(self, fake: Tensor, target: Tensor) -> dict[str, tuple[float, Tensor]]:
+    def _pair_terms(self, fake: Tensor, source: Tensor, target: Tensor) -> dict[str, tuple[float, Tensor]]:
         s = self.settings
-        terms = {"pair": (s.pair_weight, losses.pixel_distance(fake, target))}
+        terms = {"pair": (s.pair_weight, share_left(fake, source, target))}
         if self.perceptual is not None:
             terms["pair_lpips"] = (s.pair_lpips_weight, self.perceptual(fake, target).float().mean())
         return terms
@@ -258,7 +258,7 @@ class PsamStage:
             back = generator(fake, faces.own, task.name).image
             terms["cycle"] = (s.cycle_weight, losses.pixel_distance(back, faces.source))
         if bool(faces.paired.any()):
-            terms |= self._pair_terms(fake[faces.paired], faces.target[faces.paired])
+            terms |= self._pair_terms(*(one[faces.paired] for one in (fake, faces.source, faces.target)))
         return fake, terms
 
     def _step_discriminator(self, task: Task, faces: TaskBatch, fake: Tensor, turn: int,
