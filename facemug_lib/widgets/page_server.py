@@ -61,8 +61,8 @@ class Sessions:
 
     async def end(self, name: str) -> None:
         """Forget a session and end its kernel."""
-        kernel = self.known.pop(name).kernel
-        if kernel in self.kernels:
+        one = self.known.pop(name, None)
+        if one is not None and (kernel := one.kernel) in self.kernels:
             await ensure_async(self.kernels.shutdown_kernel(kernel, now=True))
 
     async def has_room(self) -> bool:
