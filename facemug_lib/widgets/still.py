@@ -64,5 +64,5 @@ class Stills:
         image = f'<img src="{url}" alt="What the {self._name} showed last">' if url else ""
         line = f"The {self._name} as it was last: run this cell to go on with it."
         hidden = (f".jp-OutputArea:has({self._alive}) .facemug-still {{ display: none }}"
-                  ".jp-OutputArea-child:has(+ * .facemug-still) .jupyter-widgets:not(:has(*)) { display: none }")
+                  ".jp-OutputArea-child:has(+ * .facemug-still) > .jp-OutputArea-output:not(:has(*)) { display: none }")
         return {"text/html": f'<div class="facemug-still"><style>{hidden}</style>{image}<p>{line}</p></div>', "text/plain": line}
