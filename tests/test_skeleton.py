@@ -21,7 +21,7 @@ WEIGHTS_LIMIT = 40 * 1024**2  # bytes, data/weights together
 TREE_LIMIT = 60 * 1024**2  # bytes, all that git holds
 NOTEBOOK_LIMIT = 100 * 1024  # bytes, one notebook without outputs
 IMPORT_NAMES = {"pillow": "PIL", "opencv-python-headless": "cv2", "scikit-learn": "sklearn", "scikit-image": "skimage",
-                "open_clip_torch": "open_clip", "pyyaml": "yaml"}
+                "open_clip_torch": "open_clip", "pyyaml": "yaml", "ipython": "IPython"}
 
 
 def tracked() -> list[Path]:

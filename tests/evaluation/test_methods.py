@@ -191,6 +191,9 @@ def test_a_folder_gives_its_pictures_as_they_are(tmp_path, cases) -> None:
 def test_a_folder_names_what_is_missing(tmp_path, cases) -> None:
     with pytest.raises(FacemugError, match="not a folder"):
         Folder(tmp_path / "nowhere", "peer")
+    with pytest.raises(FacemugError, match="no picture in"):
+        Folder(tmp_path, "peer")
+    save(tmp_path / "prior" / "centre", "000000.png", cases.images[0])
     peer = Folder(tmp_path, "peer")
     with pytest.raises(FacemugError, match=r"000003\.png nor 000003_inpaint\.png"):
         peer.pictures("prior", "centre", [3])
