@@ -98,9 +98,12 @@ def load_module(
 
 
 def weights_hash(module: nn.Module) -> str:
-    """SHA-256 of all parameters and buffers by name, as they are in memory: whichever file they came from."""
+    """SHA-256 of all that a weights file would hold, by name, as it is in memory: whichever file it came from.
+
+    What a network works out when it is loaded (the prior's mean code, say) does not count: its last bits are the processor's.
+    """
     digest = hashlib.sha256()
-    for name, tensor in sorted((*module.named_parameters(), *module.named_buffers()), key=lambda item: item[0]):
+    for name, tensor in sorted(module.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()
