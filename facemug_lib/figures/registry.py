@@ -107,7 +107,7 @@ BY_HAND = {
     name: "a picture of the screen: JupyterLab with the widget, in a browser"
     for name in ("gallery/painter_light.png", "gallery/painter_dark.png", "gallery/explorer_light.png",
                  "gallery/explorer_dark.png")
-}
+} | {"gallery/relative_au.jpg": "photographs that the project does not hold: `facemug edit --system relative_au` of each"}
 """Pictures of the gallery that no notebook can make."""
 
 SOMETIMES = {
