@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 import torch
-from accelerate import Accelerator
 from system_fakes import TintExpert
 from torch import Tensor
+from watched import watched
 
 from facemug_lib import systems
 from facemug_lib.errors import FacemugError
@@ -24,7 +23,6 @@ from facemug_lib.systems.psam.stage import PsamStage, TaskBatch, apply
 from facemug_lib.systems.psam.system import ATTRIBUTES, Psam
 from facemug_lib.systems.psam.tasks import REQUESTS, TASKS, readable, requested
 from facemug_lib.systems.psam.transfer import images_to_reach, load_all_but_branches, transfer_saving
-from facemug_lib.training.stage import StepContext
 from facemug_lib.training.stages import settings
 
 SHAPE = {"tasks": ("aging", "expression"), "attributes": (("younger", "older"), ("smile", "mouth_open"))}
@@ -33,21 +31,6 @@ SHAPE = {"tasks": ("aging", "expression"), "attributes": (("younger", "older"), 
 def tiny(**more: object) -> PsamGenerator:
     torch.manual_seed(0)
     return PsamGenerator(PsamConfig(**SHAPE, **{"size": 64, "width": 4, "blocks": 1, "residual": False} | more)).eval()
-
-
-@dataclass
-class Watched(StepContext):
-    """A step that updates nothing and tells what it would have descended on."""
-
-    totals: dict[str, list[float]] = field(default_factory=dict)
-
-    def update(self, optimizer: str, loss: Tensor) -> None:
-        self.totals.setdefault(optimizer, []).append(loss.item())
-
-
-def watched(images_seen: int = 0) -> Watched:
-    generator = torch.Generator().manual_seed(0)
-    return Watched(Accelerator(cpu=True), torch.device("cpu"), {}, generator, generator, images_seen, 4)
 
 
 # -- networks ---------------------------------------------------------------------------------------------------------

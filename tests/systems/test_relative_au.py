@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from scipy.stats import rankdata
 from side_fakes import CORNERS, GAP, SIZE, UNITS, read_sides, side_maker, sides, tiny_critic, tiny_generator
 from torch import Tensor
 from torch.nn import functional as F
+from watched import watched
 
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.action_units import ACTION_UNITS, AXIS_NAMES
@@ -37,21 +37,6 @@ from facemug_lib.training.stages import settings
 from facemug_lib.weights import save_weights
 
 FACES = 4
-
-
-@dataclass
-class Watched(StepContext):
-    """A step that updates nothing and tells what it would have descended on."""
-
-    totals: dict[str, list[float]] = field(default_factory=dict)
-
-    def update(self, optimizer: str, loss: Tensor) -> None:
-        self.totals.setdefault(optimizer, []).append(loss.item())
-
-
-def watched(images_seen: int = 0) -> Watched:
-    generator = torch.Generator().manual_seed(3)
-    return Watched(None, torch.device("cpu"), {}, generator, generator, images_seen, FACES)
 
 
 def toy_stage(tmp_path: Path, **overrides: object) -> RelativeAuStage:
@@ -241,7 +226,7 @@ def noisy(values: Tensor, largest: float, generator: torch.Generator) -> Tensor:
 
 def test_the_papers_step_term_by_term(tmp_path: Path) -> None:
     stage = toy_stage(tmp_path, pair_images=0, pair_weight=7.0, zero_share=0.5)
-    s, batch, context = stage.settings, batch_of(stage), watched()
+    s, batch, context = stage.settings, batch_of(stage), watched(seed=3)
     told = stage.step(batch, context)
     generator, critic, image, units = stage.modules["generator"], stage.modules["critic"], batch.images, batch.extra["units"]
     draws = torch.Generator().manual_seed(3)
@@ -284,7 +269,7 @@ def test_which_network_learns_when(tmp_path: Path) -> None:
     stage = toy_stage(tmp_path, pair_images=16, critic_images=8, generator_every=3)
     learned = []
     for seen in range(0, 48, FACES):
-        context = watched(seen)
+        context = watched(seen, seed=3)
         stage.step(batch_of(stage), context)
         learned.append(tuple(context.totals))
     game, alone = ("critic", "generator"), ("critic",)

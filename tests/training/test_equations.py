@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 
 import pytest
 import torch
 from accelerate import Accelerator
 from fakes import FakeEncoder, fake_identity, fake_perceptual, generator_stage, warping_stage
 from torch import Tensor
+from watched import watched
 
 from facemug_lib.faces.dataset import FaceBatch, PriorFaces
 from facemug_lib.modalities.conditions import exemplar_input
@@ -17,21 +17,6 @@ from facemug_lib.training.stage import StepContext
 from facemug_lib.training.stage_generator import GeneratorStage
 
 FACES, CODES = 4, 17
-
-
-@dataclass
-class Watched(StepContext):
-    """A step that updates nothing and tells what it would have descended on."""
-
-    totals: dict[str, list[float]] = field(default_factory=dict)
-
-    def update(self, optimizer: str, loss: Tensor) -> None:
-        self.totals.setdefault(optimizer, []).append(loss.item())
-
-
-def watched(seed: int = 0) -> Watched:
-    generator = torch.Generator().manual_seed(seed)
-    return Watched(None, torch.device("cpu"), {}, generator, generator, 0, FACES)
 
 
 def naive_code_distance(a: Tensor, b: Tensor) -> float:

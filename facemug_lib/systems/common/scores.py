@@ -13,11 +13,15 @@ CHANGED = 0.12  # of a range of 2: where face and pair differ by more, on averag
 AROUND = 9  # pixels at 128 px
 
 
+def around(x: Tensor) -> Tensor:
+    """The mean of the points about each point of [b,c,s,s]; a border counts what there is of them."""
+    side = AROUND * x.shape[-1] // 128 | 1
+    return F.avg_pool2d(x, side, 1, side // 2, count_include_pad=False)
+
+
 def changed_region(images: Tensor, pair: Tensor) -> Tensor:
     """Where an attribute shows: [b,1,h,w] in {0,1}, 1 where faces [b,3,h,w] and their pairs differ around a point."""
-    side = AROUND * images.shape[-1] // 128 | 1
-    difference = F.avg_pool2d((images - pair).abs().mean(1, keepdim=True), side, 1, side // 2, count_include_pad=False)
-    return (difference > CHANGED).float()
+    return (around((images - pair).abs().mean(1, keepdim=True)) > CHANGED).float()
 
 
 @torch.no_grad()

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Protocol
+
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from facemug_lib.systems.common.scores import AROUND, CHANGED
+from facemug_lib.systems.common.scores import CHANGED, around
 
 LEAST = 1e-3  # of a difference that others are measured by; pictures in [-1,1]
 SOFT = 0.05  # below this a difference counts by its square, pictures in [-1,1]
+
+
+class PairSettings(Protocol):
+    """The settings of a system that learns from known pairs."""
+
+    pair_weight: float
+    pair_lpips_weight: float
 
 
 def soft_distance(image: Tensor, target: Tensor) -> Tensor:
@@ -35,16 +44,20 @@ def share_left(made: Tensor, images: Tensor, target: Tensor) -> Tensor:
     return soft_distance(made, target).mean() / torch.where(changing.any(), scale.clamp(min=LEAST), 1.0)
 
 
+def pair_terms(settings: PairSettings, perceptual: Callable[[Tensor, Tensor], Tensor] | None, made: Tensor, images: Tensor,
+               target: Tensor) -> dict[str, tuple[float, Tensor]]:
+    """What edited faces [b,3,h,w] are told by their known pairs: loss → (weight, value)."""
+    terms = {"pair": (settings.pair_weight, share_left(made, images, target))}
+    if perceptual is not None:
+        terms["pair_lpips"] = (settings.pair_lpips_weight, perceptual(made, target).float().mean())
+    return terms
+
+
 def attribute_alone(images: Tensor, pair: Tensor) -> Tensor:
     """The pair where it clearly differs from the face, the face elsewhere, softly in between; all [b,3,h,w] in [-1,1].
 
     A direction of the prior also moves a background a little, each time otherwise. Nobody could foresee that, and an edit
     should leave it alone. Clearly is :data:`.scores.CHANGED` on average around a point, as for the scores.
     """
-    side = AROUND * images.shape[-1] // 128 | 1
-
-    def around(x: Tensor) -> Tensor:
-        return F.avg_pool2d(x, side, 1, side // 2, count_include_pad=False)
-
     share = around((around((images - pair).abs().mean(1, keepdim=True)) / CHANGED).clamp(0, 1))
     return images.lerp(pair, share)

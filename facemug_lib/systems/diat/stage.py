@@ -24,7 +24,7 @@ from facemug_lib.modalities.draws import normal
 from facemug_lib.pictures import picture_grid
 from facemug_lib.systems.common.faces import SystemFaces, SystemSettings
 from facemug_lib.systems.common.scores import pair_scores
-from facemug_lib.systems.common.targets import attribute_alone, share_left
+from facemug_lib.systems.common.targets import attribute_alone, pair_terms
 from facemug_lib.systems.diat import losses
 from facemug_lib.systems.diat.networks import AttributeDiscriminator, Denoiser, DiatConfig, DiatNetworks
 from facemug_lib.systems.diat.references import Transfers, references_of, transfers
@@ -184,7 +184,7 @@ class DiatStage:
             return {}
         with self.autocast():
             source, reference, target = (one[faces.paired] for one in (faces.source, faces.reference, faces.target))
-            terms = self._pair_terms(self.modules["diat"].transform(source, reference), source, target)
+            terms = pair_terms(self.settings, self.perceptual, self.modules["diat"].transform(source, reference), source, target)
         context.update("transform", sum(weight * value for weight, value in terms.values()))
         return {name: value.detach() for name, (_, value) in terms.items()}
 
@@ -200,18 +200,11 @@ class DiatStage:
         discriminator.requires_grad_(True)
         return generator_loss(scores)
 
-    def _pair_terms(self, picture: Tensor, source: Tensor, target: Tensor) -> dict[str, tuple[float, Tensor]]:
-        s = self.settings
-        terms = {"pair": (s.pair_weight, share_left(picture, source, target))}
-        if self.perceptual is not None:
-            terms["pair_lpips"] = (s.pair_lpips_weight, self.perceptual(picture, target).float().mean())
-        return terms
-
     def _known_terms(self, faces: Transfers, picture: Tensor, use_pairs: bool) -> dict[str, tuple[float, Tensor]]:
         """Those of the faces whose pair is known, where pairs are used at all."""
         if not use_pairs or not bool(faces.paired.any()):
             return {}
-        return self._pair_terms(*(one[faces.paired] for one in (picture, faces.source, faces.target)))
+        return pair_terms(self.settings, self.perceptual, *(one[faces.paired] for one in (picture, faces.source, faces.target)))
 
     def transform_terms(self, faces: Transfers, made: Tensor, use_pairs: bool = True,
                         is_identity_turn: bool = True) -> dict[str, tuple[float, Tensor]]:

@@ -22,7 +22,7 @@ from facemug_lib.modalities.draws import chance, uniform
 from facemug_lib.pictures import picture_grid
 from facemug_lib.systems.common.faces import SystemFaces, SystemSettings
 from facemug_lib.systems.common.scores import pair_scores
-from facemug_lib.systems.common.targets import attribute_alone, share_left
+from facemug_lib.systems.common.targets import attribute_alone, pair_terms
 from facemug_lib.systems.psam import losses, makeup
 from facemug_lib.systems.psam.networks import PsamConfig, PsamDiscriminator, PsamDiscriminatorConfig, PsamGenerator
 from facemug_lib.systems.psam.tasks import Task, readable, require_tasks
@@ -233,16 +233,10 @@ class PsamStage:
             return {}
         source, wanted, target = (one[faces.paired] for one in (faces.source, faces.wanted, faces.target))
         with self.autocast():
-            terms = self._pair_terms(self.modules["psam"](source, wanted, task.name).image, source, target)
+            terms = pair_terms(self.settings, self.perceptual, self.modules["psam"](source, wanted, task.name).image, source,
+                               target)
         context.update("psam", sum(weight * value for weight, value in terms.values()))
         return {f"{name}_{task.name}": value.detach() for name, (_, value) in terms.items()}
-
-    def _pair_terms(self, fake: Tensor, source: Tensor, target: Tensor) -> dict[str, tuple[float, Tensor]]:
-        s = self.settings
-        terms = {"pair": (s.pair_weight, share_left(fake, source, target))}
-        if self.perceptual is not None:
-            terms["pair_lpips"] = (s.pair_lpips_weight, self.perceptual(fake, target).float().mean())
-        return terms
 
     def generator_terms(self, task: Task, faces: TaskBatch,
                         with_cycle: bool = True) -> tuple[Tensor, dict[str, tuple[float, Tensor]]]:
@@ -258,7 +252,7 @@ class PsamStage:
             back = generator(fake, faces.own, task.name).image
             terms["cycle"] = (s.cycle_weight, losses.pixel_distance(back, faces.source))
         if bool(faces.paired.any()):
-            terms |= self._pair_terms(*(one[faces.paired] for one in (fake, faces.source, faces.target)))
+            terms |= pair_terms(s, self.perceptual, *(one[faces.paired] for one in (fake, faces.source, faces.target)))
         return fake, terms
 
     def _step_discriminator(self, task: Task, faces: TaskBatch, fake: Tensor, turn: int,
