@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import psutil
@@ -58,6 +59,11 @@ def has_fast_bf16() -> bool:
     """Whether this CPU multiplies bf16 numbers (AVX512-BF16, AMX): elsewhere bf16 is slower than fp32."""
     supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return bool(supported and supported())
+
+
+def fast_bf16(device: torch.device) -> AbstractContextManager[Any]:
+    """bf16 inside the block where ``device`` is a CPU that is faster in it; elsewhere the block is as its surroundings."""
+    return torch.autocast("cpu", torch.bfloat16) if device.type == "cpu" and has_fast_bf16() else nullcontext()
 
 
 def keep_freed_memory() -> bool:

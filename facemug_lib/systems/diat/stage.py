@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from facemug_lib.devices import has_fast_bf16
+from facemug_lib.devices import fast_bf16
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.dataset import FaceBatch
 from facemug_lib.modalities.draws import normal
@@ -102,7 +102,6 @@ class DiatStage:
         self.perceptual, self.identity = perceptual, identity
         if settings.identity == "perceptual" and identity is None:
             raise FacemugError("the perceptual identity loss needs an identity network: give one, or use --set identity=adaptive")
-        self.is_half = settings.fast_bf16 and self.device.type == "cpu" and has_fast_bf16()
         self._faces: SystemFaces | None = None
 
     @classmethod
@@ -150,7 +149,7 @@ class DiatStage:
 
     def autocast(self) -> AbstractContextManager[Any]:
         """bf16 inside the block, where a CPU is faster in it."""
-        return torch.autocast("cpu", torch.bfloat16) if self.is_half else nullcontext()
+        return fast_bf16(self.device) if self.settings.fast_bf16 else nullcontext()
 
     def step(self, batch: FaceBatch, context: StepContext) -> dict[str, float | Tensor]:
         s, networks = self.settings, self.modules["diat"]

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from facemug_lib.devices import has_fast_bf16
+from facemug_lib.devices import fast_bf16
 from facemug_lib.faces.dataset import FaceBatch
 from facemug_lib.modalities.draws import chance, uniform
 from facemug_lib.pictures import picture_grid
@@ -126,7 +126,6 @@ class PsamStage:
         self.tasks = require_tasks(settings.tasks)
         self.modules: dict[str, nn.Module] = {"psam": generator, "discriminator": discriminator}
         self.perceptual = perceptual
-        self.is_half = settings.fast_bf16 and self.device.type == "cpu" and has_fast_bf16()
         self._faces: dict[str, SystemFaces] = {}
 
     @classmethod
@@ -205,7 +204,7 @@ class PsamStage:
 
     def autocast(self) -> AbstractContextManager[Any]:
         """bf16 inside the block, where a CPU is faster in it."""
-        return torch.autocast("cpu", torch.bfloat16) if self.is_half else nullcontext()
+        return fast_bf16(self.device) if self.settings.fast_bf16 else nullcontext()
 
     def step(self, batch: FaceBatch, context: StepContext) -> dict[str, float | Tensor]:
         s = self.settings
