@@ -30,6 +30,11 @@ def similarity_grid(images: Tensor, angle: Tensor, scale: Tensor, shift: Tensor)
     return F.affine_grid(theta, [len(angle), 1, *images.shape[2:]], align_corners=False)
 
 
+def reduced(images: Tensor, size: int) -> Tensor:
+    """Pictures [b,c,h,w] averaged down to ``size`` px; themselves where they have it."""
+    return images if images.shape[-1] == size else F.interpolate(images, size=(size, size), mode="area")
+
+
 def luma(images: Tensor) -> Tensor:
     """How bright pictures [b,3,…] look: [b,1,…], in the pictures' own range."""
     weights = images.new_tensor(LUMA).view(1, 3, *[1] * (images.ndim - 2))

@@ -26,14 +26,14 @@ from facemug_lib.evaluation.judges import Judges
 from facemug_lib.evaluation.protocols import TestSet, edit_groups
 from facemug_lib.files import CLONE
 from facemug_lib.models.generator import RefinementGenerator
-from facemug_lib.pictures import as_8_bit
+from facemug_lib.pictures import as_8_bit, reduced
 from facemug_lib.progress import Tell, untold
 from facemug_lib.recording import write_json
 from facemug_lib.training.conditions import whole_conditions
 from facemug_lib.training.loop import train
 from facemug_lib.training.profiles import config_hash
 from facemug_lib.training.run import PlannedRun, plan_run, runs_dir
-from facemug_lib.training.stage_generator import GeneratorSettings, GeneratorStage, reduced
+from facemug_lib.training.stage_generator import GeneratorSettings, GeneratorStage
 from facemug_lib.training.stages import build_source, build_stage
 from facemug_lib.weights import load_module
 

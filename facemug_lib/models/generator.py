@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.code_space import Feature
@@ -22,6 +21,7 @@ from facemug_lib.models.aggregation import AggregationConfig, MultimodalAggregat
 from facemug_lib.models.config import read_config
 from facemug_lib.models.layers import LEAKY_GAIN, ConvLayer, EqualConv2d, EqualLinear, StyledConv, ToRgb, leaky, upsample
 from facemug_lib.models.style_fusion import FusionMode, StyleFusionBlock
+from facemug_lib.pictures import reduced
 
 # The default bank: channels of its features, and which of its 17 codes act at which resolution.
 BANK_CHANNELS = {4: 512, 8: 512, 16: 512, 32: 512, 64: 512, 128: 256}
@@ -222,7 +222,7 @@ class RefinementGenerator(nn.Module):
         for r, bank_channels, level in zip(self.config.resolutions, self.config.bank_channels, self.decoder, strict=True):
             bank = None
             if self.config.use_bank:
-                bank = features[r] if bank_channels else _resized(prior_image, r)
+                bank = features[r] if bank_channels else reduced(prior_image, r)
             x, rgb = level(x, encoded[r], bank, codes, g)
             # The sum runs in full precision: it is the picture.
             picture = rgb.float() if picture is None else upsample(picture) + rgb
@@ -240,7 +240,3 @@ class RefinementGenerator(nn.Module):
             if channels and (r not in features or features[r].shape[1] != channels):
                 raise FacemugError(f"the bank's features at {r} px are missing or not {channels} channels: "
                                    "the generator was built for another bank")
-
-
-def _resized(picture: Tensor, size: int) -> Tensor:
-    return picture if picture.shape[-1] == size else F.interpolate(picture, size=(size, size), mode="area")

@@ -18,10 +18,10 @@ from facemug_lib.modalities.conditions import Conditions, exemplar_input
 from facemug_lib.modalities.draws import chance, integers, normal, uniform
 from facemug_lib.modalities.dropout import training_conditions
 from facemug_lib.modalities.masks import free_form
-from facemug_lib.modalities.semantics import colourise
+from facemug_lib.modalities.semantics import colourise, labels_of
 from facemug_lib.models.discriminator import Discriminator, DiscriminatorConfig
 from facemug_lib.models.generator import GeneratorConfig, RefinementGenerator
-from facemug_lib.pictures import picture_grid
+from facemug_lib.pictures import picture_grid, reduced
 from facemug_lib.training import losses
 from facemug_lib.training.augmentation import varied_photographs
 from facemug_lib.training.conditions import labels_from, whole_conditions
@@ -269,7 +269,7 @@ class GeneratorStage:
         columns = []
         for edits_of in sources:
             images, edits = edits_of(4)
-            labels = conditions_labels(edits["guided"])
+            labels = labels_of(edits["guided"].semantics)
             rows = [reduced(images, self.size), reduced(edits["hole"].image, self.size), reduced(colourise(labels), self.size)]
             for conditions in edits.values():
                 rows += self._edit(modules["generator"], conditions, images)
@@ -278,17 +278,6 @@ class GeneratorStage:
 
     def export(self, modules: dict[str, nn.Module]) -> dict[str, tuple[dict[str, Tensor], dict[str, Any]]]:
         return {name: (modules[name].state_dict(), modules[name].config_dict()) for name in self.modules}
-
-
-def reduced(images: Tensor, size: int) -> Tensor:
-    """Pictures [b,c,h,w] averaged down to ``size`` px; themselves where they have it."""
-    return images if images.shape[-1] == size else F.interpolate(images, size=(size, size), mode="area")
-
-
-def conditions_labels(conditions: Conditions) -> Tensor:
-    """The label map [b,h,w] of guidance; -1 where it says nothing."""
-    labels = conditions.semantics.argmax(dim=1)
-    return torch.where(conditions.semantics.sum(dim=1) > 0, labels, -1)
 
 
 def edge_patches(pictures: Sequence[Tensor], mask: Tensor, size: int, generator: torch.Generator) -> list[Tensor]:

@@ -21,6 +21,7 @@ from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import Frame
 from facemug_lib.faces.code_space import CODE_DIM
 from facemug_lib.modalities.conditions import MODALITIES
+from facemug_lib.pictures import reduced
 from facemug_lib.progress import Progress
 from facemug_lib.systems.common.contract import System, SystemAttribute, checked_strengths, edited
 from facemug_lib.systems.common.registry import load_system, names, system_class
@@ -118,7 +119,7 @@ class SystemEditor:
         were (:func:`facemug_lib.editing.fill.blending.altered`), so that skin and hair keep their detail.
         """
         size, full = self.system.size, photo.shape[-1]
-        small = photo if size == full else F.interpolate(photo, (size, size), mode="area")
+        small = reduced(photo, size)
         after = edited(self.system, small, strengths)
         if size != full:
             small, after = (F.interpolate(one, (full, full), mode="bicubic", align_corners=False) for one in (small, after))
