@@ -45,6 +45,7 @@ class GeneratorConfig:
     separable_from: int | None = 128  # style layers and convolutions this wide or wider are depthwise-separable
     fusion: FusionMode = "fusion"  # ablations B ("addition") and C ("gated") of Table VI
     use_bank: bool = True  # False: neither bank features nor the prior's picture, ablation E of Table VI
+    base: Literal["prior", "settled"] = "prior"  # what is corrected: the prior's picture, or the photo with it settled in the hole
     aggregation: AggregationConfig = field(default_factory=AggregationConfig)
 
     def __post_init__(self) -> None:
@@ -212,7 +213,8 @@ class RefinementGenerator(nn.Module):
         conditions : the edit's mask and modalities, at the picture's size.
         codes : ŵ [b,t,512].
         features : the bank's, resolution → [b,c,r,r]; those beyond the configuration are ignored.
-        prior_image : the prior's picture of the same codes, [b,3,s,s] in [-1,1].
+        prior_image : the prior's picture of the same codes, [b,3,s,s] in [-1,1]; where ``config.base`` is "settled", the photo with
+            that picture settled in its hole (:mod:`facemug_lib.editing.fill.settling`).
         influence : modality → weight ≥ 0 in the aggregation (1 neutral, 0 left out).
         """
         self._check(codes, features, prior_image)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facemug_lib.devices import batches
+from facemug_lib.editing.fill.settling import settled
 from facemug_lib.experts.fidelity import psnr
 from facemug_lib.faces.dataset import FaceBatch, FaceFolder, derangement, heldout_faces
 from facemug_lib.modalities.conditions import Conditions, exemplar_input
@@ -42,6 +43,8 @@ class GeneratorSettings(GuidedSettings):
     use_bank: bool = knob(True, "feed the bank's features to the decoder; false = ablation E", "paper")
     attribute: Literal["diverse", "plain"] = knob("diverse", "attribute loss with interpolated codes (Eq. 20–21), or ablation D",
                                                   "paper")
+    base: Literal["prior", "settled"] = knob(
+        "prior", "what it corrects: the prior's picture, or the photo with that picture toned and blended into its hole", is_later=True)
     encoder: str = knob("shipped", "the frozen style encoder: shipped, or a weights file")
     lr: float = knob(2e-3, "Adam's learning rate, with betas 0 and 0.99", "StyleGAN2", gt=0)
     adversarial_weight: float = knob(1.0, "weight of the non-saturating adversarial loss", "paper", ge=0)
@@ -102,7 +105,8 @@ class GeneratorStage:
         encoder = frozen("style_encoder", settings.encoder, StyleEncoder.from_config, device)
         config = getattr(GeneratorConfig, settings.network)(
             feature_channels=prior.feature_channels, code_layers=prior.code_layers, num_codes=prior.num_codes, size=settings.size)
-        generator = RefinementGenerator(replace(config, fusion=settings.fusion, use_bank=settings.use_bank))
+        generator = RefinementGenerator(replace(config, fusion=settings.fusion, use_bank=settings.use_bank,
+                                                base=settings.base))
         discriminator = Discriminator(getattr(DiscriminatorConfig, settings.network)(settings.patch or settings.size))
         start(generator, "generator", init)
         start(discriminator, "discriminator", init, optional=True)
@@ -158,7 +162,9 @@ class GeneratorStage:
         conditions, images = conditions.reduced(self.size), reduced(batch.images, self.size)
         with torch.no_grad():
             prior_image, features = self.prior(codes, self.size)
-        made = generator(conditions, codes, features, prior_image.float()).image.float()
+            # Another face's complexion is wanted with it; a face's own is the photo's.
+            base = self._base(prior_image.float(), conditions, images, 0.0 if is_foreign else 1.0)
+        made = generator(conditions, codes, features, base).image.float()
         edited = conditions.composite(made, images)
 
         # Eq. 14 and Eq. 23: the weighted sum of L_adv (Eq. 22), L_id (Eq. 18), L_lpips (Eq. 19), L_datt (Eq. 21). The L1 in the
@@ -184,6 +190,13 @@ class GeneratorStage:
             return logged
         discriminator.requires_grad_(True)
         return logged | self._step_discriminator(views[0], views[1].detach(), context)
+
+    def _base(self, prior_image: Tensor, conditions: Conditions, images: Tensor, tones: float) -> Tensor:
+        """What the generator corrects [b,3,s,s]; ``tones``, 0 … 1, says how far the photo's are wanted."""
+        if self.settings.base == "prior":
+            return prior_image
+        with torch.autocast(prior_image.device.type, enabled=False):
+            return settled(self.expert, prior_image, images, conditions.mask, prior_image.new_full((len(images),), tones))
 
     def _adversarial_weight(self, images_seen: int) -> float | None:
         """The weight of the adversarial loss after so many images; None before its game begins."""
@@ -226,16 +239,17 @@ class GeneratorStage:
         return {"hole": whole_conditions(images, labels, mask, guidance=()), "guided": whole_conditions(images, labels, mask)}
 
     def _edit(self, generator: nn.Module, conditions: Conditions, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(edited faces, the prior's pictures of the same codes pasted into the holes): one feed-forward pass."""
+        """(edited faces, what was corrected pasted into the holes: the prior's pictures, say): one feed-forward pass."""
         codes = self.encoder(conditions.encoder_input()).float()
         conditions, images = conditions.reduced(self.size), reduced(images, self.size)
         prior_image, features = self.prior(codes, self.size)
-        made = generator(conditions, codes, features, prior_image.float()).image.float()
-        return conditions.composite(made.clamp(-1, 1), images), conditions.composite(prior_image.float().clamp(-1, 1), images)
+        base = self._base(prior_image.float(), conditions, images, 1.0)
+        made = generator(conditions, codes, features, base).image.float()
+        return conditions.composite(made.clamp(-1, 1), images), conditions.composite(base.clamp(-1, 1), images)
 
     def evaluate(self, modules: dict[str, nn.Module], count: int) -> dict[str, float]:
-        """LPIPS and the PSNR inside the hole (dB), without and with guidance; ``prior_…`` is inversion and paste, untrained, and
-        ``photo_…`` the held-out photographs."""
+        """LPIPS and the PSNR inside the hole (dB), without and with guidance; ``prior_…`` is what was corrected, the untrained
+        generator's picture, and ``photo_…`` the held-out photographs."""
         self._test_faces(count)  # renders all faces once
         scores = self._scores(modules["generator"], count, self._test_edits)
         if self.photographs is not None:

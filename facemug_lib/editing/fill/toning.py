@@ -26,13 +26,15 @@ def toned(raw: Tensor, photo: Tensor, mask: Tensor, painted: Tensor, shown: Tens
     """``raw``, painted for ``photo`` with the hole ``mask`` [b,1,h,w], in the photo's tones; pictures [b,3,h,w] in [-1,1].
 
     ``painted`` and ``shown`` [b,19,h,w] are the probabilities of the classes in ``raw`` and in the photo with its hole filled.
+    ``TONING`` counts pixels of pictures of 256 px; in others it is as much of the picture.
     For each material the mean of photo − raw over the n known pixels where both show it is added, times
     n/(n + ``TONING.enough``), to that material all over the picture. What is not known anywhere stays as it was painted.
     """
-    known = ~grown(mask, TONING.margin)
+    scale = mask.shape[-1] / 256
+    known = ~grown(mask, round(TONING.margin * scale))
     both = (regions(painted, _MEASURED) > TONING.sure) & (regions(shown, _MEASURED) > TONING.sure) & known  # [b,r,h,w]
     number = both.sum((2, 3))
-    missing = torch.einsum("brhw,bchw->brc", both.to(raw), photo - raw) / (number + TONING.enough)[..., None]
+    missing = torch.einsum("brhw,bchw->brc", both.to(raw), photo - raw) / (number + TONING.enough * scale**2)[..., None]
     shift = torch.einsum("brhw,brc->bchw", regions(painted, _SHIFTED), missing)
     return (raw + shift).clamp(-1, 1)
 
