@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -22,6 +22,8 @@ from facemug_lib.models.config import read_config
 from facemug_lib.models.layers import LEAKY_GAIN, ConvLayer, EqualConv2d, EqualLinear, StyledConv, ToRgb, leaky, upsample
 from facemug_lib.models.style_fusion import FusionMode, StyleFusionBlock
 from facemug_lib.pictures import reduced
+
+BaseMode = Literal["prior", "settled"]
 
 # The default bank: channels of its features, and which of its 17 codes act at which resolution.
 BANK_CHANNELS = {4: 512, 8: 512, 16: 512, 32: 512, 64: 512, 128: 256}
@@ -45,7 +47,7 @@ class GeneratorConfig:
     separable_from: int | None = 128  # style layers and convolutions this wide or wider are depthwise-separable
     fusion: FusionMode = "fusion"  # ablations B ("addition") and C ("gated") of Table VI
     use_bank: bool = True  # False: neither bank features nor the prior's picture, ablation E of Table VI
-    base: Literal["prior", "settled"] = "prior"  # what is corrected: the prior's picture, or the photo with it settled in the hole
+    base: BaseMode = "prior"  # what is corrected: the prior's picture, or the photo with it settled in the hole
     aggregation: AggregationConfig = field(default_factory=AggregationConfig)
 
     def __post_init__(self) -> None:
@@ -213,8 +215,8 @@ class RefinementGenerator(nn.Module):
         conditions : the edit's mask and modalities, at the picture's size.
         codes : ŵ [b,t,512].
         features : the bank's, resolution → [b,c,r,r]; those beyond the configuration are ignored.
-        prior_image : the prior's picture of the same codes, [b,3,s,s] in [-1,1]; where ``config.base`` is "settled", the photo with
-            that picture settled in its hole (:mod:`facemug_lib.editing.fill.settling`).
+        prior_image : the prior's picture of the same codes, [b,3,s,s] in [-1,1]; where ``config.base`` is "settled", the photo
+            with that picture settled in its hole (:mod:`facemug_lib.editing.fill.settling`).
         influence : modality → weight ≥ 0 in the aggregation (1 neutral, 0 left out).
         """
         self._check(codes, features, prior_image)

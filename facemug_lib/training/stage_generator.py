@@ -21,7 +21,7 @@ from facemug_lib.modalities.dropout import training_conditions
 from facemug_lib.modalities.masks import free_form
 from facemug_lib.modalities.semantics import colourise, labels_of
 from facemug_lib.models.discriminator import Discriminator, DiscriminatorConfig
-from facemug_lib.models.generator import GeneratorConfig, RefinementGenerator
+from facemug_lib.models.generator import BaseMode, GeneratorConfig, RefinementGenerator
 from facemug_lib.pictures import picture_grid, reduced
 from facemug_lib.training import losses
 from facemug_lib.training.augmentation import varied_photographs
@@ -43,8 +43,8 @@ class GeneratorSettings(GuidedSettings):
     use_bank: bool = knob(True, "feed the bank's features to the decoder; false = ablation E", "paper")
     attribute: Literal["diverse", "plain"] = knob("diverse", "attribute loss with interpolated codes (Eq. 20–21), or ablation D",
                                                   "paper")
-    base: Literal["prior", "settled"] = knob(
-        "prior", "what it corrects: the prior's picture, or the photo with that picture toned and blended into its hole", is_later=True)
+    base: BaseMode = knob("prior", "what it corrects: the prior's picture, or the photo with that picture toned and blended into "
+                                   "its hole", is_later=True)
     encoder: str = knob("shipped", "the frozen style encoder: shipped, or a weights file")
     lr: float = knob(2e-3, "Adam's learning rate, with betas 0 and 0.99", "StyleGAN2", gt=0)
     adversarial_weight: float = knob(1.0, "weight of the non-saturating adversarial loss", "paper", ge=0)
