@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 
 from facemug_lib.faces.dataset import FaceBatch
@@ -20,6 +19,8 @@ from facemug_lib.faces.dataset import FaceBatch
 __all__ = ["FaceBatch", "ImageSource", "Stage", "StageClass", "StepContext", "average_gradients"]
 
 if TYPE_CHECKING:
+    from accelerate import Accelerator  # slow to import, and whoever edits needs none
+
     from facemug_lib.faces.dataset import FaceSource
     from facemug_lib.training.profiles import StageSettings
 

@@ -76,6 +76,13 @@ def test_the_declaration_is_cheap_to_import() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_the_editor_imports_nothing_that_only_training_needs() -> None:
+    heavy = ["torchvision", "accelerate", "pydantic", "onnxruntime", "matplotlib"]
+    code = ("import sys, facemug_lib.editing.editor, facemug_lib.systems, facemug_lib.commands.program\n"
+            f"print([name for name in {heavy} if name in sys.modules])")
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
 def test_the_default_text_model_is_the_shipped_one() -> None:
     assert Edit.text_model == SmallTextImage.name
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+import torch
 from skimage import data
 
 from facemug_lib.faces import landmarks as lm
@@ -86,6 +87,19 @@ def test_face_that_fills_the_frame(analyzer, astronaut):
 
 def test_no_face(analyzer):
     assert analyzer.detect(data.brick()[..., None].repeat(3, axis=2)) == []
+
+
+@pytest.mark.parametrize("digits", [1, 6])  # with one digit many scores are equal
+def test_of_overlapping_boxes_the_best_is_kept(digits):
+    from torchvision.ops import nms  # the reference, too slow to import for the program itself
+
+    draw = np.random.default_rng(digits)
+    for count in (1, 7, 60):
+        corner, size = draw.uniform(0, 60, (count, 2)), draw.uniform(1, 60, (count, 2))
+        boxes, scores = np.concatenate([corner, corner + size], axis=1), draw.uniform(0, 1, count).round(digits)
+        boxes[:2, 2:] = boxes[:2, :2]  # boxes without an area
+        expected = nms(torch.from_numpy(boxes).float(), torch.from_numpy(scores).float(), lm.NMS_IOU).tolist()
+        assert lm.best_of_overlapping(boxes, scores, lm.NMS_IOU) == expected
 
 
 def test_index_groups(points):

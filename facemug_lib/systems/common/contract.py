@@ -6,14 +6,16 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from facemug_lib.errors import FacemugError
-from facemug_lib.training.stage import StageClass
 from facemug_lib.weights import load_module, read_weights
+
+if TYPE_CHECKING:
+    from facemug_lib.training.stage import StageClass
 
 Module = TypeVar("Module", bound=nn.Module)
 

@@ -8,14 +8,15 @@ import sys
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from facemug_lib.devices import resolve_device
 from facemug_lib.errors import FacemugError
 from facemug_lib.systems.common.contract import System
-from facemug_lib.training import run as runs
-from facemug_lib.training.profiles import STAGES
 from facemug_lib.weights import read_weights, weights_path
+
+if TYPE_CHECKING:  # training is imported where it is used: whoever edits needs none of it
+    from facemug_lib.training.run import PlannedRun, Run
 
 ROOM = __name__.removesuffix(".common.registry")
 
@@ -60,6 +61,8 @@ def images_seen() -> dict[str, int | None]:
 
 def any_stage(name: str) -> str | type[Any]:
     """What :mod:`facemug_lib.training` takes for the stage called ``name``: one of its own, or a system's."""
+    from facemug_lib.training.profiles import STAGES
+
     if name in STAGES:
         return name
     if name in names():
@@ -69,11 +72,15 @@ def any_stage(name: str) -> str | type[Any]:
     raise FacemugError(f"unknown stage {name!r}: " + (f"did you mean {near[0]}?" if near else f"use one of {', '.join(every)}"))
 
 
-def start_run(name: str, profile: str = "smoke", overrides: Mapping[str, Any] | None = None, **options: Any) -> runs.Run:
+def start_run(name: str, profile: str = "smoke", overrides: Mapping[str, Any] | None = None, **options: Any) -> Run:
     """The training run of a system, the same as `facemug train NAME`; see :func:`facemug_lib.training.run.start_run`."""
+    from facemug_lib.training import run as runs
+
     return runs.start_run(any_stage(name), profile, overrides, **options)
 
 
-def plan_run(name: str, profile: str = "smoke", overrides: Mapping[str, Any] | None = None, **options: Any) -> runs.PlannedRun:
+def plan_run(name: str, profile: str = "smoke", overrides: Mapping[str, Any] | None = None, **options: Any) -> PlannedRun:
     """The run that :func:`start_run` would start, without building anything."""
+    from facemug_lib.training import run as runs
+
     return runs.plan_run(any_stage(name), profile, overrides, **options)
