@@ -25,6 +25,7 @@ from facemug_lib.commands.options import (
     numbers,
     tell_skipped,
 )
+from facemug_lib.commands.starting import import_torch
 from facemug_lib.editing.edit import PICTURES, Edit
 from facemug_lib.errors import FacemugError
 
@@ -112,14 +113,16 @@ def _edit(edit: Edit, face: int | None, out: Path, script_out: Path | None, netw
     ``networks`` are arguments of :meth:`Editor.load`. ``script_out`` records the edit, after the steps that are there already.
     ``like``: a photograph, and which of its faces, whose expression the edit's system takes over.
     """
+    import_torch()
     from facemug_lib.commands.targets import check_transparency, picture_target
     from facemug_lib.editing.editor import Editor
-    from facemug_lib.editing.script.script_file import ScriptFile, require_script_file
     from facemug_lib.faces.alignment import open_face
     from facemug_lib.faces.photos import write_image
 
     out = picture_target(out, edit.face, [*(getattr(edit, name) for name in PICTURES), None if like is None else like[0]])
     if script_out is not None:
+        from facemug_lib.editing.script.script_file import ScriptFile, require_script_file  # slow to import
+
         require_script_file(script_out)  # before the networks are loaded
     aligned = open_face(edit.face, face=face)
     check_transparency(out, aligned.photo)
@@ -208,6 +211,7 @@ def pose(
     Example: facemug pose photo.jpg --like other.jpg --refine 40 --out turned.png
     Example: facemug pose photo.jpg --yaw -20 --refine 40 --out turned.png
     """
+    import_torch()
     from facemug_lib.commands.targets import check_transparency, is_compressed, picture_target
     from facemug_lib.editing.editor import Editor
     from facemug_lib.editing.latent.pose import Aim, check_method, turn
@@ -268,6 +272,7 @@ def replay(
 
     Example: facemug replay edit.json --photo photo.jpg --out again.png
     """
+    import_torch()
     from facemug_lib.commands.targets import picture_targets
     from facemug_lib.devices import resolve_device
     from facemug_lib.editing.editor import Editor

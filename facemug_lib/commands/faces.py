@@ -20,6 +20,7 @@ from facemug_lib.commands.options import (
     tell_skipped,
 )
 from facemug_lib.commands.output import say
+from facemug_lib.commands.starting import import_torch
 from facemug_lib.errors import FacemugError
 
 
@@ -36,6 +37,7 @@ def sample(
 
     Example: facemug sample --seed 7 --count 16 --out faces.png
     """
+    import_torch()
     import torch
 
     from facemug_lib.commands.targets import checked_file
@@ -82,6 +84,7 @@ def align(
 
     Example: facemug align holiday/*.jpg --out aligned
     """
+    import_torch()
     from facemug_lib.faces.alignment import open_face
     from facemug_lib.faces.photos import write_image
     from facemug_lib.files import distinct_names, require_no_input_overwritten, require_writable_folder
