@@ -31,7 +31,8 @@ __all__ = ["AlignedFace", "Conditions", "Edit", "EditResult", "Editor", "ExpertS
            "__version__", "open_face", "write_image"]
 
 if TYPE_CHECKING:
-    from facemug_lib.editing.editor import Edit, Editor, EditResult
+    from facemug_lib.editing.editor import Edit, Editor
+    from facemug_lib.editing.result import EditResult
     from facemug_lib.errors import FacemugError
     from facemug_lib.experts.student import ExpertStudent
     from facemug_lib.faces.alignment import AlignedFace, open_face

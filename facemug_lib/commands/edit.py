@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from facemug_lib.editing.editor import Editor, EditResult
+    from facemug_lib.editing.editor import Editor
+    from facemug_lib.editing.result import EditResult
     from facemug_lib.editing.script.edit_script import EditScript, Replayed
     from facemug_lib.systems import SystemEditor
 

@@ -6,14 +6,11 @@ Its steps are numbered in :mod:`facemug_lib.editing.forward`. Taught in `noteboo
 from __future__ import annotations
 
 import copy
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,16 +18,16 @@ from facemug_lib.devices import resolve_device
 from facemug_lib.editing import forward
 from facemug_lib.editing.drawing import FaceLike, read_face
 from facemug_lib.editing.edit import Edit, takes_an_edit
-from facemug_lib.editing.fill.blending import altered, blend
 from facemug_lib.editing.fill.recolouring import recoloured_like
 from facemug_lib.editing.fill.refine import Experts, Refined, RefineSettings, refine
-from facemug_lib.editing.fill.toning import toned_like
+from facemug_lib.editing.fill.settling import settled
 from facemug_lib.editing.inputs import Batch, Exemplars, Inputs, made_together, read_edit
 from facemug_lib.editing.known_faces import is_the_priors_own
 from facemug_lib.editing.latent.directions import Direction, load_directions, moved
 from facemug_lib.editing.latent.text import Followed, TextEditSettings, follow
 from facemug_lib.editing.networks import ExpertLoader, check_fits, require, weights_files
-from facemug_lib.editing.remarks import remarks
+from facemug_lib.editing.result import EditResult, SystemEditor
+from facemug_lib.editing.steps import Clock, Painted, Start
 from facemug_lib.errors import FacemugError
 from facemug_lib.experts.text_image import TextImage, load_text_image
 from facemug_lib.faces.alignment import AlignedFace
@@ -43,59 +40,6 @@ from facemug_lib.models.published_encoder import PublishedEncoder, WholeFaces
 from facemug_lib.models.style_encoder import StyleEncoder
 from facemug_lib.progress import Progress
 from facemug_lib.weights import load_module, weights_hash
-
-
-class SystemEditor(Protocol):
-    """What the editor asks of a system, which makes whole edits by itself. ``attributes``: name → an object with the ``meaning``
-    of a strength and the lowest (``low``) and highest (``high``) that makes sense."""
-
-    hash: str
-    attributes: Mapping[str, Any]
-
-    def check(self, strengths: Mapping[str, float]) -> None: ...
-
-    def edit_many(self, edits: Sequence[Edit], *, progress: Progress | None = None) -> list[EditResult]: ...
-
-
-@dataclass(frozen=True, eq=False)
-class EditResult:
-    """A finished edit.
-
-    image [1,3,256,256] in [-1,1]: the aligned face with the edit; outside the mask it is the photo's crop bit for bit.
-    raw [1,3,256,256]: the whole picture as painted. codes [1,t,512]: what it was painted from. contributions
-    [1,4,256,256]: each modality's share of every point (Eq. 16), all of it the image's where the prior alone altered a face of
-    known codes. known_loss [steps+1]: the refinement's error on the known pixels. followed: how a text was followed. seconds,
-    timings: the wall time, in all and by part; of edits made together, that of all of them.
-    """
-
-    image: Tensor
-    raw: Tensor
-    codes: Tensor
-    conditions: Conditions
-    contributions: Tensor
-    face: AlignedFace
-    photo_mask: np.ndarray | None  # bool [h,w], where it was drawn on the photo
-    known_loss: Tensor | None = None
-    followed: Followed | None = None
-    timings: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def seconds(self) -> float:
-        return sum(self.timings.values())
-
-    @property
-    def remarks(self) -> list[str]:
-        """What should be known about the edit, a line each: that part of the mask cannot be edited, say."""
-        return remarks(self.face, self.photo_mask, bool(self.conditions.present[0, MODALITIES.index("colour")]))
-
-    def paste_back(self, **options: Any) -> np.ndarray:
-        """The whole photo with the edit, in the photo's layout and dtype; every pixel outside the mask is the original's.
-
-        ``options`` are those of :meth:`facemug_lib.faces.alignment.AlignedFace.paste_back` (feather, keep_detail, colour).
-        """
-        if self.photo_mask is not None:
-            return self.face.paste_back(self.image.cpu(), self.photo_mask, frame="photo", **options)
-        return self.face.paste_back(self.image.cpu(), self.conditions.mask.cpu(), **options)
 
 
 class Editor:
@@ -229,7 +173,7 @@ class Editor:
                    if edit.system is not None}
         own = [place for place in range(len(edits)) if place not in results]
         self._check_texts([edits[place] for place in own])
-        clock = _Clock(self.device)
+        clock = Clock(self.device)
         with clock("read"):
             inputs = [read_edit(edits[place], self.directions, self.prior.num_codes) for place in own]
         for places in made_together(inputs):
@@ -237,7 +181,7 @@ class Editor:
             results |= zip([own[place] for place in places], made, strict=True)
         return [results[place] for place in range(len(edits))]
 
-    def _edited(self, inputs: Sequence[Inputs], clock: _Clock, settings: RefineSettings | None,
+    def _edited(self, inputs: Sequence[Inputs], clock: Clock, settings: RefineSettings | None,
                 text_settings: TextEditSettings | None, progress: Progress | None) -> list[EditResult]:
         """One batch, in the steps of :mod:`facemug_lib.editing.forward`."""
         with clock("read"):
@@ -252,56 +196,75 @@ class Editor:
                             for i, one in enumerate(codes.split(1))]
             codes = torch.cat([one if how is None else how.codes for one, how in zip(codes.split(1), followed, strict=True)])
         with clock("paint"):
-            raw, shares = self._painted(batch, start, codes)  # steps 6 to 8
+            painted = self._painted(batch, start, codes)  # steps 6 to 8
         with clock("blend"):
-            image = self._in_the_photo(batch, raw)  # step 9
+            image = self._in_the_photo(batch, painted.raw)  # step 9
+        if painted.features is not None:
+            with clock("paint"):
+                painted, image = self._corrected(batch, codes, painted, image)
         if self._experts is not None and bool(batch.conditions.present[:, MODALITIES.index("colour")].any()):
             with clock("recolour"):
                 weight = batch.influence.get("colour", 1.0)
                 image = recoloured_like(self._parser, image, batch.photo, batch.conditions, weight)
         losses = [None] * len(batch) if start.known_loss is None else start.known_loss.unbind(1)
-        return [EditResult(image[i : i + 1], raw[i : i + 1], codes[i : i + 1], batch.conditions_of(i), shares[i : i + 1],
-                           one.face, one.photo_mask, losses[i], followed[i], dict(clock.seconds)) for i, one in enumerate(inputs)]
+        return [EditResult(image[i : i + 1], painted.raw[i : i + 1], codes[i : i + 1], batch.conditions_of(i),
+                           painted.shares[i : i + 1], one.face, one.photo_mask, losses[i], followed[i], dict(clock.seconds))
+                for i, one in enumerate(inputs)]
 
-    def _start(self, batch: Batch, clock: _Clock, settings: RefineSettings | None, progress: Progress | None) -> _Start:
+    def _start(self, batch: Batch, clock: Clock, settings: RefineSettings | None, progress: Progress | None) -> Start:
         """Steps 1 to 4, and the refinement of their codes. A face whose codes are known has been through them."""
         if (face := batch.known_face) is not None:
             likeness = None if is_the_priors_own(face) else face.likeness.to(self.device)
-            return _Start(face.codes.to(self.device), likeness, by_prior=True)
+            return Start(face.codes.to(self.device), likeness, by_prior=True)
         seen = batch.seen()
         with clock("encode"):
             codes = forward.read_codes(self.prior, self.encoder, self.warping, seen, batch.seeds, batch.exemplars,
                                        batch.influence)
         if not batch.refine:
-            start = _Start(codes.w_warp)
+            start = Start(codes.w_warp)
             with clock("paint"):
-                return replace(start, likeness=self._painted(batch, start, start.codes)[0]) if batch.has_altered else start
+                return replace(start, likeness=self._painted(batch, start, start.codes).raw) if batch.has_altered else start
         with clock("refine"):
             refined = self._refine(seen, batch.photo, codes, batch.refine, batch.exemplars, batch.influence, settings, progress)
-        return _Start(refined.codes, refined.image if batch.has_altered else None, by_prior=True, known_loss=refined.known_loss)
+        return Start(refined.codes, refined.image if batch.has_altered else None, by_prior=True, known_loss=refined.known_loss)
 
-    def _painted(self, batch: Batch, start: _Start, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """Steps 6 to 8: (what is painted under the mask [b,3,256,256], each modality's share of it [b,4,256,256])."""
+    def _painted(self, batch: Batch, start: Start, codes: Tensor) -> Painted:
+        """Steps 6 to 8; of a generator that corrects the settled photo, step 6 alone."""
         if batch.known_face is not None:
-            shares = torch.zeros(1, len(MODALITIES), *batch.photo.shape[2:], device=self.device)
-            shares[:, 0] = 1
-            return start.shown(batch, self.prior.synthesize(codes, 256).float()), shares
+            return Painted(start.shown(batch, self.prior.synthesize(codes, 256).float()), self._all_image(batch))
         given = forward.bank(self.prior, codes, self.generator.config.size)
+        if self.generator.config.base == "settled":
+            raw, shares = start.shown(batch, given.picture), self._all_image(batch)
+            return Painted(raw, shares, None if start.by_prior else given.features)
         image, shares = forward.refined_picture(self.generator, batch.conditions, codes, given, batch.influence)
-        return start.shown(batch, given.picture if start.by_prior else image), shares
+        return Painted(start.shown(batch, given.picture if start.by_prior else image), shares)
+
+    def _all_image(self, batch: Batch) -> Tensor:
+        """The shares of a picture that no aggregation had a part in: all of it the image's."""
+        shares = torch.zeros(len(batch), len(MODALITIES), *batch.photo.shape[2:], device=self.device)
+        shares[:, 0] = 1
+        return shares
+
+    def _corrected(self, batch: Batch, codes: Tensor, painted: Painted, photo: Tensor) -> tuple[Painted, Tensor]:
+        """Steps 7 and 8 on the ``photo`` in which step 9 has settled what was painted: both with what is added in the hole.
+
+        A face that is only altered keeps its own detail and gets nothing added.
+        """
+        image, shares = forward.corrected_picture(self.generator, batch.conditions, codes, painted.features, photo,
+                                                  batch.influence)
+        added = torch.where(batch.is_altered[:, None, None, None], 0.0, image - photo)
+        return Painted(painted.raw + added, shares), batch.conditions.composite(photo + added, batch.photo)
 
     def _in_the_photo(self, batch: Batch, raw: Tensor) -> Tensor:
         """Step 9: the painted hole in the photo, in its tones and without a seam; known pixels are copied.
 
         An editor without a parser cannot tell hair from skin, and leaves the tones as they are.
         """
-        raw, mask = raw.clamp(-1, 1), batch.conditions.mask
         tones = torch.tensor([one.own_tones for one in batch.inputs], device=self.device)
-        if self._experts is not None and bool((tones > 0).any()):
-            raw = toned_like(self._parser, raw, batch.photo, mask, tones)
-        return batch.conditions.composite(blend(raw, batch.photo, mask), batch.photo)
+        parser = self._parser if self._experts is not None and bool((tones > 0).any()) else None
+        return batch.conditions.composite(settled(parser, raw, batch.photo, batch.conditions.mask, tones), batch.photo)
 
-    def _follow(self, batch: Batch, start: _Start, codes: Tensor, settings: TextEditSettings | None,
+    def _follow(self, batch: Batch, start: Start, codes: Tensor, settings: TextEditSettings | None,
                 progress: Progress | None) -> Followed:
         """Step 5 for a text (Eq. 4 and 5); ``batch`` is one edit."""
         edit, settings = batch.inputs[0].edit, settings or TextEditSettings()
@@ -311,7 +274,7 @@ class Editor:
             if start.by_prior:
                 raw = start.shown(batch, self.prior.synthesize(codes, 256).float())
             else:
-                raw = self._painted(batch, start, codes)[0]
+                raw = self._painted(batch, start, codes).raw
             return batch.conditions.composite(raw.clamp(-1, 1), batch.photo)
 
         identity = self.experts(parser=False, identity=True, perceptual=False).identity if settings.identity else None
@@ -378,47 +341,3 @@ class Editor:
         if self._experts is None:
             raise FacemugError("this editor was made without experts: make it with Editor.load, or use refine=0")
         return self._experts(parser, identity, perceptual)
-
-
-@dataclass(frozen=True, eq=False)
-class _Start:
-    """Where a batch's codes stand before attributes and texts move them.
-
-    codes [b,t,512]. likeness [b,3,256,256]: their picture, where a face is altered that it does not show exactly. by_prior:
-    whether the edit shows the prior's own picture, which the codes were fitted to, and not the generator's. known_loss
-    [steps+1,b]: of the refinement.
-    """
-
-    codes: Tensor
-    likeness: Tensor | None = None
-    by_prior: bool = False
-    known_loss: Tensor | None = None
-
-    def __getitem__(self, place: int) -> _Start:
-        which = slice(place, place + 1)
-        return replace(self, codes=self.codes[which], likeness=None if self.likeness is None else self.likeness[which])
-
-    def shown(self, batch: Batch, raw: Tensor) -> Tensor:
-        """What is shown under the mask: the painted picture, or the known face altered by it."""
-        if self.likeness is None:
-            return raw
-        return torch.where(batch.is_altered[:, None, None, None], altered(batch.photo, self.likeness, raw), raw)
-
-
-class _Clock:
-    """Wall time by part, the device's work included."""
-
-    def __init__(self, device: torch.device, seconds: Mapping[str, float] | None = None) -> None:
-        self.device, self.seconds = device, dict(seconds or {})
-
-    def copy(self) -> _Clock:
-        """A clock that goes on from here by itself."""
-        return _Clock(self.device, self.seconds)
-
-    @contextmanager
-    def __call__(self, part: str) -> Iterator[None]:
-        started = time.perf_counter()
-        yield
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        self.seconds[part] = self.seconds.get(part, 0.0) + time.perf_counter() - started

@@ -35,6 +35,7 @@ from facemug_lib.editing.settings import PASS
 from facemug_lib.faces.code_space import CodeSpace
 from facemug_lib.modalities.conditions import MODALITIES, Conditions, exemplar_input
 from facemug_lib.models.generator import RefinementGenerator
+from facemug_lib.pictures import reduced
 
 
 class Codes(NamedTuple):
@@ -148,3 +149,25 @@ def refined_picture(generator: RefinementGenerator, conditions: Conditions, code
     correction = output.image.float() - F.adaptive_avg_pool2d(given.picture, size)
     picture = given.picture + F.interpolate(correction, size=(side, side), mode="bicubic", align_corners=False)
     return picture, F.interpolate(output.contributions.float(), size=(side, side), mode="nearest")
+
+
+def corrected_picture(generator: RefinementGenerator, conditions: Conditions, codes: Float[Tensor, "b t 512"],
+                      features: Mapping[int, Tensor], settled: Float[Tensor, "b 3 256 256"],
+                      influence: Mapping[str, float] | None = None,
+                      ) -> tuple[Float[Tensor, "b 3 256 256"], Float[Tensor, "b 4 256 256"]]:
+    """Steps 7 and 8 of a generator with the base "settled", which is ours: as :func:`refined_picture`, but what is corrected is
+    the photo with I_rec settled in its hole (:mod:`.fill.settling`), and only there.
+
+    What a smaller generator paints beside its hole nobody has taught it, so none of that bleeds into the hole.
+    """
+    size, side = generator.config.size, settled.shape[-1]
+    weights = {name: weight for name, weight in (influence or {}).items() if name in MODALITIES}
+    seen, small = conditions.reduced(size), reduced(settled, size)
+    output = generator(seen, codes, features, small, weights or None)
+    correction, hole = output.image.float() - small, seen.mask
+    if size != side:
+        correction, hole = (F.interpolate(one, size=(side, side), mode="bilinear", align_corners=False)
+                            for one in (correction * hole, hole))
+        correction = correction / hole.clamp_min(1e-3)
+    shares = F.interpolate(output.contributions.float(), size=(side, side), mode="nearest")
+    return (settled + correction * conditions.mask).clamp(-1, 1), shares

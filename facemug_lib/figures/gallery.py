@@ -23,7 +23,7 @@ from facemug_lib.progress import Tell, silent, untold
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from facemug_lib.editing.editor import EditResult
+    from facemug_lib.editing.result import EditResult
 
 ACROSS = 2  # edits side by side on the sheet
 

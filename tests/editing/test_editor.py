@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from facemug_lib.editing.drawing import Drawing, read_face
-from facemug_lib.editing.editor import Edit, Editor, EditResult
+from facemug_lib.editing.editor import Edit, Editor
 from facemug_lib.editing.known_faces import sampled_codes, sampled_face
 from facemug_lib.editing.latent.directions import constant
+from facemug_lib.editing.result import EditResult
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import open_face
 from facemug_lib.modalities.semantics import PALETTE

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from facemug_lib.experts.student import ExpertOutput
+from facemug_lib.modalities.semantics import one_hot
 from facemug_lib.models.discriminator import Discriminator, DiscriminatorConfig, LatentDiscriminator
 from facemug_lib.models.generator import GeneratorConfig, RefinementGenerator
 from facemug_lib.models.latent_warping import LatentWarping, LatentWarpingConfig
@@ -77,6 +79,9 @@ class FakeExpert(nn.Module):
     def parse(self, image: Tensor) -> Tensor:
         return torch.where(image.mean(dim=1) > 0, 1, 13)
 
+    def forward(self, image: Tensor) -> ExpertOutput:
+        return ExpertOutput(8 * one_hot(self.parse(image)), {})
+
 
 def fake_identity(image: Tensor) -> Tensor:
     return F.normalize(F.adaptive_avg_pool2d(image, 4).flatten(1), dim=1)
@@ -113,7 +118,8 @@ def generator_stage(photographs: object = None, levels: int = 5, **overrides: ob
     chosen = settings("generator", "smoke", {"expert_loss_every": 1, "r1_every": 2} | overrides)
     config = GeneratorConfig(widths=(16,) * levels, bank_channels=(8, 8, 8, 8, 0)[:levels],
                              code_layers=((0, 0, 0), (1, 2, 3), (4, 5, 6), (7, 8, 9), (16, 16, 16))[:levels], global_dim=16,
-                             bottleneck=8, style_rank=16, fusion=chosen.fusion, use_bank=chosen.use_bank)
+                             bottleneck=8, style_rank=16, fusion=chosen.fusion, use_bank=chosen.use_bank,
+                             base=chosen.base)
     discriminator = Discriminator(DiscriminatorConfig(widths=(16,) * levels))
     encoder = tiny_encoder(prior).eval().requires_grad_(False)
     return GeneratorStage(chosen, RefinementGenerator(config), discriminator, encoder, prior, FakeExpert(), fake_identity,

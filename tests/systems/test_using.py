@@ -13,7 +13,8 @@ import torch
 import facemug_lib as fm
 from facemug_lib import systems
 from facemug_lib.commands.program import main
-from facemug_lib.editing.editor import Edit, Editor, EditResult
+from facemug_lib.editing.editor import Edit, Editor
+from facemug_lib.editing.result import EditResult
 from facemug_lib.editing.script.edit_script import EditScript, Replayer, Step
 from facemug_lib.editing.script.session import Session
 from facemug_lib.errors import FacemugError

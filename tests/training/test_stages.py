@@ -12,6 +12,7 @@ import torch
 from fakes import FakeExpert, FakePrior, encoder_stage, generator_stage, warping_stage
 from runs import QUIET, FourFaces, equal, in_process, run, train
 from torch import Tensor
+from torch.nn import functional as F
 
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.dataset import FaceBatch, MixedFaces, PriorFaces, known_codes
@@ -20,6 +21,7 @@ from facemug_lib.modalities.conditions import Conditions
 from facemug_lib.modalities.dropout import training_conditions
 from facemug_lib.modalities.semantics import one_hot
 from facemug_lib.models.discriminator import Discriminator, DiscriminatorConfig
+from facemug_lib.pictures import reduced
 from facemug_lib.training.augmentation import varied_photographs
 from facemug_lib.training.checkpoints import newest_checkpoint
 from facemug_lib.training.conditions import labels_from, whole_conditions
@@ -185,7 +187,8 @@ def test_untrained_generator_is_the_pasted_prior_and_learns(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("overrides", [{"fusion": "addition"}, {"fusion": "gated"}, {"attribute": "plain"}, {"use_bank": False},
-                                       {"foreign_share": 1.0}, {"full_mask_share": 1.0, "expert_loss_every": 2}])
+                                       {"foreign_share": 1.0}, {"full_mask_share": 1.0, "expert_loss_every": 2},
+                                       {"base": "settled"}])
 def test_generator_variants_train_both_networks(overrides: dict, tmp_path: Path) -> None:
     stage = generator_stage(**overrides)
     before = {name: [p.clone() for p in module.parameters()] for name, module in stage.modules.items()}
@@ -218,6 +221,19 @@ def test_a_smaller_generator_learns_photographs_and_plays_the_game_later(tmp_pat
     assert "adversarial" not in lines[0] and "adversarial" in lines[-1] and "lpips" in lines[1] and "identity" not in lines[1]
     assert [stage._adversarial_weight(seen) for seen in (0, 8, 12, 16, 99)] == [None, 0.0, 0.005, 0.01, 0.01]
     assert result.scores["photo_psnr_guided"] > before["photo_psnr_guided"]
+
+
+def test_a_generator_can_begin_with_the_settled_photo() -> None:
+    """Untrained, it returns the photo with the prior's picture blended into its hole, which meets the photo at the edge."""
+    plain, stage = generator_stage(), generator_stage(base="settled")
+    images, edits = plain._test_edits(2)
+    with torch.no_grad():
+        (made, settled), (_, pasted) = (one._edit(one.modules["generator"], edits["hole"], images) for one in (stage, plain))
+    small, mask = reduced(images, 64), edits["hole"].reduced(64).mask
+    assert torch.equal(made, settled) and torch.equal(torch.where(mask > 0.5, 0.0, settled - small), torch.zeros_like(settled))
+    rim = (F.max_pool2d(1 - mask, 3, 1, 1) * mask).expand_as(made) > 0.5  # the hole's pixels beside a known one
+    known = F.avg_pool2d(small * (1 - mask), 3, 1, 1) / F.avg_pool2d(1 - mask, 3, 1, 1).clamp_min(1e-3)
+    assert (settled - known)[rim].abs().mean() < 0.5 * (pasted - known)[rim].abs().mean()
 
 
 def test_patches_lie_about_the_edge_and_are_the_same_of_both_pictures() -> None:

@@ -14,9 +14,9 @@ from torch.nn import functional as F
 
 from facemug_lib.editing.drawing import FaceLike, Picture, read_face
 from facemug_lib.editing.edit import Edit
-from facemug_lib.editing.editor import EditResult
 from facemug_lib.editing.fill.blending import altered, blend
 from facemug_lib.editing.inputs import read_edit
+from facemug_lib.editing.result import EditResult
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import Frame
 from facemug_lib.faces.code_space import CODE_DIM

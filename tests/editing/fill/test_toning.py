@@ -37,8 +37,8 @@ def test_a_neck_that_is_darker_than_painted_darkens_the_face_and_its_mouth_but_n
     raw = torch.full((1, 3, SIZE, SIZE), 0.2)
     photo = raw.clone()
     photo[..., 60:, :] = torch.tensor([-0.1, -0.2, -0.3]).view(3, 1, 1)
-    known = (96 - 63) * SIZE  # the neck, but for what is too near to the hole
-    expected = torch.tensor([-0.3, -0.4, -0.5]) * known / (known + TONING.enough)
+    known = (96 - 61) * SIZE  # the neck, but for what is too near to the hole: 3 px of 256, so 1 of 96
+    expected = torch.tensor([-0.3, -0.4, -0.5]) * known / (known + TONING.enough * (SIZE / 256) ** 2)
     made = toned(raw, photo, hole, FACE, FACE)
     for row in (30, 52, 80):
         assert torch.allclose(made[0, :, row, 40] - 0.2, expected, atol=1e-5), row
