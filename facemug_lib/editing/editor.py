@@ -38,6 +38,7 @@ from facemug_lib.models.generator import RefinementGenerator
 from facemug_lib.models.latent_warping import LatentWarping
 from facemug_lib.models.published_encoder import PublishedEncoder, WholeFaces
 from facemug_lib.models.style_encoder import StyleEncoder
+from facemug_lib.pictures import reduced
 from facemug_lib.progress import Progress
 from facemug_lib.weights import load_module, weights_hash
 
@@ -201,7 +202,7 @@ class Editor:
             image = self._in_the_photo(batch, painted.raw)  # step 9
         if painted.features is not None:
             with clock("paint"):
-                painted, image = self._corrected(batch, codes, painted, image)
+                painted, image = self._corrected(batch, codes, painted, image)  # steps 7 and 8
         if self._experts is not None and bool(batch.conditions.present[:, MODALITIES.index("colour")].any()):
             with clock("recolour"):
                 weight = batch.influence.get("colour", 1.0)
@@ -245,24 +246,28 @@ class Editor:
         shares[:, 0] = 1
         return shares
 
-    def _corrected(self, batch: Batch, codes: Tensor, painted: Painted, photo: Tensor) -> tuple[Painted, Tensor]:
-        """Steps 7 and 8 on the ``photo`` in which step 9 has settled what was painted: both with what is added in the hole.
+    def _corrected(self, batch: Batch, codes: Tensor, painted: Painted, image: Tensor) -> tuple[Painted, Tensor]:
+        """Steps 7 and 8 after step 9, for a generator that corrects the settled photo: ``painted`` and ``image`` with what it adds.
 
-        A face that is only altered keeps its own detail and gets nothing added.
+        It is shown that photo as it was in training, settled at its own size. A face that is only altered keeps its own detail and
+        gets nothing added.
         """
-        image, shares = forward.corrected_picture(self.generator, batch.conditions, codes, painted.features, photo,
-                                                  batch.influence)
-        added = torch.where(batch.is_altered[:, None, None, None], 0.0, image - photo)
-        return Painted(painted.raw + added, shares), batch.conditions.composite(photo + added, batch.photo)
+        size = self.generator.config.size
+        base = self._settled(batch, reduced(painted.raw, size), reduced(batch.photo, size),
+                             batch.conditions.reduced(size).mask)
+        added, shares = forward.correction(self.generator, batch.conditions, codes, painted.features, base, batch.influence)
+        added = torch.where(batch.is_altered[:, None, None, None], 0.0, added)
+        return Painted(painted.raw + added, shares), batch.conditions.composite((image + added).clamp(-1, 1), batch.photo)
 
     def _in_the_photo(self, batch: Batch, raw: Tensor) -> Tensor:
-        """Step 9: the painted hole in the photo, in its tones and without a seam; known pixels are copied.
+        """Step 9: the painted hole in the photo, in its tones and without a seam; known pixels are copied."""
+        return batch.conditions.composite(self._settled(batch, raw, batch.photo, batch.conditions.mask), batch.photo)
 
-        An editor without a parser cannot tell hair from skin, and leaves the tones as they are.
-        """
+    def _settled(self, batch: Batch, raw: Tensor, photo: Tensor, mask: Tensor) -> Tensor:
+        """``raw`` settled in the hole of ``photo``; an editor without a parser cannot tell hair from skin, and leaves the tones."""
         tones = torch.tensor([one.own_tones for one in batch.inputs], device=self.device)
         parser = self._parser if self._experts is not None and bool((tones > 0).any()) else None
-        return batch.conditions.composite(settled(parser, raw, batch.photo, batch.conditions.mask, tones), batch.photo)
+        return settled(parser, raw, photo, mask, tones)
 
     def _follow(self, batch: Batch, start: Start, codes: Tensor, settings: TextEditSettings | None,
                 progress: Progress | None) -> Followed:

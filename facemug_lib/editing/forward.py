@@ -11,7 +11,7 @@ step  what happens                             equation    here
       or ŵ follows a text                      Eq. 4, 5    :func:`facemug_lib.editing.latent.text.follow`
 6     {F^s}, I_rec = G_s(ŵ)                    §II-A5      :func:`bank`
 7     F_a = A(C);  {F^en}, g = R_en(F_a)       Eq. 16, 17  :func:`refined_picture`
-8     I_out = R_de({F^en}, g, ŵ, {F^s})        Eq. 1, 6–8  :func:`refined_picture`
+8     I_out = R_de({F^en}, g, ŵ, {F^s})        Eq. 1, 6–8  :func:`refined_picture`, :func:`correction`
 9     I_out in the hole, the photo elsewhere   §II-A       :meth:`facemug_lib.modalities.conditions.Conditions.composite`
 ====  =======================================  ==========  =====================================================
 
@@ -35,7 +35,6 @@ from facemug_lib.editing.settings import PASS
 from facemug_lib.faces.code_space import CodeSpace
 from facemug_lib.modalities.conditions import MODALITIES, Conditions, exemplar_input
 from facemug_lib.models.generator import RefinementGenerator
-from facemug_lib.pictures import reduced
 
 
 class Codes(NamedTuple):
@@ -151,23 +150,19 @@ def refined_picture(generator: RefinementGenerator, conditions: Conditions, code
     return picture, F.interpolate(output.contributions.float(), size=(side, side), mode="nearest")
 
 
-def corrected_picture(generator: RefinementGenerator, conditions: Conditions, codes: Float[Tensor, "b t 512"],
-                      features: Mapping[int, Tensor], settled: Float[Tensor, "b 3 256 256"],
-                      influence: Mapping[str, float] | None = None,
-                      ) -> tuple[Float[Tensor, "b 3 256 256"], Float[Tensor, "b 4 256 256"]]:
-    """Steps 7 and 8 of a generator with the base "settled", which is ours: as :func:`refined_picture`, but what is corrected is
-    the photo with I_rec settled in its hole (:mod:`.fill.settling`), and only there.
+def correction(generator: RefinementGenerator, conditions: Conditions, codes: Float[Tensor, "b t 512"],
+               features: Mapping[int, Tensor], base: Float[Tensor, "b 3 s s"], influence: Mapping[str, float] | None = None,
+               ) -> tuple[Float[Tensor, "b 3 256 256"], Float[Tensor, "b 4 256 256"]]:
+    """Steps 7 and 8 of a generator with the base "settled", which is ours: (I_out − ``base`` in the hole, 0 elsewhere; each
+    modality's share of every point).
 
-    What a smaller generator paints beside its hole nobody has taught it, so none of that bleeds into the hole.
+    ``base`` is the photo of the generator's size with I_rec settled in its hole (:mod:`.fill.settling`). What a smaller generator
+    paints beside the hole nobody has taught it, so none of that bleeds into the hole.
     """
-    size, side = generator.config.size, settled.shape[-1]
     weights = {name: weight for name, weight in (influence or {}).items() if name in MODALITIES}
-    seen, small = conditions.reduced(size), reduced(settled, size)
-    output = generator(seen, codes, features, small, weights or None)
-    correction, hole = output.image.float() - small, seen.mask
-    if size != side:
-        correction, hole = (F.interpolate(one, size=(side, side), mode="bilinear", align_corners=False)
-                            for one in (correction * hole, hole))
-        correction = correction / hole.clamp_min(1e-3)
-    shares = F.interpolate(output.contributions.float(), size=(side, side), mode="nearest")
-    return (settled + correction * conditions.mask).clamp(-1, 1), shares
+    seen, sides = conditions.reduced(base.shape[-1]), conditions.mask.shape[-2:]
+    output = generator(seen, codes, features, base, weights or None)
+    added, hole = ((F.interpolate(one, size=sides, mode="bilinear", align_corners=False))
+                   for one in ((output.image.float() - base) * seen.mask, seen.mask))
+    shares = F.interpolate(output.contributions.float(), size=sides, mode="nearest")
+    return added / hole.clamp_min(1e-3) * conditions.mask, shares

@@ -161,9 +161,8 @@ class GeneratorStage:
         # Guidance and codes are those of the whole picture, as when editing; what is painted may be smaller.
         conditions, images = conditions.reduced(self.size), reduced(batch.images, self.size)
         with torch.no_grad():
-            prior_image, features = self.prior(codes, self.size)
             # Another face's complexion is wanted with it; a face's own is the photo's.
-            base = self._base(prior_image.float(), conditions, images, 0.0 if is_foreign else 1.0)
+            base, features = self._base(codes, conditions, images, 0.0 if is_foreign else 1.0)
         made = generator(conditions, codes, features, base).image.float()
         edited = conditions.composite(made, images)
 
@@ -191,12 +190,19 @@ class GeneratorStage:
         discriminator.requires_grad_(True)
         return logged | self._step_discriminator(views[0], views[1].detach(), context)
 
-    def _base(self, prior_image: Tensor, conditions: Conditions, images: Tensor, tones: float) -> Tensor:
-        """What the generator corrects [b,3,s,s]; ``tones``, 0 … 1, says how far the photo's are wanted."""
+    def _base(self, codes: Tensor, conditions: Conditions, images: Tensor, tones: float) -> tuple[Tensor, dict[int, Tensor]]:
+        """(what the generator corrects [b,3,s,s], the bank's features); ``tones``, 0 … 1, says how far the photo's are wanted.
+
+        The prior's picture head of a smaller size paints it a little otherwise (LPIPS 0.04 at 128 px). What is settled is the
+        picture that an edit shows, averaged down, so that the generator does not learn that difference.
+        """
         if self.settings.base == "prior":
-            return prior_image
+            prior_image, features = self.prior(codes, self.size)
+            return prior_image.float(), features
+        prior_image, features = self.prior(codes)
         with torch.autocast(prior_image.device.type, enabled=False):
-            return settled(self.expert, prior_image, images, conditions.mask, prior_image.new_full((len(images),), tones))
+            shares = prior_image.new_full((len(images),), tones, dtype=torch.float32)
+            return settled(self.expert, reduced(prior_image.float(), self.size), images, conditions.mask, shares), features
 
     def _adversarial_weight(self, images_seen: int) -> float | None:
         """The weight of the adversarial loss after so many images; None before its game begins."""
@@ -242,8 +248,7 @@ class GeneratorStage:
         """(edited faces, what was corrected pasted into the holes: the prior's pictures, say): one feed-forward pass."""
         codes = self.encoder(conditions.encoder_input()).float()
         conditions, images = conditions.reduced(self.size), reduced(images, self.size)
-        prior_image, features = self.prior(codes, self.size)
-        base = self._base(prior_image.float(), conditions, images, 1.0)
+        base, features = self._base(codes, conditions, images, 1.0)
         made = generator(conditions, codes, features, base).image.float()
         return conditions.composite(made.clamp(-1, 1), images), conditions.composite(base.clamp(-1, 1), images)
 
