@@ -247,10 +247,10 @@ class Editor:
         return shares
 
     def _corrected(self, batch: Batch, codes: Tensor, painted: Painted, image: Tensor) -> tuple[Painted, Tensor]:
-        """Steps 7 and 8 after step 9, for a generator that corrects the settled photo: ``painted`` and ``image`` with what it adds.
+        """Steps 7 and 8 after step 9, for a generator that corrects the settled photo: both with what it adds.
 
-        It is shown that photo as it was in training, settled at its own size. A face that is only altered keeps its own detail and
-        gets nothing added.
+        It is shown that photo as it was in training, settled at its own size. A face that is only altered keeps its own
+        detail and gets nothing added.
         """
         size = self.generator.config.size
         base = self._settled(batch, reduced(painted.raw, size), reduced(batch.photo, size),
@@ -264,7 +264,7 @@ class Editor:
         return batch.conditions.composite(self._settled(batch, raw, batch.photo, batch.conditions.mask), batch.photo)
 
     def _settled(self, batch: Batch, raw: Tensor, photo: Tensor, mask: Tensor) -> Tensor:
-        """``raw`` settled in the hole of ``photo``; an editor without a parser cannot tell hair from skin, and leaves the tones."""
+        """``raw`` settled in the hole of ``photo``; without a parser, which tells hair from skin, in the tones that it has."""
         tones = torch.tensor([one.own_tones for one in batch.inputs], device=self.device)
         parser = self._parser if self._experts is not None and bool((tones > 0).any()) else None
         return settled(parser, raw, photo, mask, tones)
