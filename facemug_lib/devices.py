@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import cv2
 import psutil
 import torch
 
@@ -92,6 +93,14 @@ def release_freed_memory() -> bool:
     except (OSError, AttributeError):
         return False
     return True
+
+
+def use_one_thread() -> None:
+    """Compute with one thread from here on, for one of several processes that share the cores; ``OMP_NUM_THREADS`` says another
+    number."""
+    threads = os.environ.get("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(int(threads) if threads.isdigit() and int(threads) > 0 else 1)
+    cv2.setNumThreads(torch.get_num_threads())
 
 
 def machine(device: torch.device) -> dict[str, Any]:

@@ -22,9 +22,11 @@ from facemug_lib.commands.options import (
     PoseMethod,
     Seed,
     Weights,
+    Workers,
     numbers,
     tell_skipped,
 )
+from facemug_lib.commands.output import say
 from facemug_lib.commands.starting import import_torch
 from facemug_lib.editing.edit import PICTURES, Edit
 from facemug_lib.errors import FacemugError
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
 
     from facemug_lib.editing.editor import Editor
     from facemug_lib.editing.result import EditResult
-    from facemug_lib.editing.script.edit_script import EditScript, Replayed
     from facemug_lib.systems import SystemEditor
 
 
@@ -263,6 +264,7 @@ def replay(
     weights: Weights = None,
     bank: Bank = None,
     encoder: Encoder = None,
+    workers: Workers = 1,
     device: Device = "auto",
 ) -> None:
     """Make the edits of a script again.
@@ -272,16 +274,15 @@ def replay(
     skipped; the exit status is then 3.
 
     Example: facemug replay edit.json --photo photo.jpg --out again.png
+    Example: facemug replay edit.json --photo holiday --workers 2 --out edited
     """
     import_torch()
+    from facemug_lib.commands.many_photos import Replays, outcomes, require_shareable
     from facemug_lib.commands.targets import picture_targets
     from facemug_lib.devices import resolve_device
-    from facemug_lib.editing.editor import Editor
     from facemug_lib.editing.script.edit_script import EditScript
     from facemug_lib.editing.script.script_file import with_changes
-    from facemug_lib.errors import FacemugError
-    from facemug_lib.faces.photos import pictures_in, write_image
-    from facemug_lib.systems import Systems
+    from facemug_lib.faces.photos import pictures_in
 
     steps = EditScript.read(script)
     photos = [found for path in photo or [] for found in (pictures_in(path) if path.is_dir() else [path])]
@@ -290,40 +291,19 @@ def replay(
     steps = with_changes(steps, without or (), numbers(attribute or [], "--attribute", "smile=1.5") or {})
     sources: list[Path | None] = [*photos] or [None]
     targets = picture_targets(out, [source or script for source in sources], [script])
-    target = resolve_device(device)
-    editor = Editor.load(target, weights, directions, bank, encoder).with_systems(Systems(device=target))
+    place = resolve_device(device)
+    require_shareable(place, workers)
+    networks = {"device": place, "weights": weights, "directions": directions, "bank": bank, "encoder": encoder}
+    work = Replays(steps, script.parent, networks, upto, face, aligned)
+    jobs = list(zip(sources, targets, strict=True))
     refusals: list[str] = []
-    for source, target in zip(sources, targets, strict=True):
-        where = "the sampled face" if source is None else source.name
-        try:
-            found = _replayed(editor, steps, source, target, script.parent, upto, face, aligned)
-        except FacemugError as error:
-            if len(sources) == 1:
-                raise
-            refusals.append(str(error))
-            print(f"skipped: {where}: {error}", flush=True)
+    for (source, _), outcome in zip(jobs, outcomes(work.start, jobs, workers), strict=True):
+        if len(sources) > 1 and isinstance(outcome.error, FacemugError):
+            refusals.append(str(outcome.error))
+            say(f"skipped: {'the sampled face' if source is None else source.name}: {outcome.error}")
             continue
-        for note in found.notes:
-            print(f"note: {note}")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_image(target, found.photo, like=found.face.photo)
-        print(f"{len(found.results)} of {len(steps.steps)} steps replayed on {where}: {target}", flush=True)
+        for line in outcome.get():
+            say(line)
     if len(refusals) == len(sources):
         raise FacemugError(f"none of {len(sources)} photos could be edited, the first: {refusals[0]}")
     tell_skipped(len(refusals))
-
-
-def _replayed(editor: Editor, script: EditScript, photo: Path | None, target: Path, folder: Path, upto: int | None,
-              face: int | None, aligned: bool) -> Replayed:
-    """The script on one photo, or on the face that it says how to sample."""
-    from facemug_lib.commands.targets import check_transparency
-    from facemug_lib.editing.script.edit_script import Replayer
-    from facemug_lib.editing.script.script_file import is_sampled
-    from facemug_lib.faces.alignment import open_face
-
-    opened = None
-    if photo is not None:
-        # A sampled face in its own PNG is aligned and recognised by its pixels.
-        opened = open_face(photo, face=face, aligned=aligned or is_sampled(photo, script))
-        check_transparency(target, opened.photo)
-    return Replayer.of(editor, opened, folder).replay(script, upto)

@@ -17,11 +17,13 @@ from facemug_lib.commands.options import (
     Psi,
     Seed,
     Size,
+    Workers,
     tell_skipped,
 )
 from facemug_lib.commands.output import say
 from facemug_lib.commands.starting import import_torch
 from facemug_lib.errors import FacemugError
+from facemug_lib.workers import WorkerError
 
 
 def sample(
@@ -77,6 +79,7 @@ def align(
     out: Annotated[Path, typer.Option(help="Folder for the aligned faces.", **OUTPUT_FOLDER)],
     face: Face = None,
     size: Size = 256,
+    workers: Workers = 1,
 ) -> None:
     """Find, align and crop faces, as FFHQ does.
 
@@ -85,23 +88,21 @@ def align(
     Example: facemug align holiday/*.jpg --out aligned
     """
     import_torch()
-    from facemug_lib.faces.alignment import open_face
-    from facemug_lib.faces.photos import write_image
+    from facemug_lib.commands.many_photos import Alignments, outcomes
     from facemug_lib.files import distinct_names, require_no_input_overwritten, require_writable_folder
 
     require_writable_folder(out)
     targets = [out / name for name in distinct_names(photos, ".png")]
     require_no_input_overwritten(targets, photos)
-    done, refusals = 0, []
-    for photo, target in zip(photos, targets, strict=True):
-        try:
-            aligned = open_face(photo, face=face, size=size)
-        except FacemugError as error:
-            refusals.append(str(error))
-            continue
-        out.mkdir(parents=True, exist_ok=True)
-        write_image(target, aligned.image, like=aligned.photo)
-        done += 1
+    jobs, refusals = list(zip(photos, targets, strict=True)), []
+    for photo, outcome in zip(photos, outcomes(Alignments(size, face).start, jobs, workers), strict=True):
+        if isinstance(outcome.error, WorkerError):  # which does not know the photo
+            refusals.append(f"{photo.name}: {outcome.error}")
+        elif isinstance(outcome.error, FacemugError):
+            refusals.append(str(outcome.error))
+        else:
+            outcome.get()
+    done = len(photos) - len(refusals)
     if not done:
         several = f"none of {len(photos)} photos could be aligned: " if len(photos) > 1 else ""
         raise FacemugError(f"{several}{refusals[0]}")

@@ -74,6 +74,8 @@ Size = Annotated[int, typer.Option(min=64, max=1024, help="Side of the images, i
 Face = Annotated[int | None, typer.Option(min=0, help="Which face, counted from 0, left to right; needed if there are several.")]
 ExemplarFace = Annotated[int | None, typer.Option(min=0, help="Which face of the exemplar, counted in the same way.")]
 LikeFace = Annotated[int | None, typer.Option(min=0, help="Which face of that photograph, counted from 0, left to right.")]
+Workers = Annotated[int, typer.Option(min=1, help="Share many photographs out among so many processes of one thread each, which "
+                                      "load networks of their own. About as many as there are cores.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A value by name; repeatable.")]
 
 

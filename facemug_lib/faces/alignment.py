@@ -259,8 +259,8 @@ def open_face(source: PhotoLike, face: int | None = None, size: int = 256, *, al
 
 @cache
 def shared_analyzer() -> FaceAnalyzer:
-    """One pair of networks for all calls that bring none of their own."""
-    return FaceAnalyzer()
+    """One pair of networks for all calls that bring none of their own, with no more threads than PyTorch has."""
+    return FaceAnalyzer(threads=min(2, torch.get_num_threads()))
 
 
 def left_to_right(faces: list[DetectedFace]) -> list[DetectedFace]:

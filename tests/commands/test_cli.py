@@ -128,7 +128,7 @@ def test_the_exit_status_says_that_something_was_skipped(tmp_path: Path, monkeyp
             raise FacemugError("no face found in wall.png")
         return SimpleNamespace(image=torch.zeros(1, 3, 64, 64), photo=None)
 
-    monkeypatch.setattr("facemug_lib.faces.alignment.open_face", open_face)
+    monkeypatch.setattr("facemug_lib.commands.many_photos.open_face", open_face)
     face, wall = tmp_path / "face.png", tmp_path / "wall.png"
     face.touch()
     wall.touch()
