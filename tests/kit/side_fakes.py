@@ -22,6 +22,12 @@ def tiny_generator(output: str = "residual", condition: str = "scales") -> Relat
     return RelativeAuGenerator(RelativeAuConfig(AXIS_NAMES, SIZE, (4, 6, 8, 8, 8), condition, output))
 
 
+def learning_generator(size: int) -> RelativeAuGenerator:
+    """Wide enough to learn from any rounding: of four ReLU channels at the full size, some runs have none left for a colour."""
+    torch.manual_seed(0)
+    return RelativeAuGenerator(RelativeAuConfig(AXIS_NAMES, size, (12, 12, 16, 16, 16), "scales", "residual"))
+
+
 def tiny_critic() -> AuCritic:
     torch.manual_seed(1)
     return AuCritic(CriticConfig(AXIS_NAMES, SIZE, (4, 8, 8, 8, 8)))
@@ -50,9 +56,9 @@ class SideExpert(TintExpert):
         return seen
 
 
-def side_maker() -> Maker:
+def side_maker(size: int = SIZE) -> Maker:
     """Toy faces whose pairs differ in the right half's red ("smile") or green ("age"); it is bluer in all of them."""
     prior = FakePrior()
     prior.spread[5], prior.mean_w[5] = 0, 1
     directions = {name: constant(name, torch.eye(512)[axis], "factor") for name, axis in (("smile", 3), ("age", 4))}
-    return Maker(SIZE, (0.7, 1.0), 0.5, prior=prior, expert=SideExpert(), directions=directions)
+    return Maker(size, (0.7, 1.0), 0.5, prior=prior, expert=SideExpert(), directions=directions)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import rankdata
-from side_fakes import CORNERS, GAP, SIZE, UNITS, read_sides, side_maker, sides, tiny_critic, tiny_generator
+from side_fakes import CORNERS, GAP, SIZE, UNITS, learning_generator, read_sides, side_maker, sides, tiny_critic, tiny_generator
 from torch import Tensor
 from torch.nn import functional as F
 from watched import watched
@@ -31,7 +31,7 @@ from facemug_lib.systems.relative_au.networks import (
     towards,
 )
 from facemug_lib.systems.relative_au.stage import RelativeAuStage
-from facemug_lib.systems.relative_au.system import ATTRIBUTES, RelativeAu, condition
+from facemug_lib.systems.relative_au.system import ATTRIBUTES, RelativeAu
 from facemug_lib.training.stage import StepContext
 from facemug_lib.training.stages import settings
 from facemug_lib.weights import save_weights
@@ -283,25 +283,35 @@ def test_photographs_alone_have_no_pairs(tmp_path: Path) -> None:
 
 
 def test_it_learns_which_unit_tints_what(tmp_path: Path) -> None:
-    """Pairs of the stream "smile" differ in red and those of "age" in green: after a short warm-up each unit moves its own
-    colour, more the more is asked for, and asking for nothing changes next to nothing."""
-    stage = toy_stage(tmp_path, pair_images=10**6, zero_share=0.1, pair_lr=2e-3)
-    torch.nn.init.zeros_(stage.modules["generator"].exit.weight)
+    """Pairs of the stream "smile" differ in red and those of "age" in green: after a short warm-up the pairs of unseen faces are
+    met, each unit moves its own colour, more the more is asked for, and asking for nothing changes next to nothing.
+
+    Asked for in two steps that most faces have room for: further up the answers end in white, and their order is chance. The rate
+    falls over the second half, as in a real run: at a steady one, where the last step ends hangs on the processor's rounding.
+    """
+    stage, steps, rate = toy_stage(tmp_path, pair_images=10**6, zero_share=0.1), 150, 2e-3
+    stage.modules["generator"] = learning_generator(32)
+    stage._faces = SystemFaces(side_maker(32), ("smile", "age"), 64, store=Store(tmp_path),
+                               readings=[Reading("units", 1, read_sides)])
     optimizers = stage.optimizers()
-    for step in range(60):
+    for step in range(steps):
+        for group in optimizers["pairs"].param_groups:
+            group["lr"] = rate * min(1.0, 2 - 2 * step / steps)
         draws = torch.Generator().manual_seed(step)
         context = StepContext(_Alone(), torch.device("cpu"), optimizers, draws, draws, 8 * step, 8)
-        told = stage.step(stage.faces.draw(range(8 * step, 8 * step + 8), 0), context)
-    assert float(told["pair"]) < 0.8 * float(told["pair_unedited"])
+        stage.step(stage.faces.draw(range(8 * step, 8 * step + 8), 0), context)
     generator = stage.modules["generator"].eval()
-    faces = stage.faces.unseen("smile", 8).images
-    found = scores.monotony(generator, faces, read_sides)
-    assert found["spearman_au12"] > 0.9 and found["spearman_au25"] > 0.8
-    assert found["reach_au12"] > 0.1 and found["reach_au25"] > 0.03
-    with torch.no_grad():
-        moved = sides(generator(faces, condition({"au12": 1.0}).expand(8, -1))) - sides(faces)
-        assert float(moved[:, 0].mean()) > 3 * float(moved[:, 1].mean().abs())
-        assert scores.psnr(generator(faces, torch.zeros(8, UNITS)), faces) > 25
+    for stream, unit, own, other in (("smile", "au12", 0, 1), ("age", "au25", 1, 0)):
+        faces = stage.faces.unseen(stream, 32)
+        image, pair = faces.images, faces.extra["pair"]
+        with torch.no_grad():
+            made = generator(image, faces.extra["pair_units"] - faces.extra["units"])
+            assert losses.pair_loss(made, pair, image, 4.0) < 0.8 * losses.pair_loss(image, pair, image, 4.0), stream
+            rungs = scores.ladder(generator, image, unit, (0.0, 0.25, 0.5))
+        nothing, some, more = (sides(rung).mean(0) for rung in rungs.unbind(1))
+        assert some[own] > nothing[own] + 0.03 and more[own] > some[own] + 0.03, unit
+        assert more[own] - nothing[own] > 3 * (more[other] - nothing[other]).abs(), unit
+        assert scores.psnr(rungs[:, 0], image) > 30
 
 
 class _Alone:
