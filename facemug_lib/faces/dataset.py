@@ -130,6 +130,24 @@ def heldout_faces(prior: nn.Module, count: int, psi: float = 0.7) -> FaceBatch:
     return PriorFaces(prior, (psi, psi), mixing=0.0).each(TEST_SEEDS[:count])
 
 
+def _faces_in(folder: Path) -> tuple[Path, Path, list[Path]]:
+    """Where the images lie, where their label maps would lie, and the images, at least one."""
+    if not folder.is_dir():
+        raise FacemugError(f"{folder} is not a folder: --data takes `prior` or a folder of images")
+    images, labels = folder, folder / "labels"
+    if (folder / "img_path").is_dir():  # as `facemug synthesize` writes it: every modality in a folder of its own
+        images, labels = folder / "img_path", folder / "semantic_root"
+    files = [path for path in files_in(images, READABLE) if labels not in path.parents]
+    if not files:
+        raise FacemugError(f"no image in {folder}: put .png or .jpg files there, or make some with `facemug synthesize`")
+    return images, labels, files
+
+
+def require_faces(folder: Path | str) -> None:
+    """Raise :class:`FacemugError` where ``folder`` is no folder or holds no image, without opening any."""
+    _faces_in(Path(folder))
+
+
 class FaceFolder:
     """Aligned faces read from a folder and its subfolders, each pass in a new random order.
 
@@ -152,16 +170,9 @@ class FaceFolder:
                  flip: bool = True, num_codes: int | None = None, cache_mib: int = 2048, workers: int = 8) -> None:
         self.folder, self.device, self.size = Path(folder), torch.device(device), size
         self.name = self.folder.resolve().name  # what a weights file's card may say of it: no path of somebody's machine
-        if not self.folder.is_dir():
-            raise FacemugError(f"{folder} is not a folder: --data takes `prior` or a folder of images")
-        label_folder = self.folder / "labels"
-        if (self.folder / "img_path").is_dir():  # as `facemug synthesize` writes it: every modality in a folder of its own
-            label_folder, self.folder = self.folder / "semantic_root", self.folder / "img_path"
-        files = [path for path in files_in(self.folder, READABLE) if label_folder not in path.parents]
+        self.folder, label_folder, files = _faces_in(self.folder)
         if label_folder.is_dir():
             require_own_stems(files)
-        if not files:
-            raise FacemugError(f"no image in {folder}: put .png or .jpg files there, or make some with `facemug synthesize`")
         codes = self._read_codes(len(files), num_codes)
         picked = list(range(len(files)))
         if split != "all" and len(files) >= HOLD_OUT_EVERY:  # a smaller folder has no image to spare

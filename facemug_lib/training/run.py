@@ -20,7 +20,7 @@ import torch
 
 from facemug_lib.devices import resolve_device
 from facemug_lib.errors import FacemugError
-from facemug_lib.faces.dataset import FaceSource
+from facemug_lib.faces.dataset import FaceSource, require_faces
 from facemug_lib.files import CLONE, replacing, require_writable_folder
 from facemug_lib.seeds import check_seed
 from facemug_lib.training.checkpoints import newest_checkpoint
@@ -108,10 +108,14 @@ def start_run(stage: str | type[Any], profile: str = "smoke", overrides: Mapping
     preparations whose result a resume state will replace, for whoever looks at the untrained networks first.
 
     Equal arguments mean the same run, and it resumes; ``images`` and the settings of reporting may change meanwhile. Raises
-    :class:`FacemugError` for settings that do not exist, and where the folder holds a run with other ones.
+    :class:`FacemugError` for settings that do not exist, for folders without faces, and where the folder holds a run with other
+    settings.
     """
     plan = plan_run(stage, profile, overrides, data=data, seed=seed, init=init, device=device, out=out)
     _refuse_other_run(plan.folder, plan.config)
+    for folder in (None if data == "prior" else data, getattr(plan.settings, "real", None)):
+        if folder is not None:
+            require_faces(folder)  # before any network is read, which takes seconds
     require_writable_folder(plan.folder)
     is_resumed = newest_checkpoint(plan.folder) is not None and not from_the_start
     made = build_stage(stage, plan.settings, plan.device, init, seed, is_resumed=is_resumed)

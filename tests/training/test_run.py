@@ -14,12 +14,14 @@ from runs import equal
 from toy import ToyFaces, ToyStage
 from typer.testing import CliRunner
 
+from facemug_lib import systems
 from facemug_lib.commands.program import app
 from facemug_lib.commands.training import train
 from facemug_lib.errors import FacemugError
 from facemug_lib.files import CLONE
 from facemug_lib.training import run as runs
 from facemug_lib.training.checkpoints import newest_checkpoint
+from facemug_lib.training.profiles import STAGES
 
 NOTEBOOKS = {"02_face_prior": "head", "03_style_encoder": "encoder", "04_latent_warping": "warping",
              "05_multimodal_generator": "generator", "90_expert_distillation": "expert"}
@@ -123,6 +125,23 @@ def test_dry_run_prints_the_configuration_and_trains_nothing(tmp_path: Path, cap
     assert not (tmp_path / "run").exists()
     train(**arguments)
     assert Path(json.loads(capsys.readouterr().out)["out"]).name == f"encoder-{printed['hash']}"
+
+
+@pytest.mark.parametrize("stage", [*STAGES, *systems.names()])
+@pytest.mark.parametrize("folder", ["empty", "missing"])
+def test_a_folder_without_faces_is_refused_before_a_network_is_built(stage: str, folder: str, tmp_path: Path,
+                                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "build_stage", lambda *args, **kwargs: pytest.fail("a network was built"))
+    (tmp_path / "empty").mkdir()
+    reason = {"empty": "no image in .*empty", "missing": "missing is not a folder"}[folder]
+    chosen = systems.any_stage(stage)
+    given = [dict(data=str(tmp_path / folder))]
+    if "real" in runs.settings(chosen).model_dump():
+        given.append(dict(overrides={"real": str(tmp_path / folder)}))
+    for options in given:
+        with pytest.raises(FacemugError, match=reason):
+            runs.start_run(chosen, **options, device="cpu", out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_command_trains_resumes_and_installs(toy_runs: Path, tmp_path: Path) -> None:
