@@ -76,6 +76,8 @@ def edit(
                                             "open_clip's with a published name or a file of weights.")] = Edit.text_model,
     refine: Annotated[int, typer.Option(min=0, help="Steps of latent optimisation; 0 is feed-forward only.")] = Edit.refine,
     seed: Seed = Edit.seed,
+    variety: Annotated[float, typer.Option(min=0, max=1, help="How far the seed, and not the rest of the photo, decides what is new: "
+                                           "0.5 gives another face with each.")] = Edit.variety,
     face: Face = None,
     exemplar_face: ExemplarFace = None,
     guidance_frame: Annotated[GuidanceFrame, typer.Option(help="Coordinates of mask and guidance images.")] = GuidanceFrame.photo,
@@ -103,7 +105,7 @@ def edit(
         raise FacemugError("--like takes an expression, which only a system can: add --system relative_au")
     wanted = Edit(photo, mask, sketch, semantics, colour, exemplar, numbers(attribute or [], "--attribute", "smile=1.5"),
                   numbers(influence or [], "--influence", "sketch=0.5"), refine, seed, str(guidance_frame), text, text_source,
-                  text_steps, text_model, exemplar_face, system)
+                  text_steps, text_model, exemplar_face, system, variety)
     _edit(wanted, face, out, script_out, dict(device=device, weights=weights, directions=directions, bank=bank, encoder=encoder),
           None if like is None else (like, like_face))
 

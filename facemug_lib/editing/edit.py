@@ -27,7 +27,8 @@ class Edit:
     """One edit. Only the face and the mask are needed, and a system does without the mask: it edits the whole face then.
 
     Pictures are paths, PIL images, arrays or tensors; :mod:`facemug_lib.editing.drawing` says what each of them means. What
-    neither the photo nor the guidance decides, the seed does.
+    neither the photo nor the guidance decides, the seed does: of a hole that leaves most of the face to be seen, nothing one would
+    notice, unless ``variety`` asks for more. A face that is only altered has no variety.
 
     Attributes or a text given alone (or both together) leave the person who they are: what lies under the mask is altered
     instead of made anew. A stroke of colour is meant for the whole region that it lies on.
@@ -50,11 +51,14 @@ class Edit:
     text_model: str = "small"  # the shipped text–image model, or open_clip's ARCHITECTURE:WEIGHTS
     exemplar_face: int | None = None  # which of several faces in the exemplar, 0 is the leftmost
     system: str | None = None  # a sibling system that makes the edit, "l2m_gan" say; the attributes are its own then
+    variety: float = 0.0  # how far, 0 … 1, the seed's face takes the place of what the rest of the photo makes likely
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seed", check_seed(self.seed))
         if self.mask is None and self.system is None:
             raise FacemugError("there is no mask: give one (--mask) in which what is to be edited is white")
+        if not (isinstance(self.variety, int | float) and 0 <= self.variety <= 1):
+            raise FacemugError(f"variety {self.variety}: use a number from 0 (the photo decides) to 1 (the seed does)")
         if self.text is not None:
             check_text(self.text, "how the face shall look")
         check_text(self.text_source, "what the face is now")

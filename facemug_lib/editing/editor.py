@@ -220,7 +220,7 @@ class Editor:
         seen = batch.seen()
         with clock("encode"):
             codes = forward.read_codes(self.prior, self.encoder, self.warping, seen, batch.seeds, batch.exemplars,
-                                       batch.influence)
+                                       batch.influence, batch.variety)
         if not batch.refine:
             start = Start(codes.w_warp)
             with clock("paint"):

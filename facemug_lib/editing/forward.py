@@ -47,26 +47,29 @@ class Codes(NamedTuple):
 
 
 def read_codes(prior: CodeSpace, encoder: nn.Module, warping: nn.Module, conditions: Conditions, seeds: Sequence[int],
-               exemplars: Exemplars | None = None, influence: Mapping[str, float] | None = None) -> Codes:
-    """Steps 1 to 4.
+               exemplars: Exemplars | None = None, influence: Mapping[str, float] | None = None,
+               variety: Sequence[float] | None = None) -> Codes:
+    """Steps 1 to 4; ``variety`` [b], 0 … 1, is how much of the codes is random whatever the photo and the guidance decide.
 
     Without an exemplar the projected codes w_x stand in for w_e, and the certainty says how much of the random code is left. They
-    have the pose already, so only exemplars are warped: on 16 faces with the face as the hole, LPIPS was 0.082 without the
-    warping and 0.094 with it.
+    have the pose already, so only exemplars and random faces are warped: on 16 faces with the face as the hole, LPIPS was 0.082
+    without the warping and 0.094 with it.
     """
     influence = influence or {}
     w_z = random_codes(prior, seeds)
     w_x = projected_codes(encoder, conditions, influence)
-    certainty = certainty_of(conditions)
-    random = prior.broadcast(w_z)
-    if exemplars is None:
-        w_bar = interpolated(random, w_x, certainty)
-        return Codes(w_z, w_bar, w_bar, certainty)
-    given = exemplars.given[:, None, None]
-    w_e = torch.where(given, exemplar_codes(encoder, exemplars), w_x)
-    share = torch.where(exemplars.given, min(1.0, influence.get("exemplar", 1.0)), certainty)
-    w_bar = interpolated(random, w_e, share)
-    return Codes(w_z, w_bar, torch.where(given, warped(warping, w_bar, w_x), w_bar), certainty)
+    certainty, w_e = certainty_of(conditions), w_x
+    share, is_foreign = certainty, torch.zeros_like(certainty, dtype=torch.bool)
+    if exemplars is not None:
+        is_foreign = exemplars.given
+        w_e = torch.where(is_foreign[:, None, None], exemplar_codes(encoder, exemplars), w_x)
+        share = torch.where(is_foreign, min(1.0, influence.get("exemplar", 1.0)), certainty)
+    if variety is not None and any(variety):
+        kept = 1 - torch.tensor(variety, device=certainty.device)
+        certainty, share, is_foreign = certainty * kept, share * kept, is_foreign | (kept < 1)
+    w_bar = interpolated(prior.broadcast(w_z), w_e, share)
+    w_warp = torch.where(is_foreign[:, None, None], warped(warping, w_bar, w_x), w_bar) if bool(is_foreign.any()) else w_bar
+    return Codes(w_z, w_bar, w_warp, certainty)
 
 
 def random_codes(prior: CodeSpace, seeds: Sequence[int]) -> Float[Tensor, "b 512"]:

@@ -163,6 +163,11 @@ class Batch:
         return [one.edit.seed for one in self.inputs]
 
     @property
+    def variety(self) -> list[float]:
+        """Of each edit; nothing is left to the seed of a face that is only altered."""
+        return [0.0 if one.is_alteration else float(one.edit.variety) for one in self.inputs]
+
+    @property
     def known_face(self) -> AlignedFace | None:
         """The face whose codes are known already; such a face is a batch of its own."""
         return self.inputs[0].face if self.inputs[0].has_known_codes else None

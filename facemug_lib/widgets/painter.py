@@ -38,14 +38,15 @@ from facemug_lib.widgets.messages import Messages
 from facemug_lib.widgets.still import Stills, mimebundle
 from facemug_lib.widgets.takeaway import archive, code
 from facemug_lib.widgets.uploads import Offer, Uploads
+from facemug_lib.widgets.variations import Variations, Varying
 from facemug_lib.widgets.worker import Stopped, Turn, Worker
 
-HERE = Path(__file__).parent
+PAGE = Path(__file__).parent / "painter_page"
 THUMBNAIL = 72  # px
-SETTINGS = ("attributes", "influence", "text", "text_source", "refine", "seed", "exemplar")
+SETTINGS = ("attributes", "influence", "text", "text_source", "refine", "seed", "variety", "exemplar")
 
 
-class Painter(Messages, anywidget.AnyWidget):
+class Painter(Messages, Varying, anywidget.AnyWidget):
     """Paint on a face and edit it.
 
     ``photo`` is anything :func:`~facemug_lib.faces.alignment.open_face` takes, an :class:`AlignedFace`, or None for the sampled
@@ -54,8 +55,8 @@ class Painter(Messages, anywidget.AnyWidget):
     face.
     """
 
-    _esm = HERE / "painter.js"
-    _css = HERE / "painter.css"
+    _esm = "\n".join(path.read_text(encoding="utf-8") for path in sorted(PAGE.glob("*.js")))  # one module, without a build step
+    _css = PAGE / "painter.css"
 
     choices = traitlets.Dict().tag(sync=True)  # names and colours that the browser needs; never changes
     picture = traitlets.Bytes().tag(sync=True)  # PNG of the current face
@@ -70,10 +71,12 @@ class Painter(Messages, anywidget.AnyWidget):
     text_source = traitlets.Unicode(TEXT_SOURCE).tag(sync=True)
     refine = traitlets.Int(0).tag(sync=True)
     seed = traitlets.Int(0).tag(sync=True)
+    variety = traitlets.Float(0.0).tag(sync=True)  # how far, 0 … 1, the seed decides what is new
     busy = traitlets.Unicode("").tag(sync=True)  # what is being done, or nothing
     share = traitlets.Float(0.0).tag(sync=True)  # … and how much of it
     error = traitlets.Unicode("").tag(sync=True)
     note = traitlets.Unicode("").tag(sync=True)
+    variations = traitlets.List().tag(sync=True)  # seed and picture (data URL) of each; none while something else is painted or set
     offer = traitlets.Dict().tag(sync=True)  # a photo of several faces, of which one is to be chosen; see uploads.Offer
     can_undo = traitlets.Bool(False).tag(sync=True)
     can_redo = traitlets.Bool(False).tag(sync=True)
@@ -87,6 +90,7 @@ class Painter(Messages, anywidget.AnyWidget):
         self._worker = Worker(self._failed)
         self._uploads = Uploads()
         self._offer: Offer | None = None
+        self._variations: Variations | None = None
         self._stills = Stills("painter", ".facemug-painter")
         self._is_known = photo is None or isinstance(photo, str | PathLike)  # a file goes along with the script
         session = Session(self.editor, SampleRecord(seed=seed) if photo is None else photo, face)
@@ -95,6 +99,7 @@ class Painter(Messages, anywidget.AnyWidget):
             "attributes": list(self.editor.directions), "influences": list(INFLUENCES)})
         self._begin(session)
         self.on_msg(self._receive)
+        self.observe(lambda change: self._tell_variations(), list(SETTINGS))
 
     # -- for people who write Python ----------------------------------------------------------------------------------------
 
@@ -116,19 +121,7 @@ class Painter(Messages, anywidget.AnyWidget):
     def edit(self) -> None:
         """Start the edit that is painted and set; :meth:`wait` for it. Raises :class:`FacemugError` for one without a mask."""
         self._idle()
-        step, snapshot = self._step(), self._snapshot()
-
-        def job(turn: Turn) -> None:
-            moment = self.session.apply(step, self._reporter(turn))
-            self._snapshots[moment.number] = snapshot
-            self._parsed()  # before it is shown, so that labels and picture change together
-            used = {name: snapshot[name] for name in SETTINGS}
-            self._take_settings(_after_edit(used, self._settings()))
-            self.layers.clear(mark=_Way((moment.parent, used), (moment.number, self._settings())))
-            self._send_layers(LAYERS)
-            self._show("; ".join([f"edited in {moment.seconds:.1f} s", *moment.remarks]))
-
-        self._start("editing", job, is_off=True)
+        self._make(self._step(), self._snapshot())
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait for what is being done; false if that took longer than ``seconds``."""
@@ -206,6 +199,21 @@ class Painter(Messages, anywidget.AnyWidget):
 
     # -- making an edit ---------------------------------------------------------------------------------------------------
 
+    def _make(self, step: Step, snapshot: Mapping[str, Any]) -> None:
+        """Start an edit; ``snapshot`` is what was painted and set for it. The step's seed and variety may be others: the seed becomes
+        the one that is set, and both come back where the edit is changed."""
+        def job(turn: Turn) -> None:
+            moment = self.session.apply(step, self._reporter(turn))
+            self._snapshots[moment.number] = {**snapshot, "seed": step.seed, "variety": step.variety}
+            self._parsed()  # before it is shown, so that labels and picture change together
+            used = {name: snapshot[name] for name in SETTINGS}
+            self._take_settings(_after_edit(used, self._settings()) | ({"seed": step.seed} if self.seed == used["seed"] else {}))
+            self.layers.clear(mark=_Way((moment.parent, used), (moment.number, self._settings())))
+            self._send_layers(LAYERS)
+            self._show("; ".join([f"edited in {moment.seconds:.1f} s", *moment.remarks]))
+
+        self._start("editing", job, is_off=True)
+
     def _step(self) -> Step:
         """The edit that is painted and set."""
         pictures = self.layers.pictures(self._parsed())
@@ -224,7 +232,7 @@ class Painter(Messages, anywidget.AnyWidget):
         name = ", ".join([*parts, f"“{self.text.strip()}”"] if self.text.strip() else parts) or "fill"
         return Step.of(name=name[:200], attributes=attributes, influence=influence, text=self.text.strip() or None,
                        text_source=self.text_source.strip() or TEXT_SOURCE, refine=self.refine, seed=self.seed,
-                       guidance_frame="aligned", **references)
+                       variety=self.variety, guidance_frame="aligned", **references)
 
     def _open(self, what: str, read: Callable[[], AlignedFace], is_known: bool) -> None:
         """Begin with the face that ``read`` gives; ``is_known``: the photo is a file that others have."""
@@ -255,6 +263,7 @@ class Painter(Messages, anywidget.AnyWidget):
         self._snapshots: dict[int, dict[str, Any]] = {}  # picture → what was painted and set for the edit that made it
         self._parses: dict[int, bytes] = {}  # compressed, as hundreds of pictures may be made
         self._thumbnails: dict[int, str] = {}
+        self._variations = None
         self._parsed()
         self.original = png(PIL.Image.fromarray(pixels_of(self.image[0])))
         self._send_layers(LAYERS)
@@ -320,6 +329,7 @@ class Painter(Messages, anywidget.AnyWidget):
         self._stills.update(self.still)
 
     def _tell_undo(self) -> None:
+        self._tell_variations()
         self.can_undo, self.can_redo = self.layers.can_undo, self.layers.can_redo
 
     def _send_layers(self, names: Sequence[str]) -> None:

@@ -22,7 +22,7 @@ NAMES = [one.name for one in fields(Edit)]
 MORE = {"face": "face.png", "mask": "mask.png", "sketch": "s.png", "semantics": "l.png", "colour": "c.png", "exemplar": "e.png",
         "attributes": {"smile": 1.0}, "influence": {"sketch": 0.5}, "refine": 3, "seed": 4, "guidance_frame": "aligned",
         "text": "blond hair", "text_source": "black hair", "text_steps": 5, "text_model": "ViT-B-32:openai", "exemplar_face": 1,
-        "system": "l2m_gan"}
+        "system": "l2m_gan", "variety": 0.5}
 
 
 def test_the_editors_arguments_are_the_declaration() -> None:
@@ -48,6 +48,12 @@ def test_a_step_holds_an_edit_and_gives_it_back() -> None:
     least = Step.of_edit(Edit("face.png", "mask.png"), {"mask": "mask.png"})
     assert least.model_dump(exclude_defaults=True) == {"mask": "mask.png"}
     assert all(getattr(least, name) == (getattr(Edit, name) or getattr(least, name)) for name in PLAIN)
+
+
+@pytest.mark.parametrize("wrong", [-0.1, 1.5, float("nan"), "much"])
+def test_a_variety_is_a_share(wrong: object) -> None:
+    with pytest.raises(FacemugError, match="variety .*: use a number from 0"):
+        Edit("face.png", "mask.png", variety=wrong)
 
 
 @pytest.mark.parametrize("empty", ["", "  \n", 7])

@@ -67,6 +67,18 @@ def test_only_exemplars_are_warped(reading_editor, conditions, face) -> None:
     assert torch.equal(codes.w_bar[:1], forward.exemplar_codes(reading_editor.encoder, shown)[:1])
 
 
+def test_variety_leaves_part_of_the_codes_to_the_seed_in_the_pose_of_the_photo(reading_editor, conditions) -> None:
+    two = Conditions(**{name: value.expand(2, *value.shape[1:]) for name, value in vars(conditions).items()})
+    prior, encoder = reading_editor.prior, reading_editor.encoder
+    plain = forward.read_codes(prior, encoder, lambda source, target: torch.ones_like(source), two, [3, 4])
+    codes = forward.read_codes(prior, encoder, lambda source, target: torch.ones_like(source), two, [3, 4], variety=[0.0, 0.75])
+    assert all(torch.equal(mine[:1], without[:1]) for mine, without in zip(codes, plain, strict=True))
+    w_x, random = forward.projected_codes(encoder, two), prior.broadcast(codes.w_z)
+    assert torch.allclose(codes.certainty[1], 0.25 * plain.certainty[1])
+    assert torch.allclose(codes.w_bar[1], torch.lerp(random[1], w_x[1], codes.certainty[1]), atol=1e-6)
+    assert torch.equal(codes.w_warp[1], codes.w_bar[1] + 1)
+
+
 def test_steps_6_to_8_are_the_bank_and_the_generator(editor, conditions) -> None:
     codes = editor.prior.broadcast(editor.prior.w_of_seeds([1]))
     given = forward.bank(editor.prior, codes)

@@ -72,6 +72,7 @@ class Step(_Model):
     influence: dict[str, Influence] = {}
     refine: Annotated[int, Field(ge=0, le=10_000)] = Edit.refine
     seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)] = Edit.seed
+    variety: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = Edit.variety
     guidance_frame: Literal["photo", "aligned"] = Edit.guidance_frame
     system: Annotated[str, StringConstraints(pattern=r"^[a-z]\w{0,50}$")] | None = None
     enabled: bool = True
@@ -91,6 +92,10 @@ class Step(_Model):
         """The step as an edit of ``face`` with these pictures, drawn in that frame."""
         plain = {name: getattr(self, name) for name in PLAIN} | {"guidance_frame": guidance_frame}
         return Edit(face, **pictures, **plain)
+
+    def seeded(self, seed: int, variety: float) -> Self:
+        """The step with another seed and variety."""
+        return self.model_copy(update={"seed": seed, "variety": variety})
 
     def pictures(self) -> dict[str, str]:
         """Name → reference of the pictures that the step has."""
@@ -365,13 +370,21 @@ class Replayer:
     def make(self, face: AlignedFace, step: Step, drawn_on: PhotoRecord | None = None,
              progress: Progress | None = None) -> tuple[AlignedFace, StepResult]:
         """One step, on the face that the steps before it left. ``drawn_on``: the photo that it was drawn on, if another one."""
+        made = self.editor.edit_many([self._edit(face, step, drawn_on)], progress=progress)[0]
+        result = StepResult(made.image.cpu(), made.conditions.mask.cpu() > 0.5, made.seconds, made.remarks)
+        return face.repainted(made.paste_back()), result
+
+    def images(self, face: AlignedFace, steps: Sequence[Step], progress: Progress | None = None) -> list[Tensor]:
+        """Each of several steps on the same face, made together where they can be: the aligned faces [1,3,256,256] in [-1,1].
+        :meth:`make` gives each of them again, but for rounding."""
+        return [made.image.cpu() for made in self.editor.edit_many([self._edit(face, step) for step in steps], progress=progress)]
+
+    def _edit(self, face: AlignedFace, step: Step, drawn_on: PhotoRecord | None = None) -> Edit:
         pictures: dict[str, Any] = {name: open_picture(self.folder, reference) for name, reference in step.pictures().items()}
         frame = step.guidance_frame
         if frame == "photo" and drawn_on is not None:
             pictures, frame = pictures | _carried_over(pictures, drawn_on), "aligned"
-        made = self.editor.edit_many([step.edit(face, pictures, frame)], progress=progress)[0]
-        result = StepResult(made.image.cpu(), made.conditions.mask.cpu() > 0.5, made.seconds, made.remarks)
-        return face.repainted(made.paste_back()), result
+        return step.edit(face, pictures, frame)
 
 
 def _carried_over(pictures: Mapping[str, Any], record: PhotoRecord) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from facemug_lib.editing.drawing import read_face
 from facemug_lib.editing.editor import Editor
@@ -92,6 +93,12 @@ class Session:
         self.moments.append(moment)
         self.current, self.face = moment, face
         return moment
+
+    def try_out(self, steps: Sequence[Step], progress: Progress | None = None) -> list[Tensor]:
+        """What each of these edits would make of the current picture: aligned faces [1,3,256,256] in [-1,1]. They are made together,
+        and none becomes part of the session; :meth:`apply` makes the one that is wanted again, alike but for rounding. Raises what
+        :meth:`apply` raises."""
+        return self._replayer.images(self.face, steps, progress)
 
     def go(self, number: int) -> Moment:
         """Make picture ``number`` the current one."""
