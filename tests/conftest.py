@@ -21,6 +21,7 @@ def _keep_the_users_folders_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests neither write into the clone's figures by way of the caller's settings nor report into an outer run."""
     for name in ("FACEMUG_RESULT", "FACEMUG_FIGURES", "FACEMUG_DONE"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("FACEMUG_SESSIONS", "off")
 
 
 @pytest.fixture

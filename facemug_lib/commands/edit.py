@@ -76,8 +76,8 @@ def edit(
                                             "open_clip's with a published name or a file of weights.")] = Edit.text_model,
     refine: Annotated[int, typer.Option(min=0, help="Steps of latent optimisation; 0 is feed-forward only.")] = Edit.refine,
     seed: Seed = Edit.seed,
-    variety: Annotated[float, typer.Option(min=0, max=1, help="How far the seed, and not the rest of the photo, decides what is new: "
-                                           "0.5 gives another face with each.")] = Edit.variety,
+    variety: Annotated[float, typer.Option(min=0, max=1, help="How far the seed, and not the rest of the photo, decides what is "
+                                           "new: 0.5 gives another face with each.")] = Edit.variety,
     face: Face = None,
     exemplar_face: ExemplarFace = None,
     guidance_frame: Annotated[GuidanceFrame, typer.Option(help="Coordinates of mask and guidance images.")] = GuidanceFrame.photo,

@@ -27,8 +27,8 @@ class Edit:
     """One edit. Only the face and the mask are needed, and a system does without the mask: it edits the whole face then.
 
     Pictures are paths, PIL images, arrays or tensors; :mod:`facemug_lib.editing.drawing` says what each of them means. What
-    neither the photo nor the guidance decides, the seed does: of a hole that leaves most of the face to be seen, nothing one would
-    notice, unless ``variety`` asks for more. A face that is only altered has no variety.
+    neither the photo nor the guidance decides, the seed does: where most of the face is to be seen, nothing that one notices,
+    unless ``variety`` asks for more. A face that is only altered has no variety.
 
     Attributes or a text given alone (or both together) leave the person who they are: what lies under the mask is altered
     instead of made anew. A stroke of colour is meant for the whole region that it lies on.

@@ -92,7 +92,8 @@ def serving(command: list[str], folder: Path, ready: str, token: str = "",
         path.mkdir(parents=True)
     known = {name: value for name, value in app.environment().items() if not name.startswith(("JPY_", "FACEMUG_WIDGETS"))}
     known |= {"JUPYTER_CONFIG_DIR": str(folder / "config"), "JUPYTER_RUNTIME_DIR": str(runtime),
-              "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"), "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings")}
+              "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"), "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
+              "FACEMUG_SESSIONS": "off"}
     # The toast that asks for news would lie over what is clicked.
     quiet = folder / "config" / "labconfig"
     quiet.mkdir()

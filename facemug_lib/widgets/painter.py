@@ -26,6 +26,7 @@ from facemug_lib.editing.drawing import FACE_SIZE, read_face
 from facemug_lib.editing.editor import Editor
 from facemug_lib.editing.inputs import INFLUENCES, checked_influence
 from facemug_lib.editing.latent.text import TEXT_SOURCE
+from facemug_lib.editing.script import saved_session
 from facemug_lib.editing.script.edit_script import SampleRecord, Step, embedded
 from facemug_lib.editing.script.session import PhotoScript, Session
 from facemug_lib.errors import FacemugError
@@ -33,9 +34,10 @@ from facemug_lib.faces.alignment import AlignedFace, SeveralFaces
 from facemug_lib.faces.photos import PhotoLike, write_image
 from facemug_lib.modalities.semantics import PALETTE, SEMANTIC_CLASSES
 from facemug_lib.pictures import pixels_of
+from facemug_lib.widgets.keeping import Autosave, Keeping
 from facemug_lib.widgets.layers import LAYERS, Layers, data_url, png
 from facemug_lib.widgets.messages import Messages
-from facemug_lib.widgets.still import Stills, mimebundle
+from facemug_lib.widgets.still import Stills, is_headless, mimebundle
 from facemug_lib.widgets.takeaway import archive, code
 from facemug_lib.widgets.uploads import Offer, Uploads
 from facemug_lib.widgets.variations import Variations, Varying
@@ -46,13 +48,16 @@ THUMBNAIL = 72  # px
 SETTINGS = ("attributes", "influence", "text", "text_source", "refine", "seed", "variety", "exemplar")
 
 
-class Painter(Messages, Varying, anywidget.AnyWidget):
+class Painter(Messages, Varying, Keeping, anywidget.AnyWidget):
     """Paint on a face and edit it.
 
     ``photo`` is anything :func:`~facemug_lib.faces.alignment.open_face` takes, an :class:`AlignedFace`, or None for the sampled
     face of ``seed``; ``face`` picks one of several faces in it. Without ``editor`` the shipped networks are loaded. Other photos
     can be dropped on the painter later, or given to :meth:`open_photo`. Raises :class:`FacemugError` for a photo without a usable
     face.
+
+    Where there is a window, what is made is saved every few seconds and offered again after a crash
+    (:mod:`facemug_lib.widgets.keeping`); ``FACEMUG_SESSIONS=off`` saves nothing.
     """
 
     _esm = "\n".join(path.read_text(encoding="utf-8") for path in sorted(PAGE.glob("*.js")))  # one module, without a build step
@@ -76,8 +81,9 @@ class Painter(Messages, Varying, anywidget.AnyWidget):
     share = traitlets.Float(0.0).tag(sync=True)  # … and how much of it
     error = traitlets.Unicode("").tag(sync=True)
     note = traitlets.Unicode("").tag(sync=True)
-    variations = traitlets.List().tag(sync=True)  # seed and picture (data URL) of each; none while something else is painted or set
+    variations = traitlets.List().tag(sync=True)  # seed and picture (data URL) of each; none while something else is painted
     offer = traitlets.Dict().tag(sync=True)  # a photo of several faces, of which one is to be chosen; see uploads.Offer
+    saved = traitlets.Dict().tag(sync=True)  # a session that can be gone on with: file, text, name, can_go_on
     can_undo = traitlets.Bool(False).tag(sync=True)
     can_redo = traitlets.Bool(False).tag(sync=True)
     is_off = traitlets.Bool(False).tag(sync=True)  # nothing can be painted, undone or cleared: an edit takes what is painted
@@ -91,6 +97,10 @@ class Painter(Messages, Varying, anywidget.AnyWidget):
         self._uploads = Uploads()
         self._offer: Offer | None = None
         self._variations: Variations | None = None
+        self._sessions = None if is_headless() else saved_session.folder()
+        self._autosave = Autosave(self._save_session, self._failed)
+        self._passed_over: set[str] = set()
+        self._is_unasked = photo is None  # nobody has named a photo yet
         self._stills = Stills("painter", ".facemug-painter")
         self._is_known = photo is None or isinstance(photo, str | PathLike)  # a file goes along with the script
         session = Session(self.editor, SampleRecord(seed=seed) if photo is None else photo, face)
@@ -99,7 +109,8 @@ class Painter(Messages, Varying, anywidget.AnyWidget):
             "attributes": list(self.editor.directions), "influences": list(INFLUENCES)})
         self._begin(session)
         self.on_msg(self._receive)
-        self.observe(lambda change: self._tell_variations(), list(SETTINGS))
+        self.observe(lambda change: self._changed(), list(SETTINGS))
+        self._find_saved()
 
     # -- for people who write Python ----------------------------------------------------------------------------------------
 
@@ -200,10 +211,12 @@ class Painter(Messages, Varying, anywidget.AnyWidget):
     # -- making an edit ---------------------------------------------------------------------------------------------------
 
     def _make(self, step: Step, snapshot: Mapping[str, Any]) -> None:
-        """Start an edit; ``snapshot`` is what was painted and set for it. The step's seed and variety may be others: the seed becomes
-        the one that is set, and both come back where the edit is changed."""
+        """Start an edit; ``snapshot`` is what was painted and set for it. The step's seed and variety may be others: the seed
+        becomes the one that is set, and both come back where the edit is changed."""
         def job(turn: Turn) -> None:
+            self.save_now()  # should it end the kernel
             moment = self.session.apply(step, self._reporter(turn))
+            self.saved = {}
             self._snapshots[moment.number] = {**snapshot, "seed": step.seed, "variety": step.variety}
             self._parsed()  # before it is shown, so that labels and picture change together
             used = {name: snapshot[name] for name in SETTINGS}
@@ -243,7 +256,8 @@ class Painter(Messages, Varying, anywidget.AnyWidget):
                 self._let_choose(Offer("photo", several, is_known))
                 return
             self._begin(Session(self.editor, opened))
-            self._is_known = is_known
+            self._is_known, self._is_unasked = is_known, False
+            self._find_saved()
 
         self._start(what, job, is_off=True)
 
@@ -264,6 +278,7 @@ class Painter(Messages, Varying, anywidget.AnyWidget):
         self._parses: dict[int, bytes] = {}  # compressed, as hundreds of pictures may be made
         self._thumbnails: dict[int, str] = {}
         self._variations = None
+        self._begin_keeping()
         self._parsed()
         self.original = png(PIL.Image.fromarray(pixels_of(self.image[0])))
         self._send_layers(LAYERS)
@@ -328,8 +343,13 @@ class Painter(Messages, Varying, anywidget.AnyWidget):
             self._tell_undo()
         self._stills.update(self.still)
 
-    def _tell_undo(self) -> None:
+    def _changed(self) -> None:
+        """What is painted or set is another now."""
         self._tell_variations()
+        self._touch()
+
+    def _tell_undo(self) -> None:
+        self._changed()
         self.can_undo, self.can_redo = self.layers.can_undo, self.layers.can_redo
 
     def _send_layers(self, names: Sequence[str]) -> None:

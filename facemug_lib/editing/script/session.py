@@ -78,6 +78,23 @@ class Session:
         self.current = self.moments[0]
         self.first = self.face = self._replayer.begin(self.current.script.photo)[0]
 
+    @classmethod
+    def remade(cls, editor: Editor, photo: AlignedFace | SampleRecord, made: Sequence[tuple[int, Step]], current: int,
+               progress: Progress | None = None) -> Session:
+        """A session whose pictures are made again: ``made`` has the parent's number and the edit of each, in their order.
+        ``progress`` counts in hundredths of an edit; what it raises ends the work."""
+        session = cls(editor, photo)
+        for place, (parent, step) in enumerate(made):
+            def report(done: int, total: int, place: int = place) -> None:
+                if progress is not None:
+                    progress(100 * place + 100 * done // max(total, 1), 100 * len(made))
+
+            report(0, 1)
+            session.go(parent)
+            session.apply(step, report)
+        session.go(current)
+        return session
+
     @property
     def script(self) -> PhotoScript:
         """The way from the photo to the current picture."""
@@ -95,9 +112,9 @@ class Session:
         return moment
 
     def try_out(self, steps: Sequence[Step], progress: Progress | None = None) -> list[Tensor]:
-        """What each of these edits would make of the current picture: aligned faces [1,3,256,256] in [-1,1]. They are made together,
-        and none becomes part of the session; :meth:`apply` makes the one that is wanted again, alike but for rounding. Raises what
-        :meth:`apply` raises."""
+        """What each of these edits would make of the current picture: aligned faces [1,3,256,256] in [-1,1]. They are made
+        together, and none becomes part of the session; :meth:`apply` makes the one that is wanted again, alike but for rounding
+        and a softer seam. Raises what :meth:`apply` raises."""
         return self._replayer.images(self.face, steps, progress)
 
     def go(self, number: int) -> Moment:

@@ -63,7 +63,7 @@ class Layout {
     this.history.setAttribute("aria-label", "History: choose a picture to go on from");
     this.question = h("div", { className: "fm-question", role: "alertdialog", hidden: true });
     this.crowd = h("div", { className: "fm-crowd", role: "group", hidden: true });
-    return h("div", { className: "fm-stage" }, this.question, this.crowd, this.scroll, this.buildVariations(),
+    return h("div", { className: "fm-stage" }, this.buildSaved(), this.question, this.crowd, this.scroll, this.buildVariations(),
       h("div", { className: "fm-under" },
         button("−", "Zoom out (−)", zoomBy(1 / 1.5)), this.zoomText, button("+", "Zoom in (+)", zoomBy(1.5)),
         button("Fit", "Show the whole face (0)", () => this.setZoom(1)), h("span", { className: "fm-spring" }), this.wipe, this.compare),

@@ -34,23 +34,23 @@ class Varying {
   refreshVariations() {
     const shown = this.model.get("variations");
     for (const one of [...this.tried.children, this.moreSeeds]) disable(one, Boolean(this.model.get("busy")));
-    if (!this.model.get("busy") && this.taken) this.look(null);
+    if (!this.model.get("busy") && this.taken) this.lookAt(null);
     if (shown === this.shownVariations) return;
     this.shownVariations = shown;
     this.hide(this.variations, !shown.length);
-    this.look(null);
+    this.lookAt(null);
     this.tried.replaceChildren(...shown.map(({ seed, picture }, number) => {
       const image = h("img", { src: picture, alt: "" });
       const entry = button("", `Take seed ${seed}`, () => { this.taken = image; this.act({ kind: "take", number }); },
-        { className: "fm-variation", onpointerenter: () => this.look(image), onpointerleave: () => this.look(this.taken),
-          onfocus: () => this.look(image), onblur: () => this.look(this.taken) });
+        { className: "fm-variation", onpointerenter: () => this.lookAt(image), onpointerleave: () => this.lookAt(this.taken),
+          onfocus: () => this.lookAt(image), onblur: () => this.lookAt(this.taken) });
       entry.append(image, h("span", {}, `${seed}`));
       return entry;
     }));
     if (shown.length) this.variations.scrollIntoView({ block: "nearest" });
   }
 
-  look(image) {
+  lookAt(image) {
     if (image === null) this.taken = null;
     this.looked = image ?? null;
     this.showOriginal(false);

@@ -26,7 +26,7 @@ class Showing {
       context.fillStyle = "#fff";
       if (part < 1) context.fillRect(Math.round(part * SIZE) - 1, 0, 1, SIZE);
     }
-    this.canvas.style.visibility = isOriginal || this.looked ? "hidden" : "visible";
+    this.canvas.style.opacity = isOriginal || this.looked ? "0" : ""; // what is hidden would lose the focus
   }
 
   draw() {
@@ -73,6 +73,7 @@ class Showing {
     this.refreshHistory();
     this.refreshCrowd();
     this.refreshVariations();
+    this.refreshSaved();
     const { model } = this;
     for (const [name, one] of Object.entries(this.attributes)) one.put(model.get("attributes")[name] ?? 0);
     for (const [name, one] of Object.entries(this.influences)) one.put(model.get("influence")[name] ?? 1);
@@ -106,7 +107,7 @@ class Showing {
 
   refreshStatus() {
     const busy = this.model.get("busy");
-    const lost = this.store.isConnected ? "" : "the kernel is gone: run the cell again";
+    const lost = this.store.isConnected ? "" : "the kernel is gone: run the cell again, or reload the page, to go on";
     this.error.textContent = this.model.get("error") || lost;
     this.hide(this.progress, !busy);
     const isOff = this.model.get("is_off");

@@ -30,7 +30,7 @@ class View {
     this.onState = () => this.refreshAll();
     this.pictureEvents = ["picture", "original", "parse"].map((name) => `change:${name}`);
     this.stateEvents = ["history", "current", "exemplar", "attributes", "influence", "text", "text_source", "refine", "seed", "variety", "variations", "busy", "share",
-      "error", "note", "can_undo", "can_redo", "is_off", "offer"].map((name) => `change:${name}`);
+      "error", "note", "can_undo", "can_redo", "is_off", "offer", "saved"].map((name) => `change:${name}`);
     for (const event of this.pictureEvents) this.model.on(event, this.onPicture);
     for (const event of this.stateEvents) this.model.on(event, this.onState);
     const on = (event, handler) => this.canvas.addEventListener(event, handler);
@@ -148,9 +148,12 @@ class View {
   }
 }
 
-for (const part of [Layout, Varying, Painting, Moving, Showing])
-  for (const [name, method] of Object.entries(Object.getOwnPropertyDescriptors(part.prototype)))
-    if (name !== "constructor") Object.defineProperty(View.prototype, name, method);
+for (const part of [Layout, Varying, Resuming, Painting, Moving, Showing]) {
+  const { constructor, ...methods } = Object.getOwnPropertyDescriptors(part.prototype);
+  const twice = Object.keys(methods).filter((name) => Object.hasOwn(View.prototype, name));
+  if (twice.length) throw new Error(`${twice} of ${part.name} is there already`);
+  Object.defineProperties(View.prototype, methods);
+}
 
 // One closure for each widget: its views share the store.
 export default () => {

@@ -46,7 +46,7 @@ def page_server(browser: Any, tmp_path: Path) -> Iterator[tuple[psutil.Process, 
     log = tmp_path / "log"
     with log.open("w") as out:
         process = subprocess.Popen([sys.executable, "-c", RUN, *command], stdout=out, stderr=subprocess.STDOUT,
-                                   env=os.environ | {"OMP_NUM_THREADS": "1"})
+                                   env=os.environ | {"OMP_NUM_THREADS": "1", "FACEMUG_SESSIONS": str(tmp_path / "sessions")})
     deadline = time.monotonic() + 120
     while "running at" not in log.read_text():
         assert process.poll() is None and time.monotonic() < deadline, log.read_text()
