@@ -116,6 +116,15 @@ def shown(page: Any, selector: str = ".fm-base") -> np.ndarray:
     return np.frombuffer(base64.b64decode(data), np.uint8).reshape(SIZE, SIZE, 4)
 
 
+def require_shown(page: Any, wanted: np.ndarray) -> None:
+    """The face comes to be these pixels: what has been made is on its way."""
+    for _ in range(40):
+        if np.array_equal(shown(page), wanted):
+            return
+        page.wait_for_timeout(250)
+    raise AssertionError("the page shows another face")
+
+
 PIXELS = "((painter.image[0].permute(1, 2, 0) + 1) * 127.5).round().to(torch.uint8).tolist()"
 
 
@@ -155,15 +164,13 @@ def test_an_edit_shows_what_its_script_makes_again_and_keeps_what_is_not_masked(
     assert page.locator(".fm-attribute-smile").input_value() == "0"
     page.click(".fm-moment >> nth=1")
     notebook.until("painter.current == 1 and not painter.busy")
-    page.wait_for_timeout(300)
-    assert np.array_equal(shown(page), after)
+    require_shown(page, after)
     page.click(".fm-revise")
     notebook.until("painter.current == 0 and not painter.busy")
     assert notebook.kernel("painter.layers.is_painted('sketch')")
     page.keyboard.press("Control+Enter")
     notebook.until("painter.current == 3 and not painter.busy")
-    page.wait_for_timeout(300)
-    assert np.array_equal(shown(page), after)  # the same edit gives the same pixels
+    require_shown(page, after)  # the same edit gives the same pixels
     page.locator(".fm-save-name").fill("mine.json")
     page.click(".fm-save")
     notebook.until("painter.note.startswith('written')")
