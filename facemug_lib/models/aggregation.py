@@ -86,28 +86,59 @@ class MultimodalAggregation(nn.Module):
         F_a [b,width,h,w] and the contributions p [b,4,h,w], which sum to 1 over modalities. A sample with no usable
         modality gets uniform shares.
         """
-        stride = self.config.stride
-        features = [self.extract[name](F.pixel_unshuffle(maps[name], stride)) for name in MODALITIES]
-        scores = torch.cat([self.score(f) for f in features], dim=1).float()  # s_k, [b,4,h/s,w/s]
-        shares = shares_from_scores(scores, present if self.config.mask_absent else torch.ones_like(present), influence)
+        features, shares = self._features(maps, present, influence)
         # Eq. 17: F_a = Σ_k p_k ⊙ f_k.
-        weights = shares.to(features[0].dtype)
-        aggregated = sum(weights[:, k : k + 1] * f for k, f in enumerate(features))
-        contributions = shares.repeat_interleave(stride, dim=2).repeat_interleave(stride, dim=3)
-        return F.pixel_shuffle(aggregated, stride), contributions
+        weights = shares.to(next(iter(features.values())).dtype)
+        aggregated = sum(weights[:, k : k + 1] * f for k, f in features.items())
+        return F.pixel_shuffle(aggregated, self.config.stride), self._spread(shares)
+
+    def contributions(self, maps: Mapping[str, Float[Tensor, "b _ h w"]], present: Bool[Tensor, "b 4"],
+                      influence: Mapping[str, float] | None = None) -> Float[Tensor, "b 4 h w"]:
+        """The contributions alone, the second result of :meth:`forward`."""
+        return self._spread(self._features(maps, present, influence)[1])
+
+    def _features(self, maps: Mapping[str, Tensor], present: Tensor,
+                  influence: Mapping[str, float] | None) -> tuple[dict[int, Tensor], Tensor]:
+        """(k → f_k, p [b,4,h/s,w/s] of Eq. 16). Where no gradient is wanted, no time is spent on modalities that have no share in
+        any sample: p_k ⊙ f_k is zero."""
+        usable = _usable(present, influence) if self.config.mask_absent else torch.ones_like(present)
+        seen = [True] * len(MODALITIES)
+        if may_skip() and bool(usable.any(dim=1).all()):  # the shares of a sample with nothing usable are uniform
+            seen = usable.any(dim=0).tolist()
+        features = {k: self.extract[name](F.pixel_unshuffle(maps[name], self.config.stride))
+                    for k, name in enumerate(MODALITIES) if seen[k]}
+        nothing = torch.zeros_like(next(iter(features.values()))[:, :1])
+        scores = [self.score(features[k]) if k in features else nothing for k in range(len(MODALITIES))]
+        present = present if self.config.mask_absent else torch.ones_like(present)
+        return features, shares_from_scores(torch.cat(scores, dim=1).float(), present, influence)
+
+    def _spread(self, shares: Tensor) -> Tensor:
+        """Shares of blocks as those of their pixels."""
+        return shares.repeat_interleave(self.config.stride, dim=2).repeat_interleave(self.config.stride, dim=3)
 
 
 def shares_from_scores(scores: Float[Tensor, "b 4 h w"], present: Bool[Tensor, "b 4"],
                        influence: Mapping[str, float] | None = None) -> Float[Tensor, "b 4 h w"]:
     """FACEMUG Eq. 16 over the usable modalities: p_k = w_k exp s_k / Σ_j w_j exp s_j. Scores and result [b,4,h,w]."""
     weights = influence_weights(influence)
-    usable = present & torch.tensor([w > 0 for w in weights], device=present.device)
+    usable = _usable(present, influence)
     log_weight = torch.tensor([math.log(w) if w > 0 else 0.0 for w in weights], device=scores.device, dtype=scores.dtype)
     logits = scores + log_weight[:, None, None]
     usable = usable[:, :, None, None]
     logits = logits.masked_fill(~usable, -torch.inf)
     logits = logits.masked_fill(~usable.any(dim=1, keepdim=True), 0.0)  # nothing usable: uniform
     return logits.softmax(dim=1)
+
+
+def may_skip() -> bool:
+    """Whether work whose result is known to be zero may be left out: nobody wants its gradients, and no graph is being compiled,
+    which must hold for other inputs, too."""
+    return not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+
+
+def _usable(present: Tensor, influence: Mapping[str, float] | None) -> Tensor:
+    """Which modalities have a share, bool [b,4]: those that are there and are not left out."""
+    return present & torch.tensor([weight > 0 for weight in influence_weights(influence)], device=present.device)
 
 
 def influence_weights(influence: Mapping[str, float] | None) -> list[float]:

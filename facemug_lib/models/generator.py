@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.code_space import Feature
 from facemug_lib.modalities.conditions import Conditions
-from facemug_lib.models.aggregation import AggregationConfig, MultimodalAggregation
+from facemug_lib.models.aggregation import AggregationConfig, MultimodalAggregation, may_skip
 from facemug_lib.models.config import read_config
 from facemug_lib.models.layers import LEAKY_GAIN, ConvLayer, EqualConv2d, EqualLinear, StyledConv, ToRgb, leaky, upsample
 from facemug_lib.models.style_fusion import FusionMode, StyleFusionBlock
@@ -205,6 +205,12 @@ class RefinementGenerator(nn.Module):
         """The configuration as plain JSON values."""
         return asdict(self.config)
 
+    @property
+    def adds_nothing(self) -> bool:
+        """Whether all picture layers are zero, as they are before training: so are the skip pictures then, whatever is shown."""
+        return not any(bool(weight.any()) for level in self.decoder for weight in (level.to_rgb.convolution.weight,
+                                                                                   level.to_rgb.bias))
+
     def forward(self, conditions: Conditions, codes: Float[Tensor, "b t dim"], features: Mapping[int, Feature] | None = None,
                 prior_image: Float[Tensor, "b 3 s s"] | None = None,
                 influence: Mapping[str, float] | None = None) -> GeneratorOutput:
@@ -220,6 +226,9 @@ class RefinementGenerator(nn.Module):
         influence : modality → weight ≥ 0 in the aggregation (1 neutral, 0 left out).
         """
         self._check(codes, features, prior_image)
+        if self.config.use_bank and may_skip() and self.adds_nothing:
+            contributions = self.aggregation.contributions(conditions.maps(), conditions.present, influence)
+            return GeneratorOutput(0.0 + prior_image.float(), contributions)
         aggregated, contributions = self.aggregation(conditions.maps(), conditions.present, influence)
         encoded, g = self.encoder(aggregated)
         x, picture = encoded[4], None

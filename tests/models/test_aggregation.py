@@ -35,6 +35,28 @@ def test_absent_modalities_get_nothing(given) -> None:
     torch.testing.assert_close(net(given.maps(), given.present)[0], aggregated)
 
 
+@pytest.mark.parametrize("mask_absent", [True, False])
+@pytest.mark.parametrize(("present", "influence"), [
+    ([[True, False, True, False], [True, True, False, False]], {}), ([[True, False, True, True]] * 2, {"semantics": 0.0}),
+    ([[True, False, False, False], [False] * 4], {}), ([[True, True, False, False]] * 2, {"image": 0.0, "sketch": 0.0}),
+])
+def test_what_has_no_share_is_not_looked_at_and_changes_no_bit(present, influence, mask_absent, given) -> None:
+    torch.manual_seed(0)
+    net = MultimodalAggregation(AggregationConfig(width=3, hidden=4, mask_absent=mask_absent))
+    given.present = torch.tensor(present)
+    aggregated, shares = net(given.maps(), given.present, influence)
+    looked_at = []
+    for name, block in net.extract.items():
+        block.register_forward_hook(lambda *_, name=name: looked_at.append(name))
+    with torch.no_grad():
+        quick, quick_shares = net(given.maps(), given.present, influence)
+    assert torch.equal(quick, aggregated) and torch.equal(quick_shares, shares)
+    has_share = [name for k, name in enumerate(MODALITIES) if shares[:, k].any()]
+    assert looked_at == (has_share if mask_absent else list(MODALITIES))
+    with torch.no_grad():
+        assert torch.equal(net.contributions(given.maps(), given.present, influence), shares)
+
+
 def test_paper_lets_absent_modalities_compete(given) -> None:
     net = MultimodalAggregation(AggregationConfig(width=3, hidden=4, mask_absent=False))
     _, shares = net(given.maps(), torch.zeros(2, 4, dtype=torch.bool))

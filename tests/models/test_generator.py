@@ -27,6 +27,21 @@ def test_untrained_it_returns_the_priors_picture(tiny, given, bank) -> None:
     assert not RefinementGenerator(replace(tiny, use_bank=False))(given, bank["codes"]).image.any()
 
 
+def test_before_training_the_picture_costs_nothing_and_no_bit(tiny, given, bank) -> None:
+    net = RefinementGenerator(tiny)
+    slow = net(given, **bank)
+    run = []
+    net.encoder.register_forward_hook(lambda *_: run.append(True))
+    with torch.no_grad():
+        quick = net(given, **bank)
+    assert torch.equal(quick.image, slow.image) and torch.equal(quick.contributions, slow.contributions) and not run
+    for parameter in (net.decoder[2].to_rgb.bias, net.decoder[0].to_rgb.convolution.weight):
+        with torch.no_grad():
+            parameter.view(-1)[1] = 0.5
+            assert not torch.equal(net(given, **bank).image, slow.image) and run.pop()
+            parameter.view(-1)[1] = 0.0
+
+
 @pytest.mark.parametrize("change", [{}, {"fusion": "gated"}, {"fusion": "addition"}, {"use_bank": False},
                                     {"style_rank": None, "separable_from": None}])
 def test_gradients_reach_every_parameter(change, tiny, given, bank) -> None:

@@ -150,8 +150,10 @@ def run_networks(given: conditions.Conditions, draw: torch.Generator) -> None:
     full = replace(full, code_dim=16, widths=(8,) * 5, global_dim=6, bottleneck=4, style_rank=5)
     features = {side: torch.randn(2, 6, side, side, generator=draw) for side in channels}
     for config in (full, replace(full, separable_from=4, style_rank=None, fusion="addition")):
-        made = RefinementGenerator(config)(given, codes, features, given.image, {"sketch": 2.0})
-        assert made.image.shape == given.image.shape
+        network = RefinementGenerator(config)
+        for wanted in (torch.enable_grad(), torch.no_grad()):  # two ways to the same
+            with wanted:
+                assert network(given, codes, features, given.image, {"sketch": 2.0}).image.shape == given.image.shape
     Discriminator(DiscriminatorConfig.compact(size=64))(given.image)
     LatentDiscriminator(16)(codes)
 
