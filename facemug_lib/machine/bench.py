@@ -1,4 +1,4 @@
-"""How fast this machine is: prior, modalities, editing, training, and the memory they need."""
+"""How fast this machine is: start, prior, modalities, editing, training, and the memory they need."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,21 +18,11 @@ import psutil
 import torch
 
 from facemug_lib.devices import machine, release_freed_memory
+from facemug_lib.machine.command_costs import bench_replay, bench_start
+from facemug_lib.machine.measurement import Measurement
 from facemug_lib.progress import Tell, silent, untold
 
 TRAINED_STAGES = ("head", "expert", "encoder", "warping", "generator")
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """One number and the circumstances it holds under."""
-
-    section: str
-    name: str
-    value: float
-    unit: str
-    batch: int
-    precision: str = "fp32"
 
 
 Section = Callable[[torch.device, bool], list[Measurement]]
@@ -212,7 +202,7 @@ def bench_widgets(device: torch.device, quick: bool) -> list[Measurement]:
 
 
 SECTIONS: dict[str, Section] = {
-    "prior": bench_prior, "modalities": bench_modalities, "editing": bench_editing,
+    "start": bench_start, "prior": bench_prior, "modalities": bench_modalities, "editing": bench_editing, "replay": bench_replay,
     **{f"train {stage}": bench_stage(stage) for stage in TRAINED_STAGES},
 }
 
