@@ -28,12 +28,17 @@ BESIDE = {"width": "192px", "height": "192px"}  # two of them leave room for sli
 COMPARE = {"off": "off", "side by side": "beside", "original alone": "original"}
 GROUP_HELP = {"coarse": "pose, shape of the head, hair style", "middle": "features of the face", "fine": "colours, light, skin"}
 STYLE = f"""<style>
-.facemug-explorer .facemug-error {{color: var(--jp-error-color1, #d32f2f); font-weight: 600}}
+.facemug-explorer {{--line: color-mix(in srgb, var(--jp-ui-font-color1) 55%, var(--jp-layout-color1))}}
+.facemug-explorer .facemug-error {{color: color-mix(in srgb, var(--jp-error-color1, #d32f2f) 80%, var(--jp-ui-font-color1));
+  font-weight: 600}}
+.facemug-explorer :is(.jupyter-button, select, textarea, input:not([type=checkbox])), .facemug-explorer .noUi-handle
+  {{border: 1px solid var(--line) !important}}
+.facemug-explorer .noUi-target {{background: var(--jp-layout-color1)}}
 .facemug-explorer .facemug-error, .facemug-explorer .facemug-written {{overflow-wrap: anywhere}}
 .facemug-explorer .widget-html-content {{line-height: 1.4; white-space: normal; overflow-wrap: anywhere}}
 .facemug-explorer .widget-label {{overflow: hidden; text-overflow: ellipsis}}
 .facemug-explorer .widget-tab-contents .widget-inline-hbox {{max-width: 98%}}
-.facemug-explorer .lm-TabBar-tab {{color: var(--jp-ui-font-color1)}}
+.facemug-explorer :is(.lm-TabBar-tab, .lm-TabBar-tabLabel) {{color: var(--jp-ui-font-color1) !important}}
 .facemug-explorer select {{background-image: linear-gradient(45deg, transparent 50%, currentColor 50%),
   linear-gradient(135deg, currentColor 50%, transparent 50%) !important; background-repeat: no-repeat !important;
   background-position: right 10px center, right 5px center !important; background-size: 5px 5px !important}}
