@@ -2,7 +2,8 @@
 
 The address of a page names its session. A page that is loaded again under that address gets the same text, and with it the same
 kernel and everything that is painted; a new page begins a session, as long as there are not too many. A kernel without a page
-ends after a minute.
+ends after a minute. A page whose kernel has crashed begins anew when it is reloaded, and offers what was saved
+(:mod:`facemug_lib.widgets.keeping`).
 """
 
 from __future__ import annotations
@@ -31,9 +32,10 @@ GUESS = 1.5  # GB that a page takes, before one has been measured
 
 @dataclass
 class Session:
-    """One page: its text once it is complete, its kernel, and when it was seen last."""
+    """One page: its text once it is complete, its kernel and that one's process, and when it was seen last."""
 
     kernel: str | None = None
+    process: int | None = None
     text: str = ""
     is_loading: bool = True
     seen: float = field(default_factory=time.monotonic)
@@ -50,10 +52,26 @@ class Sessions:
         """End the sessions whose page has been gone for too long, and forget those whose kernel has ended."""
         now = time.monotonic()
         for name, one in [*self.known.items()]:
-            if one.is_loading or self.has_page(one):
+            if one.is_loading:
                 one.seen = now
-            elif one.kernel not in self.kernels or now - one.seen > self.patience:
+            elif not self.has_kernel(one):
                 await self.end(name)
+            elif self.has_page(one):
+                one.seen = now
+            elif now - one.seen > self.patience:
+                await self.end(name)
+
+    def process_of(self, one: Session) -> int | None:
+        """The number of the process that runs the session's kernel now."""
+        try:
+            process = psutil.Process(self.kernels.get_kernel(one.kernel).provisioner.pid)
+            return None if process.status() == psutil.STATUS_ZOMBIE else process.pid
+        except (KeyError, AttributeError, TypeError, psutil.Error):
+            return None
+
+    def has_kernel(self, one: Session) -> bool:
+        """Whether the kernel that the page was made with still runs; in the place of one that crashed Jupyter starts another."""
+        return one.kernel in self.kernels and one.process is not None and self.process_of(one) == one.process
 
     def has_page(self, one: Session) -> bool:
         """Whether a page talks to the session's kernel."""
@@ -77,9 +95,9 @@ class Sessions:
         found = [GUESS / 10]
         for one in self.known.values():
             try:
-                pid = self.kernels.get_kernel(one.kernel).provisioner.pid
-                found.append(psutil.Process(pid).memory_info().rss / 1e9)
-            except (KeyError, AttributeError, psutil.Error):
+                if (pid := self.process_of(one)) is not None:
+                    found.append(psutil.Process(pid).memory_info().rss / 1e9)
+            except psutil.Error:
                 continue
         return max(found) if len(found) > 1 else GUESS
 
@@ -98,12 +116,12 @@ class PageHandler(TornadoVoilaHandler):
             self.redirect(f"?session={secrets.token_urlsafe(9)}")
             return
         known = sessions.known.get(name)
-        if known is not None and known.text and known.kernel in sessions.kernels:
+        if known is not None and known.text and sessions.has_kernel(known):
             known.seen = time.monotonic()
             self.set_header("Cache-Control", "no-store")
             self.finish(known.text)
             return
-        if known is not None:  # it was given up half-way
+        if known is not None:  # it was given up half-way, or its kernel has crashed
             await sessions.end(name)
         if not await sessions.has_room():
             self.set_status(503)
@@ -126,6 +144,7 @@ class PageHandler(TornadoVoilaHandler):
                 self.flush()
             session.text = text
         finally:
+            session.process = self.settings["facemug_sessions"].process_of(session)
             session.is_loading, session.seen = False, time.monotonic()
 
 

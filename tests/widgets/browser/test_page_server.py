@@ -17,6 +17,7 @@ import nbformat
 import psutil
 import pytest
 
+from facemug_lib.editing.script import saved_session
 from facemug_lib.widgets.live import PATIENCE
 
 KIT = Path(__file__).resolve().parents[2] / "kit"
@@ -64,6 +65,11 @@ def kernels(server: psutil.Process) -> list[psutil.Process]:
     return found
 
 
+def saved_states(folder: Path) -> list[tuple[int, int]]:
+    """How many edits each saved session has, and which picture is its current one."""
+    return [(about.edits, saved_session.read(path).current) for path, about in saved_session.known(folder)[0]]
+
+
 def until(condition: Any, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -100,6 +106,18 @@ def test_a_reload_finds_the_session_and_nothing_outlives_its_page(page_server: A
     page.wait_for_selector(".fm-moment >> nth=1", timeout=PATIENCE)  # both pictures, and the mask
     page.wait_for_function(f"{painted} === {count}")
     assert kernels(server) == [kernel] and console == []
+    # A kernel that crashes takes nothing with it but the undo of strokes.
+    until(lambda: saved_states(log.parent / "sessions") == [(1, 0)])  # one edit, which was undone
+    kernel.kill()
+    page.reload(timeout=PATIENCE)
+    page.click(".fm-go-on", timeout=PATIENCE)
+    page.wait_for_selector(".fm-moment >> nth=1", timeout=PATIENCE)
+    page.wait_for_function(f"{painted} === {count}")
+    until(lambda: len(kernels(server)) == 1)
+    (kernel,) = kernels(server)
+    page.reload(timeout=PATIENCE)
+    page.wait_for_selector(".fm-moment >> nth=1", timeout=PATIENCE)
+    assert kernels(server) == [kernel]
     # One more has room, a third has not.
     second = opened()
     second.wait_for_selector(".facemug-painter .fm-moment", timeout=PATIENCE)

@@ -314,8 +314,13 @@ def test_unusable_and_very_large_photos(notebook: Any) -> None:
     assert notebook.console == []
 
 
-def test_a_kernel_that_restarts_in_the_middle_of_a_stroke(notebook: Any) -> None:
+def test_a_kernel_that_restarts_in_the_middle_of_a_stroke(open_notebook: Any) -> None:
+    notebook = open_notebook("os.environ['FACEMUG_SESSIONS'] = 'sessions'\n" + CELL, wait_for=".facemug-painter .fm-moment")
     page = notebook.page
+    drag(page, (60, 180), (180, 190))
+    notebook.until("painter.received['stroke'] == 1")
+    mask = layer(notebook, "mask")
+    notebook.until("__import__('pathlib').Path('sessions').is_dir() and any(__import__('os').scandir('sessions'))")
     box = page.locator(".fm-paint").bounding_box()
     page.mouse.move(box["x"] + 50, box["y"] + 50)
     page.mouse.down()
@@ -330,6 +335,10 @@ def test_a_kernel_that_restarts_in_the_middle_of_a_stroke(notebook: Any) -> None
     notebook.until("'painter' in globals() and painter.received['ready'] >= 1", 120)
     page.wait_for_function("document.querySelectorAll('.facemug-painter .fm-moment').length === 1")
     page.wait_for_timeout(1000)
+    # What had been painted before is offered.
+    page.click(".fm-go-on")
+    notebook.until("painter.layers.is_painted('mask') and not painter.busy")
+    assert np.array_equal(layer(notebook, "mask"), mask) and not page.locator(".fm-saved").is_visible()
     drag(page, (60, 80), (180, 90))
     notebook.until("painter.received['stroke'] == 1")
 
