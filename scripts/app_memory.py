@@ -1,7 +1,7 @@
 """What the app's pages take: opens and closes pages of `facemug app` in a browser, and counts kernels and memory.
 
-By hand, as each page loads the networks: `python scripts/app_memory.py --pages 20 --together 6`. Prints a line per round, and fails
-where a kernel outlives its page or more pages than allowed are served.
+By hand, as each page loads the networks: `python scripts/app_memory.py --pages 20 --together 6`. Prints a line per round, and
+fails where a kernel outlives its page or more pages than allowed are served.
 """
 
 from __future__ import annotations
