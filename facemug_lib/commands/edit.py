@@ -75,6 +75,8 @@ def edit(
     text_model: Annotated[str, typer.Option(metavar="small|ARCHITECTURE:WEIGHTS", help="The shipped text–image model, or one of "
                                             "open_clip's with a published name or a file of weights.")] = Edit.text_model,
     refine: Annotated[int, typer.Option(min=0, help="Steps of latent optimisation; 0 is feed-forward only.")] = Edit.refine,
+    size: Annotated[str, typer.Option(metavar="auto|256|512|1024", help="Side in pixels of the square around the face that is "
+                                      "painted; auto is as large as the photo shows it.")] = Edit.size,
     seed: Seed = Edit.seed,
     variety: Annotated[float, typer.Option(min=0, max=1, help="How far the seed, and not the rest of the photo, decides what is "
                                            "new: 0.5 gives another face with each.")] = Edit.variety,
@@ -105,7 +107,7 @@ def edit(
         raise FacemugError("--like takes an expression, which only a system can: add --system relative_au")
     wanted = Edit(photo, mask, sketch, semantics, colour, exemplar, numbers(attribute or [], "--attribute", "smile=1.5"),
                   numbers(influence or [], "--influence", "sketch=0.5"), refine, seed, str(guidance_frame), text, text_source,
-                  text_steps, text_model, exemplar_face, system, variety)
+                  text_steps, text_model, exemplar_face, int(size) if size.isdecimal() else size, system, variety)
     _edit(wanted, face, out, script_out, dict(device=device, weights=weights, directions=directions, bank=bank, encoder=encoder),
           None if like is None else (like, like_face))
 
@@ -175,7 +177,7 @@ def _tell_edit(edit: Edit, result: EditResult, edited: np.ndarray, out: Path, de
     print(f"edited {edit.face.name} with {' and '.join(guidance) if guidance else 'no guidance'}{how}")
     if result.followed is not None:
         print(f"text followed for {len(result.followed.losses) - 1} steps, agreement {result.followed.agreement:.2f} (1 is all)")
-    print(f"{result.seconds:.1f} s on {device} ({parts})")
+    print(f"{result.seconds:.1f} s on {device} ({parts}), painted at {result.size} px")
     place = "square around the face" if edit.mask is None else "mask"
     pixels = f"{changed:,} of {result.face.photo.width * result.face.photo.height:,} pixels changed"
     if is_compressed(out):

@@ -9,7 +9,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from facemug_lib.errors import FacemugError
 from facemug_lib.seeds import check_seed
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 PICTURES = ("mask", "sketch", "semantics", "colour", "exemplar")
 """The fields of :class:`Edit` that are pictures, the face aside."""
+SIZES = (256, 512, 1024)
+"""Sides [px] of the square around the face that can be painted."""
+Size = Literal["auto", 256, 512, 1024]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,11 +53,15 @@ class Edit:
     text_steps: int = 16  # most steps in which the text is followed
     text_model: str = "small"  # the shipped text–image model, or open_clip's ARCHITECTURE:WEIGHTS
     exemplar_face: int | None = None  # which of several faces in the exemplar, 0 is the leftmost
+    size: Size = "auto"  # side of the square that is painted [px]: 256, 512, 1024, or as large as the photo shows the face
     system: str | None = None  # a sibling system that makes the edit, "l2m_gan" say; the attributes are its own then
     variety: float = 0.0  # how far, 0 … 1, the seed's face takes the place of what the rest of the photo makes likely
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seed", check_seed(self.seed))
+        if self.size != "auto" and (isinstance(self.size, bool) or self.size not in SIZES):
+            raise FacemugError(f"size {self.size!r}: use auto, which is as large as the photo shows the face, or one of "
+                               f"{', '.join(map(str, SIZES))}")
         if self.mask is None and self.system is None:
             raise FacemugError("there is no mask: give one (--mask) in which what is to be edited is white")
         if not (isinstance(self.variety, int | float) and 0 <= self.variety <= 1):

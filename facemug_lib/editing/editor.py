@@ -27,6 +27,7 @@ from facemug_lib.editing.latent.directions import Direction, load_directions, mo
 from facemug_lib.editing.latent.text import Followed, TextEditSettings, follow
 from facemug_lib.editing.networks import ExpertLoader, check_fits, require, weights_files
 from facemug_lib.editing.result import EditResult, SystemEditor
+from facemug_lib.editing.sharp import SIZES, Sharp, sharpened, size_for
 from facemug_lib.editing.steps import Clock, Painted, Start
 from facemug_lib.errors import FacemugError
 from facemug_lib.experts.text_image import TextImage, load_text_image
@@ -207,10 +208,13 @@ class Editor:
             with clock("recolour"):
                 weight = batch.influence.get("colour", 1.0)
                 image = recoloured_like(self._parser, image, batch.photo, batch.conditions, weight)
+        with clock("enlarge"):
+            sharp = [self._sharp(one, batch.conditions.mask[i : i + 1], image[i : i + 1], codes[i : i + 1], start[i])
+                     for i, one in enumerate(inputs)]
         losses = [None] * len(batch) if start.known_loss is None else start.known_loss.unbind(1)
         return [EditResult(image[i : i + 1], painted.raw[i : i + 1], codes[i : i + 1], batch.conditions_of(i),
-                           painted.shares[i : i + 1], one.face, one.photo_mask, losses[i], followed[i], dict(clock.seconds))
-                for i, one in enumerate(inputs)]
+                           painted.shares[i : i + 1], one.face, one.photo_mask, losses[i], followed[i], sharp[i], one.edit.size,
+                           dict(clock.seconds)) for i, one in enumerate(inputs)]
 
     def _start(self, batch: Batch, clock: Clock, settings: RefineSettings | None, progress: Progress | None) -> Start:
         """Steps 1 to 4, and the refinement of their codes. A face whose codes are known has been through them."""
@@ -268,6 +272,14 @@ class Editor:
         tones = torch.tensor([one.own_tones for one in batch.inputs], device=self.device)
         parser = self._parser if self._experts is not None and bool((tones > 0).any()) else None
         return settled(parser, raw, photo, mask, tones)
+
+    def _sharp(self, one: Inputs, mask: Tensor, image: Tensor, codes: Tensor, start: Start) -> Sharp | None:
+        """The finished ``image`` at the photo's own size, if that is larger."""
+        size = size_for(one.face, one.edit.size, getattr(self.prior, "native_size", SIZES[-1]))
+        if size == image.shape[-1]:
+            return None
+        before = start.codes if one.is_alteration else None
+        return sharpened(one.face, one.photo_mask, mask, image, size, one.edit.seed, self.prior.synthesize, codes, before)
 
     def _follow(self, batch: Batch, start: Start, codes: Tensor, settings: TextEditSettings | None,
                 progress: Progress | None) -> Followed:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
+from facemug_lib.editing.drawing import FACE_SIZE
+from facemug_lib.editing.edit import Size
+from facemug_lib.editing.sharp import side_in_photo
 from facemug_lib.faces.alignment import AlignedFace, place_of
 
 TELLING_SHARE = 0.01  # of a mask outside of the crop; a stroke that ends a pixel beyond it is nobody's concern
 
 
-def remarks(face: AlignedFace, photo_mask: np.ndarray | None, has_colour: bool) -> list[str]:
-    """One line each. ``photo_mask``: the mask on the photo, bool [h,w], None where it was drawn in the aligned frame."""
+def remarks(face: AlignedFace, photo_mask: np.ndarray | None, has_colour: bool, asked: Size = "auto",
+            size: int = FACE_SIZE) -> list[str]:
+    """One line each. ``photo_mask``: the mask on the photo, bool [h,w], None where it was drawn in the aligned frame. ``size``
+    [px] was painted where ``asked`` was wanted."""
     found = []
     if photo_mask is not None:
         outside = 1 - face.share_shown(photo_mask)
@@ -24,4 +29,7 @@ def remarks(face: AlignedFace, photo_mask: np.ndarray | None, has_colour: bool) 
     if has_colour and face.photo.is_grey:
         found.append("the photo is grey and stays so, of colours only the brightness is seen: save it as RGB, or paste back with "
                      "colour=True")
+    if asked != "auto" and size < asked:
+        found.append(f"painted at {size} px instead of {asked}: the photo shows the square around the face in "
+                     f"{side_in_photo(face):.0f} px")
     return found
