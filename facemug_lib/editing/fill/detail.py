@@ -16,7 +16,7 @@ from facemug_lib.editing.fill.blending import RING, grown
 from facemug_lib.pictures import luma, reduced
 
 COARSE = 256  # side of the finished edit [px]
-GAINS = (0.1, 1.5)  # least and most of the larger picture's detail; photos are often softer than the prior, seldom sharper
+GAINS = (0.1, 1.1)  # least and most of the larger picture's detail; photos are often softer than the prior, seldom sharper
 SMOOTH_SHARE = 0.25  # of the pixels, those with the least detail: what is left there is grain
 
 
