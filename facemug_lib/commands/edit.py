@@ -107,7 +107,7 @@ def edit(
         raise FacemugError("--like takes an expression, which only a system can: add --system relative_au")
     wanted = Edit(photo, mask, sketch, semantics, colour, exemplar, numbers(attribute or [], "--attribute", "smile=1.5"),
                   numbers(influence or [], "--influence", "sketch=0.5"), refine, seed, str(guidance_frame), text, text_source,
-                  text_steps, text_model, exemplar_face, int(size) if size.isdecimal() else size, system, variety)
+                  text_steps, text_model, exemplar_face, system, variety, int(size) if size.isdecimal() else size)
     _edit(wanted, face, out, script_out, dict(device=device, weights=weights, directions=directions, bank=bank, encoder=encoder),
           None if like is None else (like, like_face))
 

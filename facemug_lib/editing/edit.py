@@ -53,9 +53,9 @@ class Edit:
     text_steps: int = 16  # most steps in which the text is followed
     text_model: str = "small"  # the shipped text–image model, or open_clip's ARCHITECTURE:WEIGHTS
     exemplar_face: int | None = None  # which of several faces in the exemplar, 0 is the leftmost
-    size: Size = "auto"  # side of the square that is painted [px]: 256, 512, 1024, or as large as the photo shows the face
     system: str | None = None  # a sibling system that makes the edit, "l2m_gan" say; the attributes are its own then
     variety: float = 0.0  # how far, 0 … 1, the seed's face takes the place of what the rest of the photo makes likely
+    size: Size = "auto"  # side of the square that is painted [px]: 256, 512, 1024, or as large as the photo shows the face
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seed", check_seed(self.seed))
