@@ -177,6 +177,13 @@ class Notebook:
         self.page.keyboard.press("Enter")
         self.page.wait_for_selector(".jp-Dialog", state="detached")
 
+    def change_theme(self, theme: str) -> None:
+        """JupyterLab's theme, "Light" or "Dark"."""
+        change = "(theme) => window.jupyterapp.commands.execute('apputils:change-theme', { theme })"
+        self.page.evaluate(change, f"JupyterLab {theme}")
+        self.page.wait_for_function("(light) => document.body.dataset.jpThemeLight === light", arg=str(theme == "Light").lower())
+        self.page.wait_for_timeout(500)  # its colours come a moment later
+
     @property
     def connection(self) -> Path:
         """The file that says how to reach the kernel. Voilà names no kernels: there it is the only one."""

@@ -13,10 +13,3 @@ MEASURE = (Path(__file__).parent / "contrast.js").read_text(encoding="utf-8")
 def measured(page: Any, selector: str) -> dict[str, Any]:
     """``texts``, ``controls``: how many of each were measured; ``low``: a line about each whose ratio is too low."""
     return page.evaluate(MEASURE, [selector, [TEXT, CONTROL]])
-
-
-def change_theme(page: Any, theme: str) -> None:
-    """JupyterLab's theme, "Light" or "Dark"."""
-    page.evaluate("(theme) => window.jupyterapp.commands.execute('apputils:change-theme', { theme })", f"JupyterLab {theme}")
-    page.wait_for_function("(wanted) => document.body.dataset.jpThemeLight === wanted", arg=str(theme == "Light").lower())
-    page.wait_for_timeout(500)

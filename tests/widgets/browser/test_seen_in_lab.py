@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from contrast import change_theme, measured
+from contrast import measured
 
 CELL = """\
 from facemug_lib.widgets.explorer import Explorer
@@ -41,7 +41,7 @@ def test_texts_and_controls_stand_out_in_both_themes(open_notebook: Any) -> None
         page.click(one)
     notebook.kernel("explorer._fail('no photo was named: type the path of a file')")
     for theme in ("Light", "Dark"):
-        change_theme(page, theme)
+        notebook.change_theme(theme)
         page.locator(".fm-text").focus()
         found = measured(page, ".facemug-painter")
         assert found["low"] == [] and found["texts"] > 90 and found["controls"] > 80, (theme, found)
