@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -21,7 +21,7 @@ from facemug_lib.modalities.dropout import training_conditions
 from facemug_lib.modalities.masks import free_form
 from facemug_lib.modalities.semantics import colourise, labels_of
 from facemug_lib.models.discriminator import Discriminator, DiscriminatorConfig
-from facemug_lib.models.generator import BaseMode, GeneratorConfig, RefinementGenerator
+from facemug_lib.models.generator import BaseMode, GeneratorConfig, GeneratorOutput, RefinementGenerator
 from facemug_lib.pictures import picture_grid, reduced
 from facemug_lib.training import losses
 from facemug_lib.training.augmentation import varied_photographs
@@ -158,13 +158,11 @@ class GeneratorStage:
         generator, discriminator = self.modules["generator"], self.modules["discriminator"]
         batch = varied_photographs(batch, s, context.generator)
         conditions, exemplars, codes, is_foreign = self._draw(batch.images, labels_from(batch, self.expert), context)
+        # Another face's complexion is wanted with it; a face's own is the photo's.
+        made, _ = self.paint(generator, conditions, codes, batch.images, 0.0 if is_foreign else 1.0)
         # Guidance and codes are those of the whole picture, as when editing; what is painted may be smaller.
         conditions, images = conditions.reduced(self.size), reduced(batch.images, self.size)
-        with torch.no_grad():
-            # Another face's complexion is wanted with it; a face's own is the photo's.
-            base, features = self._base(codes, conditions, images, 0.0 if is_foreign else 1.0)
-        made = generator(conditions, codes, features, base).image.float()
-        edited = conditions.composite(made, images)
+        edited = conditions.composite(made.image.float(), images)
 
         # Eq. 14 and Eq. 23: the weighted sum of L_adv (Eq. 22), L_id (Eq. 18), L_lpips (Eq. 19), L_datt (Eq. 21). The L1 in the
         # hole is ours. Generator and discriminator take turns (Eq. 24).
@@ -190,19 +188,33 @@ class GeneratorStage:
         discriminator.requires_grad_(True)
         return logged | self._step_discriminator(views[0], views[1].detach(), context)
 
-    def _base(self, codes: Tensor, conditions: Conditions, images: Tensor, tones: float) -> tuple[Tensor, dict[int, Tensor]]:
-        """(what the generator corrects [b,3,s,s], the bank's features); ``tones``, 0 … 1, says how far the photo's are wanted.
+    def paint(self, generator: RefinementGenerator, conditions: Conditions, codes: Tensor, images: Tensor, tones: float = 1.0,
+              influence: Mapping[str, float] | None = None) -> tuple[GeneratorOutput, Tensor]:
+        """(what ``generator`` paints, not composited; what it corrects [b,3,s,s]), both at the generator's own size s.
+
+        ``conditions`` and ``images`` [b,3,256,256] are those of an edit; ``tones``, 0 … 1, says how far the photo's are wanted.
+        """
+        config = getattr(generator, "module", generator).config  # trained in several processes, it is wrapped
+        conditions, images = conditions.reduced(config.size), reduced(images, config.size)
+        with torch.no_grad():
+            base, features = self._base(config.base, codes, conditions, images, tones)
+        return generator(conditions, codes, features, base, influence), base
+
+    def _base(self, kind: BaseMode, codes: Tensor, conditions: Conditions, images: Tensor,
+              tones: float) -> tuple[Tensor, dict[int, Tensor]]:
+        """(what the generator corrects [b,3,s,s], the bank's features).
 
         The prior's picture head of a smaller size paints it a little otherwise (LPIPS 0.04 at 128 px). What is settled is the
         picture that an edit shows, averaged down, so that the generator does not learn that difference.
         """
-        if self.settings.base == "prior":
-            prior_image, features = self.prior(codes, self.size)
+        size = images.shape[-1]
+        if kind == "prior":
+            prior_image, features = self.prior(codes, size)
             return prior_image.float(), features
         prior_image, features = self.prior(codes)
         with torch.autocast(prior_image.device.type, enabled=False):
             shares = prior_image.new_full((len(images),), tones, dtype=torch.float32)
-            return settled(self.expert, reduced(prior_image.float(), self.size), images, conditions.mask, shares), features
+            return settled(self.expert, reduced(prior_image.float(), size), images, conditions.mask, shares), features
 
     def _adversarial_weight(self, images_seen: int) -> float | None:
         """The weight of the adversarial loss after so many images; None before its game begins."""
@@ -244,13 +256,11 @@ class GeneratorStage:
         mask = free_form(len(images), *images.shape[2:], generator, device=images.device, hole_range=(0.1, 0.6))
         return {"hole": whole_conditions(images, labels, mask, guidance=()), "guided": whole_conditions(images, labels, mask)}
 
-    def _edit(self, generator: nn.Module, conditions: Conditions, images: Tensor) -> tuple[Tensor, Tensor]:
+    def _edit(self, generator: RefinementGenerator, conditions: Conditions, images: Tensor) -> tuple[Tensor, Tensor]:
         """(edited faces, what was corrected pasted into the holes: the prior's pictures, say): one feed-forward pass."""
-        codes = self.encoder(conditions.encoder_input()).float()
-        conditions, images = conditions.reduced(self.size), reduced(images, self.size)
-        base, features = self._base(codes, conditions, images, 1.0)
-        made = generator(conditions, codes, features, base).image.float()
-        return conditions.composite(made.clamp(-1, 1), images), conditions.composite(base.clamp(-1, 1), images)
+        made, base = self.paint(generator, conditions, self.encoder(conditions.encoder_input()).float(), images)
+        conditions, images = conditions.reduced(base.shape[-1]), reduced(images, base.shape[-1])
+        return tuple(conditions.composite(one.float().clamp(-1, 1), images) for one in (made.image, base))
 
     def evaluate(self, modules: dict[str, nn.Module], count: int) -> dict[str, float]:
         """LPIPS and the PSNR inside the hole (dB), without and with guidance; ``prior_…`` is what was corrected, the untrained
@@ -274,8 +284,8 @@ class GeneratorStage:
             images, edits = edits_of(len(places), places.start)
             for view, conditions in edits.items():
                 pictures = zip(("", "prior_"), self._edit(generator, conditions, images), strict=True)
-                small, mask = reduced(images, self.size), conditions.reduced(self.size).mask
                 for who, made in pictures:
+                    small, mask = reduced(images, made.shape[-1]), conditions.reduced(made.shape[-1]).mask
                     for score, value in (("lpips", self.perceptual(made, small)), ("psnr", psnr(made, small, mask))):
                         key = f"{who}{score}_{view}"
                         total[key] = total.get(key, 0.0) + float(value.sum())
