@@ -208,9 +208,8 @@ class Editor:
             with clock("recolour"):
                 weight = batch.influence.get("colour", 1.0)
                 image = recoloured_like(self._parser, image, batch.photo, batch.conditions, weight)
-        with clock("enlarge"):
-            sharp = [self._sharp(one, batch.conditions.mask[i : i + 1], image[i : i + 1], codes[i : i + 1], start[i])
-                     for i, one in enumerate(inputs)]
+        sharp = [self._sharp(one, batch.conditions.mask[i : i + 1], image[i : i + 1], codes[i : i + 1], start[i], clock)
+                 for i, one in enumerate(inputs)]
         losses = [None] * len(batch) if start.known_loss is None else start.known_loss.unbind(1)
         return [EditResult(image[i : i + 1], painted.raw[i : i + 1], codes[i : i + 1], batch.conditions_of(i),
                            painted.shares[i : i + 1], one.face, one.photo_mask, losses[i], followed[i], sharp[i], one.edit.size,
@@ -273,13 +272,15 @@ class Editor:
         parser = self._parser if self._experts is not None and bool((tones > 0).any()) else None
         return settled(parser, raw, photo, mask, tones)
 
-    def _sharp(self, one: Inputs, mask: Tensor, image: Tensor, codes: Tensor, start: Start) -> Sharp | None:
+    def _sharp(self, one: Inputs, mask: Tensor, image: Tensor, codes: Tensor, start: Start,
+               clock: Clock) -> Sharp | None:
         """The finished ``image`` at the photo's own size, if that is larger."""
         size = size_for(one.face, one.edit.size, getattr(self.prior, "native_size", SIZES[-1]))
         if size == image.shape[-1]:
             return None
         before = start.codes if one.is_alteration else None
-        return sharpened(one.face, one.photo_mask, mask, image, size, one.edit.seed, self.prior.synthesize, codes, before)
+        with clock("enlarge"):
+            return sharpened(one.face, one.photo_mask, mask, image, size, one.edit.seed, self.prior.synthesize, codes, before)
 
     def _follow(self, batch: Batch, start: Start, codes: Tensor, settings: TextEditSettings | None,
                 progress: Progress | None) -> Followed:
