@@ -299,11 +299,12 @@ def test_the_look_is_measured() -> None:
 
 def test_a_run_learns_its_tasks_and_the_system_edits(tinted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     changed = {"tasks": "aging", "attributes": "smile", "images": 640, "width": 8, "adversarial_weight": 0.0, "lr": 5e-3,
-               "pairs_alone": 640, "ema_halflife": 16, "evaluate_count": 8, "stats_every": 640, "checkpoint_every": 640}
+               "pairs_alone": 640, "decay": 320, "ema_halflife": 16, "evaluate_count": 8, "stats_every": 640,
+               "checkpoint_every": 640}
     run = systems.start_run("psam", "smoke", changed, device="cpu")
     result = run.train(report=lambda line: None)
     assert set(result.weights) == {"psam"}
-    assert result.scores["age_pair"] < 0.95 * result.scores["age_pair_unedited"]  # below 0.8 here, 0.89 with other rounding
+    assert result.scores["age_pair"] < 0.95 * result.scores["age_pair_unedited"]  # 0.5 to 0.7, by the rounding
     assert result.scores["age_moved"] > 0.15
     monkeypatch.setattr("facemug_lib.experts.student.ExpertStudent.load", lambda device: TintExpert())
     system = systems.load_system("psam", run.folder, "cpu")

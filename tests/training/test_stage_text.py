@@ -47,8 +47,9 @@ def test_it_learns_what_is_true(stage: TextStage, tmp_path: Path) -> None:
 
     with torch.no_grad():
         scores = model.scores(model.embed_images(faces.images), model.embed_texts([sentence(one) for one in claims]))
-    known = truth.isfinite()
-    assert ((scores > 0) == (truth > 0.5))[known].float().mean() > 0.85
+    assert truth.isfinite().all() and len(truth[:, 2].unique()) == 2
+    # Of two rivals the true one scores higher; how far above 0 hangs on the processor's rounding.
+    assert torch.equal(scores[:, ::2] > scores[:, 1::2], truth[:, ::2] > truth[:, 1::2])
 
 
 def test_a_frozen_trunk_sees_each_picture_once(stage: TextStage, tmp_path: Path) -> None:

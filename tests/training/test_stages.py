@@ -70,7 +70,7 @@ def test_encoder_learns_from_photographs_beside_sampled_faces(tmp_path: Path) ->
     source = MixedFaces(PriorFaces(stage.prior), photographs, share=0.5)
     train(stage, source, tmp_path, images=160, batch=4, **QUIET | {"stats_every": 40})
     scores = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()][-1]["scores"]
-    assert scores["photo_lpips_whole"] < 0.7 * untrained["photo_lpips_whole"]
+    assert scores["photo_lpips_whole"] < 0.85 * untrained["photo_lpips_whole"]
     assert scores["photo_identity_whole"] > untrained["photo_identity_whole"]
     now = stage.modules["style_encoder"].state_dict()
     assert statistics and all(torch.equal(value, now[name]) for name, value in statistics.items())
