@@ -61,6 +61,22 @@ class TextEditSettings:
     alike, wanted or not: at the same distance from the start the text was followed less.
     """
 
+    traits: bool = number(True, "whether what the text says of traits is followed along their directions first (Eq. 3); without, "
+                                "all is left to the similarity, as in the paper")
+    least_change: float = number(1.0, "least change of a trait where the source text says the opposite [deviations]")
+    margin: float = number(0.75, "how far inside of a word's range a trait is brought [deviations]")
+    most_change: float = number(1.75, "and the most that a text changes a trait by: beyond, age and gender make somebody else "
+                                      "[deviations]")
+    tolerance: float = number(0.2, "error at which traits are as the text says [deviations]")
+    tries: int = number(4, "pictures that the search for the strengths may make")
+    longest: float = number(3.0, "largest strength of a direction, where faces still look like faces [units]")
+    furthest: float = number(10.0, "and largest way of a code along one direction in W, which is shorter for hair length")
+    missed: float = number(0.5, "error at the search's end from which a trait is left to the similarity [deviations]")
+    least_gain: float = number(0.25, "directions that bring the traits nearer by less are not followed [deviations]")
+    keep_steps: int = number(6, "steps that bring the person back where the directions said it all")
+    keep_lr: float = number(1.5, "length of the first of them in W+")
+    keep_latent: float = number(0.002, "weight of the squared distance from the codes before the directions, after them")
+    hold: float = number(2.0, "weight of the squared loss of what the directions brought [deviations²]")
     code_group: str | None = number(None, "group of codes that may move; none = the one that the text–image model names")
     lr: float = number(1.0, "length of the first step in W+ (std(w) has the norm 10)")
     momentum: float = number(0.7, "share of a step that goes on in the next one")

@@ -95,5 +95,5 @@ def prompt_effect(editor: Editor, test_set: TestSet, prompt: Prompt, read: Read,
         mean_score(((after - before) * prompt.sign / deviation).numpy(), groups),
         float(np.mean([one.followed.agreement for one in results])), mean_score(alike, groups),
         int(((torch.cat([one.image for one in results]).cpu() != cases.images) & (masks < 0.5)).sum()),
-        float(np.mean([len(one.followed.losses) - 1 for one in results])))
+        float(np.mean([one.followed.steps for one in results])))
     return effect, pictures

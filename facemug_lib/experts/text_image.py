@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from facemug_lib.errors import FacemugError
 from facemug_lib.experts.student import ExpertConfig, ExpertStudent, what_and_where
-from facemug_lib.modalities import captions
+from facemug_lib.modalities import captions, claims
 from facemug_lib.weights import load_module
 
 CONTEXT = 40  # tokens of a text, its two ends included
@@ -41,6 +41,7 @@ SYNONYMS = {
     **dict.fromkeys(("laugh", "laughs"), "laughing"), "cheerful": "happy", **dict.fromkeys(("angry", "frowning"), "serious"),
     "brunet": "brunette", "yellow": "golden", "without": "no", "backdrop": "background", "makeup": "lipstick",
     "eye": "eyes", "lip": "lips", "tooth": "teeth", "leftwards": "left", "rightwards": "right", "&": "and", "+": "and",
+    **claims.COMPARATIVES,
 }
 """Words that are read as another one."""
 PUNCTUATION = re.compile(r"[\s,.;:!?()\[\]/\"“”„«»–—…]+")
@@ -171,7 +172,7 @@ class SmallTextImage(nn.Module):
         Raises :class:`FacemugError` that names whatever else stands there, in any script: words, numbers, symbols.
         """
         found, unknown = [], []
-        for word in filter(None, (part.strip(EDGES) for part in PUNCTUATION.split(unicodedata.normalize("NFKC", text).lower()))):
+        for word in _typed(text):
             word = word if word in self._words else SYNONYMS.get(word, word)
             if word in self._words:
                 found.append(word)
@@ -182,6 +183,11 @@ class SmallTextImage(nn.Module):
         if not set(found) - EMPTY:
             raise FacemugError(f"{text!r} says nothing that the small text model knows: try \"blond hair\" or \"an old man\"")
         return found
+
+    def said(self, text: str) -> claims.Said:
+        """What ``text`` claims of a face, as far as it is words of captions. Raises :class:`FacemugError` as :meth:`tokens` does."""
+        words = " ".join(self.bound(self.understood(text))).split()
+        return claims.said(words, claims.comparatives(_typed(text)))
 
     def bound(self, words: Sequence[str]) -> list[str]:
         """Words as the vocabulary has them, adjectives bound to nouns: "long", "black", "hair" are "long hair", "black hair".
@@ -236,6 +242,12 @@ class SmallTextImage(nn.Module):
     def scores(self, images: Tensor, texts: Tensor) -> Tensor:
         """Logits [b,n] that text n is true of image b, from unit vectors."""
         return self.clip.logit_scale.exp() * images @ texts.t() + self.clip.logit_bias
+
+
+def _typed(text: str) -> list[str]:
+    """The words of a text in small letters, without punctuation."""
+    parts = PUNCTUATION.split(unicodedata.normalize("NFKC", text).lower())
+    return [word for part in parts if (word := part.strip(EDGES))]
 
 
 class OpenClip:

@@ -28,6 +28,11 @@ LEAST_AREA = 0.002  # share of the picture below which a region says nothing
 @torch.no_grad()
 def traits(expert: ExpertStudent, images: Tensor) -> dict[str, Tensor]:
     """Name → [b] for faces [b,3,h,w] in [-1,1]; NaN where the region that a trait is read from is not to be seen."""
+    return differentiable_traits(expert, images)
+
+
+def differentiable_traits(expert: ExpertStudent, images: Tensor) -> dict[str, Tensor]:
+    """:func:`traits` with gradients; where regions lie is taken as given."""
     output = expert(images)
     return dict(output.attributes) | skin_traits(images, output.semantics.argmax(1))
 

@@ -25,6 +25,7 @@ from facemug_lib.editing.editor import Editor
 from facemug_lib.editing.fill.blending import blend
 from facemug_lib.editing.forward import warped
 from facemug_lib.editing.latent.directions import Direction, moved
+from facemug_lib.editing.latent.search import sought
 from facemug_lib.editing.remarks import remarks
 from facemug_lib.editing.settings import POSE
 from facemug_lib.errors import FacemugError
@@ -267,12 +268,8 @@ def _target_codes(editor: Editor, aim: Aim, photo: Tensor, other: Tensor | None)
 
 
 def _solved(editor: Editor, codes: Tensor, wanted: HeadPose, units: Mapping[str, float], judge: PoseJudge) -> dict[str, float]:
-    """Strengths of yaw and pitch at which the picture of ``codes`` has the wanted pose, or comes nearest to it.
-
-    Broyden's method (Math. Comp. 19, 1965): secant steps that start from the calibrated degrees per unit, and learn from every
-    picture how this face really turns.
-    """
-    slope = np.diag([units[name] for name in STEERED])
+    """Strengths of yaw and pitch at which the picture of ``codes`` has the wanted pose, or comes nearest to it: a search that
+    starts from the calibrated degrees per unit."""
     goal = np.array([getattr(wanted, name) for name in STEERED])
 
     def angles(at: np.ndarray) -> np.ndarray | None:
@@ -281,23 +278,9 @@ def _solved(editor: Editor, codes: Tensor, wanted: HeadPose, units: Mapping[str,
         pose = judge(picture.float().clamp(-1, 1).cpu())
         return None if pose is None else np.array([getattr(pose, name) for name in STEERED])
 
-    here = np.zeros(len(STEERED))
-    seen = angles(here)
+    seen = angles(np.zeros(len(STEERED)))
     if seen is None:
         raise FacemugError("no face is seen in the prior's likeness of the photo: fit it in more steps (--refine 40)")
-    best, error = here, np.abs(goal - seen).max()
-    step = np.linalg.solve(slope, goal - seen)
-    for _ in range(POSE.tries):
-        step = np.clip(here + step, -POSE.longest, POSE.longest) - here
-        if error <= POSE.tolerance or np.abs(step).max() < 1e-3:
-            break
-        found = angles(here + step)
-        if found is None:  # turned out of sight
-            step = step / 2
-            continue
-        slope = slope + np.outer(found - seen - slope @ step, step) / (step @ step)
-        here, seen = here + step, found
-        if np.abs(goal - seen).max() < error:
-            best, error = here, np.abs(goal - seen).max()
-        step = np.linalg.lstsq(slope, goal - seen, rcond=None)[0]
-    return dict(zip(STEERED, best.tolist(), strict=True))
+    found = sought(angles, goal, np.diag([units[name] for name in STEERED]), seen, size=lambda error: np.abs(error).max(),
+                   tolerance=POSE.tolerance, tries=POSE.tries, longest=POSE.longest)
+    return dict(zip(STEERED, found.strengths.tolist(), strict=True))

@@ -4,7 +4,8 @@
     ΔI = E_I(I_edit) − E_I(I),    ΔT = E_T(target) − E_T(source)
 
 and, beside them, StyleCLIP's own 1 − cos(E_I(I_edit), E_T(target)); by gradient descent through everything that paints: the
-networks, and the mask. The text–image model is one of :mod:`facemug_lib.experts.text_image`.
+networks, and the mask. The text–image model is one of :mod:`facemug_lib.experts.text_image`. What a text says of traits that
+have a direction is followed before (:mod:`facemug_lib.editing.latent.text_traits`), and the descent does the rest.
 
 Taught in `notebooks/07_text_editing.ipynb`.
 """
@@ -12,8 +13,8 @@ Taught in `notebooks/07_text_editing.ipynb`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -34,11 +35,18 @@ TEXT_SOURCE, TEXT_STEPS = Edit.text_source, Edit.text_steps
 
 @dataclass(frozen=True, eq=False)
 class Followed:
-    """codes [1,t,512], the best found; losses: one per step, the start's first; agreement: cos(ΔI, ΔT) at the best step."""
+    """codes [1,t,512], the best found; losses: one per step, the start's first, none where there was nothing to descend;
+    agreement: cos(ΔI, ΔT) at the best step; strengths: direction → how far it was followed before, in its unit."""
 
     codes: Tensor
     losses: tuple[float, ...]
     agreement: float
+    strengths: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def steps(self) -> int:
+        """How many steps of the descent were made."""
+        return max(0, len(self.losses) - 1)
 
 
 def follow(paint: Callable[[Tensor], Tensor], codes: Tensor, model: TextImage, target: str, source: str = TEXT_SOURCE, *,
@@ -51,28 +59,48 @@ def follow(paint: Callable[[Tensor], Tensor], codes: Tensor, model: TextImage, t
     ``identity``: picture → face embedding [1,d], needed where its weight is above 0. ``progress`` is called with (step, steps);
     raise from it to stop. Raises :class:`FacemugError` for texts that the model cannot tell apart or does not understand.
     """
+    with torch.no_grad():
+        difference = text_direction(model, target, source)
+    return descend(paint, codes, codes, model, difference, steps=steps, seed=seed, identity=identity, settings=settings,
+                   progress=progress)
+
+
+def descend(paint: Callable[[Tensor], Tensor], codes: Tensor, start: Tensor, model: TextImage,
+            difference: tuple[Tensor, Tensor] | None, *, steps: int, seed: int = 0,
+            identity: Callable[[Tensor], Tensor] | None = None, hold: Callable[[Tensor], Tensor] | None = None,
+            settings: TextEditSettings | None = None, progress: Progress | None = None) -> Followed:
+    """The descent of :func:`follow` from ``start`` [1,t,512], to where directions have led ``codes`` already.
+
+    It keeps near ``codes``, and to who their picture shows. ``difference``: where the picture of ``start`` is to go, as
+    :func:`facemug_lib.experts.text_image.text_direction` gives it; None: nowhere. ``hold``: picture → a loss [] of what it must
+    not lose on the way.
+    """
     s = settings or TextEditSettings()
     if steps < 1:
         raise FacemugError(f"{steps} text steps: use 1 or more")
-    codes = codes.detach()
+    codes, start = codes.detach(), start.detach()
     with torch.no_grad():
-        there, wanted = text_direction(model, target, source)
-        before = paint(codes)
-        whose = identity(before) if identity is not None and s.identity else None
+        before = paint(start)
+        whose = identity(before if start is codes else paint(codes)) if identity is not None and s.identity else None
     draw = torch.Generator().manual_seed(check_seed(seed))
-    offset = torch.zeros_like(codes, requires_grad=True)
+    offset = (start - codes).requires_grad_(True)
     velocity, may_move = torch.zeros_like(codes), torch.zeros_like(codes)
     may_move[:, slice(*code_groups(codes.shape[1])[s.code_group or model.code_group])] = 1
-    best, losses, agreements = codes, [], []
+    best, losses, agreements = start, [], []
     with torch.enable_grad():
         for step in range(steps + 1):
             image = paint(codes + offset)
-            shown = views(torch.cat((before, image)), s.views, s.tilt, draw)
-            now, then = model.embed_images(shown[1]), model.embed_images(shown[0])
-            agreement = F.cosine_similarity(now - then, wanted[None], dim=1, eps=1e-4).mean()
-            loss = s.direction * (1 - agreement) + s.target * (1 - (now @ there).mean()) + s.latent * offset.square().sum()
+            agreement, loss = torch.zeros(()), s.latent * offset.square().sum()
+            if difference is not None:
+                there, wanted = difference
+                shown = views(torch.cat((before, image)), s.views, s.tilt, draw)
+                now, then = model.embed_images(shown[1]), model.embed_images(shown[0])
+                agreement = F.cosine_similarity(now - then, wanted[None], dim=1, eps=1e-4).mean()
+                loss = s.direction * (1 - agreement) + s.target * (1 - (now @ there).mean()) + loss
             if whose is not None:
                 loss = loss + s.identity * (1 - F.cosine_similarity(identity(image), whose, dim=1).mean())
+            if hold is not None:
+                loss = loss + hold(image)
             losses.append(loss.item())
             agreements.append(agreement.item())
             if not math.isfinite(losses[-1]):
@@ -89,6 +117,13 @@ def follow(paint: Callable[[Tensor], Tensor], codes: Tensor, model: TextImage, t
             if progress is not None:
                 progress(step + 1, steps)
     return Followed(best, tuple(losses), agreements[losses.index(min(losses))])
+
+
+@torch.no_grad()
+def agreement(model: TextImage, before: Tensor, after: Tensor, target: str, source: str = TEXT_SOURCE) -> float:
+    """cos(ΔI, ΔT) of two pictures [1,3,h,w] and two texts (Eq. 5)."""
+    went = model.embed_images(after) - model.embed_images(before)
+    return float(F.cosine_similarity(went, text_direction(model, target, source)[1][None], dim=1, eps=1e-4).mean())
 
 
 def views(images: Tensor, count: int, tilt: float, generator: torch.Generator) -> tuple[Tensor, ...]:
