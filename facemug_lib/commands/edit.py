@@ -176,7 +176,9 @@ def _tell_edit(edit: Edit, result: EditResult, edited: np.ndarray, out: Path, de
     how = f" by {edit.system}" if edit.system else f"{steps}, seed {edit.seed}"
     print(f"edited {edit.face.name} with {' and '.join(guidance) if guidance else 'no guidance'}{how}")
     if result.followed is not None:
-        print(f"text followed for {len(result.followed.losses) - 1} steps, agreement {result.followed.agreement:.2f} (1 is all)")
+        along = ", ".join(f"{name} {strength:+.1f}" for name, strength in result.followed.strengths.items())
+        print(f"text followed {f'along {along}, then ' if along else ''}for {result.followed.steps} steps, agreement "
+              f"{result.followed.agreement:.2f} (1 is all)")
     print(f"{result.seconds:.1f} s on {device} ({parts}), painted at {result.size} px")
     place = "square around the face" if edit.mask is None else "mask"
     pixels = f"{changed:,} of {result.face.photo.width * result.face.photo.height:,} pixels changed"

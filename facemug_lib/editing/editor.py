@@ -24,15 +24,14 @@ from facemug_lib.editing.fill.settling import settled
 from facemug_lib.editing.inputs import Batch, Exemplars, Inputs, made_together, read_edit
 from facemug_lib.editing.known_faces import is_the_priors_own
 from facemug_lib.editing.latent.directions import Direction, load_directions, moved
-from facemug_lib.editing.latent.text import Followed, TextEditSettings, agreement, descend, follow
-from facemug_lib.editing.latent.text_traits import held, lead, read_difference
+from facemug_lib.editing.latent.text import Followed, TextEditSettings
+from facemug_lib.editing.latent.text_traits import follow_text
 from facemug_lib.editing.networks import ExpertLoader, check_fits, require, weights_files
 from facemug_lib.editing.result import EditResult, SystemEditor
 from facemug_lib.editing.sharp import SIZES, Sharp, sharpened, size_for
 from facemug_lib.editing.steps import Clock, Painted, Start
 from facemug_lib.errors import FacemugError
 from facemug_lib.experts.text_image import TextImage, load_text_image
-from facemug_lib.experts.traits import all_traits, differentiable_traits
 from facemug_lib.faces.alignment import AlignedFace
 from facemug_lib.faces.bank import load_bank
 from facemug_lib.faces.prior import PictureHeads
@@ -289,7 +288,6 @@ class Editor:
         """Step 5 for a text: along the directions of the traits that it names (Eq. 3), then by its similarity (Eq. 4 and 5).
         ``batch`` is one edit."""
         edit, settings = batch.inputs[0].edit, settings or TextEditSettings()
-        model = self._text_models[edit.text_model]
 
         def look(codes: Tensor) -> Tensor:
             """The edit as it would look, but for the seam."""
@@ -299,24 +297,9 @@ class Editor:
                 raw = self._painted(batch, start, codes).raw
             return batch.conditions.composite(raw.clamp(-1, 1), batch.photo)
 
-        def read(codes: Tensor) -> dict[str, float]:
-            return {name: float(value) for name, value in all_traits(self._parser, look(codes)).items()}
-
-        embed = self.experts(parser=False, identity=True, perceptual=False).identity if settings.identity else None
-        common = dict(seed=edit.seed, identity=embed, progress=progress)
-        reading = read_difference(model, edit.text, edit.text_source, self.directions if settings.traits else {})
-        if not reading.changes:
-            return follow(look, codes, model, edit.text, edit.text_source, steps=edit.text_steps, settings=settings, **common)
-        led = lead(read, codes, reading.changes, self.directions, settings)
-        difference = reading.rest(led.after, led.missed)
-        hold = held(lambda image: differentiable_traits(self._parser, image), led, self.directions, settings)
-        settings = replace(settings, latent=settings.keep_latent)
-        if difference is None:
-            settings = replace(settings, lr=settings.keep_lr)
-        followed = descend(look, codes, led.codes, model, difference, hold=hold, settings=settings,
-                           steps=settings.keep_steps if difference is None else edit.text_steps, **common)
-        agrees = agreement(model, look(codes), look(followed.codes), edit.text, edit.text_source)
-        return replace(followed, agreement=agrees, strengths=led.strengths)
+        identity = self.experts(parser=False, identity=True, perceptual=False).identity if settings.identity else None
+        return follow_text(look, codes, self._text_models[edit.text_model], edit, identity=identity, settings=settings,
+                           expert=None if self._experts is None else self._parser, directions=self.directions, progress=progress)
 
     def _refine(self, conditions: Conditions, photo: Tensor, codes: forward.Codes, steps: int, exemplars: Exemplars | None,
                 influence: Mapping[str, float], settings: RefineSettings | None, progress: Progress | None) -> Refined:

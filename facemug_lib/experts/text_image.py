@@ -185,7 +185,7 @@ class SmallTextImage(nn.Module):
         return found
 
     def said(self, text: str) -> claims.Said:
-        """What ``text`` claims of a face, as far as it is words of captions. Raises :class:`FacemugError` as :meth:`tokens` does."""
+        """What ``text`` claims of a face. Raises :class:`FacemugError` as :meth:`tokens` does."""
         words = " ".join(self.bound(self.understood(text))).split()
         return claims.said(words, claims.comparatives(_typed(text)))
 

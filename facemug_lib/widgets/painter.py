@@ -244,8 +244,8 @@ class Painter(Messages, Varying, Keeping, anywidget.AnyWidget):
         parts += [f"{name} {value:+g}" for name, value in attributes.items()]
         name = ", ".join([*parts, f"“{self.text.strip()}”"] if self.text.strip() else parts) or "fill"
         return Step.of(name=name[:200], attributes=attributes, influence=influence, text=self.text.strip() or None,
-                       text_source=self.text_source.strip() or TEXT_SOURCE, refine=self.refine, seed=self.seed,
-                       variety=self.variety, guidance_frame="aligned", **references)
+                       text_traits=bool(self.text.strip()), text_source=self.text_source.strip() or TEXT_SOURCE,
+                       refine=self.refine, seed=self.seed, variety=self.variety, guidance_frame="aligned", **references)
 
     def _open(self, what: str, read: Callable[[], AlignedFace], is_known: bool) -> None:
         """Begin with the face that ``read`` gives; ``is_known``: the photo is a file that others have."""

@@ -10,56 +10,54 @@ Taught in `notebooks/07_text_editing.ipynb`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from facemug_lib.editing.edit import Edit
 from facemug_lib.editing.latent.directions import Direction, moved
 from facemug_lib.editing.latent.search import sought
+from facemug_lib.editing.latent.text import Followed, agreement, descend, follow
+from facemug_lib.editing.latent.text_reading import Change, Numbers, deviation_of, read_difference, trait_names
 from facemug_lib.editing.settings import TextEditSettings
-from facemug_lib.errors import FacemugError
-from facemug_lib.experts.text_image import SAME, SmallTextImage, TextImage, text_direction
-from facemug_lib.modalities.captions import ASPECTS, INF, sentence
-from facemug_lib.modalities.claims import Claim, Said
+from facemug_lib.experts.student import ExpertStudent
+from facemug_lib.experts.text_image import TextImage
+from facemug_lib.experts.traits import all_traits, differentiable_traits
+from facemug_lib.progress import Progress
 
-Numbers = Mapping[str, float]
-"""What the expert reads off a face: name → value in its own unit, NaN where nothing is seen."""
-Difference = tuple[Tensor, Tensor]
-"""(E_T(target) [d], ΔT [d]) as :func:`facemug_lib.experts.text_image.text_direction` gives them."""
+COLOURS = ("hair_lightness", "beard", "skin_lightness", "light")
+SHAPES = "upper"  # a group of codes
 
 
-class Change(NamedTuple):
-    """A number shall come into the range (low, high); ``sign``: where that lies from what the source text says, 0 where it says
-    nothing of it. With ``is_more`` it shall go there by one part, whatever it is now."""
+def follow_text(paint: Callable[[Tensor], Tensor], codes: Tensor, model: TextImage, edit: Edit, *,
+                expert: ExpertStudent | None, directions: Mapping[str, Direction],
+                identity: Callable[[Tensor], Tensor] | None, settings: TextEditSettings, progress: Progress | None) -> Followed:
+    """Move ``codes`` [1,t,512] as the text of ``edit`` says: along the directions of the traits that it names, and by the
+    similarity where that leaves something.
 
-    low: float
-    high: float
-    sign: int = 0
-    is_more: bool = False
+    ``paint``, ``identity`` and ``progress`` as for :func:`facemug_lib.editing.latent.text.follow`, which does it all where
+    nothing can be read, or the settings want it so.
+    """
+    common = dict(seed=edit.seed, identity=identity, progress=progress)
+    known = followable(directions) if settings.traits and expert is not None else {}
+    reading = read_difference(model, edit.text, edit.text_source, known)
+    if not reading.changes:
+        return follow(paint, codes, model, edit.text, edit.text_source, steps=edit.text_steps, settings=settings, **common)
 
-    def goal(self, now: float, deviation: float, s: TextEditSettings) -> float:
-        """The value that is aimed at for a face that reads ``now``."""
-        wanted = now + self.sign * s.least_change * deviation
-        if self.is_more:
-            return wanted
-        if self.sign == 0 and self.low < now < self.high:
-            return now
-        inside, most = min(s.margin * deviation, (self.high - self.low) / 2), s.most_change * deviation
-        wanted = min(max(wanted, self.low + inside), self.high - inside)
-        return min(max(wanted, now - most), now + most)
+    def read(codes: Tensor) -> Numbers:
+        return {name: float(value) for name, value in all_traits(expert, paint(codes)).items()}
 
-
-@dataclass(frozen=True, eq=False)
-class Reading:
-    """What of a text's difference can be measured, number → how it shall change, and ``rest``: what is left to the similarity when
-    that was tried, from what is then read of the face and from which changes were missed; None for nothing."""
-
-    changes: Mapping[str, Change]
-    rest: Callable[[Numbers, Collection[str]], Difference | None]
+    led = lead(read, codes, reading.changes, known, settings)
+    difference = reading.rest(led.after, led.missed)
+    hold = held(lambda image: differentiable_traits(expert, image), led, known, settings)
+    own = replace(settings, latent=settings.keep_latent, lr=settings.keep_lr if difference is None else settings.lr)
+    steps = min(settings.keep_steps, edit.text_steps) if difference is None else edit.text_steps
+    followed = descend(paint, codes, led.codes, model, difference, hold=hold, settings=own, steps=steps, **common)
+    agrees = agreement(model, paint(codes), paint(followed.codes), edit.text, edit.text_source)
+    return replace(followed, agreement=agrees, strengths=led.strengths)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +96,7 @@ def lead(read: Callable[[Tensor], Numbers], codes: Tensor, changes: Mapping[str,
     if not names:
         return Led(codes, {}, start, start, unseen, 0)
     goal, now = (np.array([values[name] for name in names]) / units for values in (goals, start))
-    longest = np.array([min(s.longest, s.furthest / float(directions[name].vector.norm(dim=1).max())) for name in names])
+    longest = np.array([min(s.longest, s.furthest / float(directions[name].vector.norm())) for name in names])
     found = sought(look, goal, np.eye(len(names)), now, size=_mean_size, tolerance=s.tolerance, tries=s.tries, longest=longest)
     strengths, after, end = found.strengths.tolist(), seen.get(tuple(found.strengths.tolist()), start), found.readings
     if _mean_size(goal - now) - _mean_size(goal - end) < s.least_gain:
@@ -107,169 +105,35 @@ def lead(read: Callable[[Tensor], Numbers], codes: Tensor, changes: Mapping[str,
     return Led(at(np.array(strengths)), dict(zip(names, strengths, strict=True)), start, after, unseen | missed, found.pictures)
 
 
-def held(read: Callable[[Tensor], Mapping[str, Tensor]], led: Led, directions: Mapping[str, Direction],
-         settings: TextEditSettings) -> Callable[[Tensor], Tensor]:
-    """A loss of a picture [1,3,h,w]: how much it has lost again of what the directions brought. ``read`` gives its traits [1],
-    differentiable. That goes no further than the directions did, so that nothing is found that only the expert sees."""
-    parts = [(name, 1.0 if led.after[name] > led.before[name] else -1.0) for name, strength in led.strengths.items() if strength]
-
-    def loss(image: Tensor) -> Tensor:
-        now = read(image)
-        lost = [sign * (led.after[name] - now[name]) / deviation_of(directions[name]) for name, sign in parts]
-        return settings.hold * sum((one.clamp(min=0).square().sum() for one in lost), torch.zeros(()))
-
-    return loss
-
-
 def _mean_size(error: np.ndarray) -> float:
     return float(np.sqrt(np.square(error).mean()))
 
 
-def deviation_of(direction: Direction) -> float:
-    """By how much one unit of a calibrated direction moves its trait; 0 for a direction without a trait."""
-    is_own = direction.about.get("trait", direction.name) == direction.name
-    return float(direction.about.get("deviation") or 0.0) if is_own else 0.0
+def held(read: Callable[[Tensor], Mapping[str, Tensor]], led: Led, directions: Mapping[str, Direction],
+         settings: TextEditSettings) -> Callable[[Tensor], Tensor]:
+    """A loss of a picture [1,3,h,w]: how much it has lost again of what the directions brought, and how far every other trait is
+    from what it was before them. ``read`` gives its traits [1], differentiable. Nothing goes further than the directions did, so
+    that nothing is found that only the expert sees."""
+    brought = {name: 1.0 if led.after[name] > led.before[name] else -1.0 for name, strength in led.strengths.items() if strength}
+    others = [name for name in sorted(trait_names(directions) - set(led.strengths)) if math.isfinite(led.before[name])]
+
+    def loss(image: Tensor) -> Tensor:
+        now = read(image)
+        lost = [(sign * (led.after[name] - now[name]) / deviation_of(directions[name])).clamp(min=0)
+                for name, sign in brought.items()]
+        astray = [(now[name] - led.before[name]) / deviation_of(directions[name]) for name in others]
+        return settings.hold * _squares(lost) + settings.others * _squares(astray)
+
+    return loss
 
 
-def read_difference(model: TextImage, target: str, source: str, directions: Mapping[str, Direction]) -> Reading:
-    """Read ``target`` instead of ``source`` as changes of the traits that have calibrated directions.
-
-    The small model's texts are read word by word. Of any other model's the difference of the embeddings is taken apart into those
-    of texts about traits. Raises :class:`FacemugError` for texts that the model does not understand.
-    """
-    known = {name for name, direction in directions.items() if deviation_of(direction)}
-    if not known:
-        return Reading({}, lambda numbers, missed: text_direction(model, target, source))
-    return by_words(model, target, source, known) if isinstance(model, SmallTextImage) else by_fit(model, target, source, known)
+def _squares(errors: Sequence[Tensor]) -> Tensor:
+    """Sum of their squares; what cannot be read any more counts nothing."""
+    return torch.stack([one.square().nan_to_num().sum() for one in errors]).sum() if errors else torch.zeros(())
 
 
-# -- the small model's words ----------------------------------------------------------------------------------------------
-
-
-def by_words(model: SmallTextImage, target: str, source: str, known: set[str]) -> Reading:
-    """What the words say. Claims of the source that the target leaves out are taken back; claims of both change nothing."""
-    new, old = model.said(target), model.said(source)
-    claims = {name: claim for name, claim in new.claims.items()
-              if claim.is_more or name not in old.claims or old.claims[name].word != claim.word}
-    denied = {**{name: claim.word for name, claim in old.claims.items() if name not in new.claims}, **new.denied}
-    measured = {name: _claimed(name, claim, old) for name, claim in claims.items() if ASPECTS[name].number in known}
-    for name, word in denied.items():
-        if ASPECTS[name].number in known and (change := _denied(name, word)) is not None:
-            measured[name] = change
-
-    def rest(numbers: Numbers, missed: Collection[str]) -> Difference | None:
-        if not (new.is_all and old.is_all):
-            return text_direction(model, target, source)
-        missing = {name: claim.word for name, claim in claims.items()
-                   if name not in measured or ASPECTS[name].number in missed or not _has_its_colour(name, claim, numbers)}
-        against = {name: old.claims[name].word for name in missing if name in old.claims}
-        against |= {name: word for name, word in denied.items() if name not in measured}
-        return text_direction(model, sentence(missing), sentence(against)) if missing or against else None
-
-    return Reading({ASPECTS[name].number: change for name, change in measured.items()}, rest)
-
-
-def _claimed(aspect: str, claim: Claim, old: Said) -> Change:
-    options = ASPECTS[aspect].options
-    here, before = options[claim.word], old.claims.get(aspect)
-    if before is None or before.word == claim.word:
-        sign = _side(here.low, here.high) if claim.is_more else 0
-    else:
-        there = options[before.word]
-        sign = int(np.sign(_middle(here.low, here.high) - _middle(there.low, there.high)))
-    return Change(here.low, here.high, sign, claim.is_more)
-
-
-def _denied(aspect: str, word: str) -> Change | None:
-    """Out of a word's range, where that is open to one side only."""
-    option = ASPECTS[aspect].options[word]
-    if option.low == -INF and option.high < INF:
-        return Change(option.high, INF, 1)
-    return Change(-INF, option.low, -1) if option.low > -INF and option.high == INF else None
-
-
-def _has_its_colour(aspect: str, claim: Claim, numbers: Numbers) -> bool:
-    """Whether a face has what a word asks for beside the aspect's own number: blond hair is not only light. Who may have a beard
-    is not asked, nor what a comparative wants."""
-    parts = {} if claim.is_more else ASPECTS[aspect].options[claim.word].parts or {}
-    colours = {name: limits for name, limits in parts.items() if name not in ("age", "gender")}
-    return all(low < numbers.get(name, math.nan) < high for name, (low, high) in colours.items())
-
-
-def _middle(low: float, high: float) -> float:
-    """Where a range lies, for comparing two of one number: an open range by its end."""
-    return high if low == -INF else low if high == INF else (low + high) / 2
-
-
-def _side(low: float, high: float) -> int:
-    return -1 if low == -INF else 1 if high == INF else 0
-
-
-# -- any other model's embeddings -----------------------------------------------------------------------------------------
-
-CLEAR = 0.35  # cosine from which what is left of a difference counts as one of a trait
-ENOUGH = 0.3  # share of the way between a trait's two texts from which it counts as said
-LEFT = 0.75  # share of a difference's length from which what no trait explains is followed
-
-
-def by_fit(model: TextImage, target: str, source: str, known: set[str]) -> Reading:
-    """The traits whose texts differ as the two texts do: one after the other the most similar one, and a least-squares fit of all
-    that were found (orthogonal matching pursuit, Mallat and Zhang, IEEE Trans. Signal Process. 41, 1993). What no direction
-    names takes part, so that red clothes are not taken for the next best trait."""
-    there, wanted = text_direction(model, target, source)
-    words = [(name, word) for name, aspect in ASPECTS.items() for word in _sorted(name)]
-    try:
-        embedded = dict(zip([("", ""), *words], model.embed_texts([sentence({}), *(sentence({name: word}) for name, word in words)]),
-                            strict=True))
-    except FacemugError:  # a model that does not speak of faces
-        return Reading({}, lambda numbers, missed: (there, wanted))
-    ways: dict[tuple[str, str], Tensor] = {}
-    for name, aspect in ASPECTS.items():
-        ordered = _sorted(name)
-        if aspect.number in known:
-            ways[name, ""] = embedded[name, ordered[-1]] - embedded[name, ordered[0]]
-        else:
-            ways |= {(name, word): embedded[name, word] - embedded["", ""] for word in ordered}
-    shares, left = _pursued({key: way for key, way in ways.items() if float(way.norm()) >= SAME}, wanted)
-    changes = {}
-    for (name, word), share in shares.items():
-        if not word and abs(share) >= ENOUGH:
-            side = _sorted(name)[-1 if share > 0 else 0]  # of two young ages, that which the target is more like
-            near = max(_one_side(name, side), key=lambda one, of=name: float(embedded[of, one] @ there))
-            option = ASPECTS[name].options[near]
-            changes[ASPECTS[name].number] = Change(option.low, option.high, 1 if share > 0 else -1)
-    is_explained = float(left.norm()) < LEFT * float(wanted.norm()) and not any(word for _, word in shares)
-
-    def rest(numbers: Numbers, missed: Collection[str]) -> Difference | None:
-        return None if changes and is_explained and not missed else (there, wanted)
-
-    return Reading(changes, rest)
-
-
-def _pursued(ways: Mapping[tuple[str, str], Tensor], wanted: Tensor) -> tuple[dict[tuple[str, str], float], Tensor]:
-    """(which of ``ways`` [d] make up ``wanted`` [d], and how much of each, what is left of it [d])."""
-    shares: dict[tuple[str, str], float] = {}
-    left = wanted
-    while len(shares) < len(ways):
-        alike = {key: abs(float(torch.cosine_similarity(way, left, dim=0))) for key, way in ways.items() if key not in shares}
-        nearest = max(alike, key=alike.__getitem__)
-        if alike[nearest] < CLEAR:
-            break
-        chosen = [*shares, nearest]
-        basis = torch.stack([ways[key] for key in chosen], dim=1).double().cpu()
-        solved = torch.linalg.lstsq(basis, wanted.double().cpu()[:, None]).solution[:, 0]
-        shares, left = dict(zip(chosen, solved.tolist(), strict=True)), wanted - (basis @ solved).to(wanted)
-    return shares, left
-
-
-def _sorted(aspect: str) -> list[str]:
-    """The words of an aspect by where their ranges lie."""
-    options = ASPECTS[aspect].options
-    return sorted(options, key=lambda word: _middle(options[word].low, options[word].high))
-
-
-def _one_side(aspect: str, end: str) -> list[str]:
-    """The words of an aspect that lie on the same side of its middle as the word ``end``."""
-    ordered = _sorted(aspect)
-    half = len(ordered) // 2
-    return ordered[:half] if end == ordered[0] else ordered[-half:]
+def followable(directions: Mapping[str, Direction]) -> dict[str, Direction]:
+    """The directions of :func:`trait_names` as texts follow them: but for those of colours on the codes that say shapes. An older
+    face need not be a redder one."""
+    known = trait_names(directions)
+    return {name: one if name in COLOURS else one.restricted(SHAPES) for name, one in directions.items() if name in known}

@@ -30,6 +30,7 @@ from facemug_lib.editing.edit import PICTURES, PLAIN, Edit
 from facemug_lib.editing.editor import Editor
 from facemug_lib.editing.known_faces import sampled_face
 from facemug_lib.editing.script.patches import Patch
+from facemug_lib.editing.settings import TextEditSettings
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import AlignedFace, Frame, crop_photo
 from facemug_lib.faces.photos import Photo, PhotoLike, write_image
@@ -69,6 +70,9 @@ class Step(_Model):
     text_source: Annotated[str, StringConstraints(min_length=1, max_length=1000)] = Edit.text_source
     text_steps: Annotated[int, Field(ge=1, le=10_000)] = Edit.text_steps
     text_model: Annotated[str, StringConstraints(pattern=r"^[\w.-]+(:[\w-]+)?$")] = Edit.text_model  # never a file
+    # Whether the traits that the text names are followed first. Scripts from before that was done do not say so, and are repeated
+    # as they were made.
+    text_traits: bool = False
     influence: dict[str, Influence] = {}
     refine: Annotated[int, Field(ge=0, le=10_000)] = Edit.refine
     seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)] = Edit.seed
@@ -87,7 +91,7 @@ class Step(_Model):
     def of_edit(cls, edit: Edit, pictures: Mapping[str, str]) -> Self:
         """The step of an edit whose pictures can be found under the references ``pictures``."""
         plain = {name: value for name in PLAIN if (value := getattr(edit, name)) is not None}
-        return cls.of(**plain, **pictures)
+        return cls.of(**plain, **pictures, text_traits=edit.text is not None)
 
     def edit(self, face: AlignedFace, pictures: Mapping[str, Any], guidance_frame: Frame) -> Edit:
         """The step as an edit of ``face`` with these pictures, drawn in that frame."""
@@ -163,6 +167,8 @@ class EditScript(_Model):
     def changed(self, number: int, **values: Any) -> Self:
         """Step ``number`` with other values, ``attributes={"smile": 2.0}`` say; everything is checked again."""
         place = self._place(number)
+        if values.get("text") is not None:  # another text is another edit, made as edits are now
+            values = {"text_traits": True} | values
         step = _checked(Step, {**self.steps[place].model_dump(), **values}, f"step {number}")
         return self._with([*self.steps[:place], step, *self.steps[place + 1:]])
 
@@ -371,14 +377,17 @@ class Replayer:
     def make(self, face: AlignedFace, step: Step, drawn_on: PhotoRecord | None = None,
              progress: Progress | None = None) -> tuple[AlignedFace, StepResult]:
         """One step, on the face that the steps before it left. ``drawn_on``: the photo that it was drawn on, if another one."""
-        made = self.editor.edit_many([self._edit(face, step, drawn_on)], progress=progress)[0]
+        made = self.editor.edit_many([self._edit(face, step, drawn_on)], progress=progress,
+                                     text_settings=TextEditSettings(traits=step.text_traits))[0]
         result = StepResult(made.image.cpu(), made.conditions.mask.cpu() > 0.5, made.seconds, made.remarks)
         return face.repainted(made.paste_back()), result
 
     def images(self, face: AlignedFace, steps: Sequence[Step], progress: Progress | None = None) -> list[Tensor]:
         """Each of several steps on the same face, made together where they can be: the aligned faces [1,3,256,256] in [-1,1].
         :meth:`make` gives each of them again, but for rounding."""
-        return [made.image.cpu() for made in self.editor.edit_many([self._edit(face, step) for step in steps], progress=progress)]
+        text_settings = TextEditSettings(traits=any(step.text_traits for step in steps))  # variations of one step
+        return [made.image.cpu() for made in self.editor.edit_many([self._edit(face, step) for step in steps], progress=progress,
+                                                                   text_settings=text_settings)]
 
     def _edit(self, face: AlignedFace, step: Step, drawn_on: PhotoRecord | None = None) -> Edit:
         pictures: dict[str, Any] = {name: open_picture(self.folder, reference) for name, reference in step.pictures().items()}
