@@ -8,7 +8,7 @@ step  what happens                             equation    here
 3     w_x = E_s(C)                             §II-A2      :func:`projected_codes`
 4     w_warp = w̄ + T(w̄, w_x)                   Eq. 2       :func:`warped`
 5     ŵ = w_warp + α·n                         Eq. 3       :func:`facemug_lib.editing.latent.directions.moved`
-      or ŵ follows a text                      Eq. 4, 5    :func:`facemug_lib.editing.latent.text.follow`
+      or ŵ follows a text                      Eq. 3–5     :func:`facemug_lib.editing.latent.text_traits.follow_text`
 6     {F^s}, I_rec = G_s(ŵ)                    §II-A5      :func:`bank`
 7     F_a = A(C);  {F^en}, g = R_en(F_a)       Eq. 16, 17  :func:`refined_picture`
 8     I_out = R_de({F^en}, g, ŵ, {F^s})        Eq. 1, 6–8  :func:`refined_picture`, :func:`correction`

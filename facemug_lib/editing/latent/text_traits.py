@@ -28,8 +28,7 @@ from facemug_lib.experts.text_image import TextImage
 from facemug_lib.experts.traits import all_traits, differentiable_traits
 from facemug_lib.progress import Progress
 
-COLOURS = ("hair_lightness", "beard", "skin_lightness", "light")
-SHAPES = "upper"  # a group of codes
+SHAPED, SHAPES = ("age",), "upper"  # directions that are followed on this group of codes alone
 
 
 def follow_text(paint: Callable[[Tensor], Tensor], codes: Tensor, model: TextImage, edit: Edit, *,
@@ -101,7 +100,8 @@ def lead(read: Callable[[Tensor], Numbers], codes: Tensor, changes: Mapping[str,
     strengths, after, end = found.strengths.tolist(), seen.get(tuple(found.strengths.tolist()), start), found.readings
     if _mean_size(goal - now) - _mean_size(goal - end) < s.least_gain:
         strengths, after, end = [0.0] * len(names), start, now
-    missed = {name for name, error in zip(names, np.abs(goal - end).tolist(), strict=True) if error > s.missed}
+    lacking = np.abs(goal - end) > s.missed * np.abs(goal - now)
+    missed = {name for name, is_lacking in zip(names, lacking.tolist(), strict=True) if is_lacking}
     return Led(at(np.array(strengths)), dict(zip(names, strengths, strict=True)), start, after, unseen | missed, found.pictures)
 
 
@@ -133,7 +133,6 @@ def _squares(errors: Sequence[Tensor]) -> Tensor:
 
 
 def followable(directions: Mapping[str, Direction]) -> dict[str, Direction]:
-    """The directions of :func:`trait_names` as texts follow them: but for those of colours on the codes that say shapes. An older
-    face need not be a redder one."""
+    """The directions of :func:`trait_names` as texts follow them: age without the codes of colours, which turned faces red."""
     known = trait_names(directions)
-    return {name: one if name in COLOURS else one.restricted(SHAPES) for name, one in directions.items() if name in known}
+    return {name: one.restricted(SHAPES) if name in SHAPED else one for name, one in directions.items() if name in known}

@@ -8,9 +8,21 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from facemug_lib.editing.edit import Edit
+from facemug_lib.editing.editor import Editor
 from facemug_lib.editing.known_faces import sampled_face
-from facemug_lib.editing.script.edit_script import EditScript, Replayer, SampleRecord, Step, embedded, photo_record
+from facemug_lib.editing.script import edit_script
+from facemug_lib.editing.script.edit_script import (
+    EditScript,
+    PhotoRecord,
+    Replayer,
+    SampleRecord,
+    Step,
+    embedded,
+    photo_record,
+)
 from facemug_lib.editing.script.history import History
+from facemug_lib.editing.settings import TextEditSettings
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import AlignedFace, open_face
 
@@ -242,3 +254,29 @@ def test_hostile_samples_get_one_line(sampled: Path, name: str, value: object) -
     with pytest.raises(FacemugError, match=f"photo.sample.{name}") as caught:
         EditScript.read(sampled)
     assert "\n" not in str(caught.value)
+
+
+def test_texts_of_old_scripts_are_followed_as_they_were(editor: Editor, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = Step.of_edit(Edit("face.png", "mask.png", text="blond hair"), {"mask": "mask.png"})
+    assert step.text_traits and step.model_dump(exclude_defaults=True)["text_traits"] is True
+    old = Step.of(mask="mask.png", text="blond hair")
+    assert not old.text_traits and not Step.of_edit(Edit("face.png", "mask.png"), {"mask": "mask.png"}).text_traits
+    given = []
+
+    def edit_many(self: Editor, edits: object, *, text_settings: TextEditSettings, progress: object) -> None:
+        given.append(text_settings)
+        raise FacemugError("seen")
+
+    monkeypatch.setattr(Editor, "edit_many", edit_many)
+    monkeypatch.setattr(edit_script, "open_picture", lambda folder, reference: reference)
+    for one in (step, old):
+        with pytest.raises(FacemugError, match="seen"):
+            Replayer.of(editor, None).make(None, one)
+    assert [one.traits for one in given] == [True, False]
+
+
+def test_another_text_is_followed_as_texts_are_now(editor: Editor) -> None:
+    script = EditScript(photo=PhotoRecord(sha256="0" * 64, width=64, height=64, matrix=[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]),
+                        steps=[Step(mask="mask.png", text="blond hair")])
+    assert not script.changed(1, seed=3).steps[0].text_traits
+    assert script.changed(1, text="black hair").steps[0].text_traits
