@@ -77,7 +77,7 @@ class TextEditSettings:
     keep_lr: float = number(1.5, "length of the first of them in W+")
     keep_latent: float = number(0.002, "weight of the squared distance from the codes before the directions, after them")
     hold: float = number(2.0, "weight of the squared loss of what the directions brought [deviations²]")
-    others: float = number(0.15, "weight of the squared change of each trait that the text does not name [deviations²]")
+    others: float = number(0.03, "weight of the squared change of each trait that the text does not name [deviations²]")
     code_group: str | None = number(None, "group of codes that may move; none = the one that the text–image model names")
     lr: float = number(1.0, "length of the first step in W+ (std(w) has the norm 10)")
     momentum: float = number(0.7, "share of a step that goes on in the next one")
