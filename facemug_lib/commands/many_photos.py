@@ -59,9 +59,10 @@ class Replays:
 
         _take_a_share()
         editor = Editor.load(**self.networks).with_systems(Systems(device=self.networks["device"]))
-        return lambda job: self._made(editor, *job)
+        hashes = editor.hashes()
+        return lambda job: self._made(editor, hashes, *job)
 
-    def _made(self, editor: Editor, photo: Path | None, target: Path) -> list[str]:
+    def _made(self, editor: Editor, hashes: Mapping[str, str], photo: Path | None, target: Path) -> list[str]:
         from facemug_lib.editing.script.edit_script import Replayer
         from facemug_lib.editing.script.script_file import is_sampled
 
@@ -70,7 +71,7 @@ class Replays:
             # A sampled face in its own PNG is aligned and recognised by its pixels.
             opened = open_face(photo, face=self.face, aligned=self.aligned or is_sampled(photo, self.script))
             check_transparency(target, opened.photo)
-        found = Replayer.of(editor, opened, self.folder).replay(self.script, self.upto)
+        found = Replayer.of(editor, opened, self.folder, hashes=hashes).replay(self.script, self.upto)
         target.parent.mkdir(parents=True, exist_ok=True)
         write_image(target, found.photo, like=found.face.photo)
         where = "the sampled face" if photo is None else photo.name

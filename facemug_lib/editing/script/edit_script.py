@@ -318,18 +318,20 @@ class Replayer:
     editor: Editor
     face: AlignedFace | None  # None: the face that a script says how to sample
     folder: Path
+    hashes: Mapping[str, str] | None = None  # of the editor's networks, where many photos are edited by the same ones
     _states: dict[str, tuple[Patch, StepResult]] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
-    def of(cls, editor: Editor, photo: PhotoLike | AlignedFace | None, folder: Path | str = ".", face: int | None = None) -> Self:
+    def of(cls, editor: Editor, photo: PhotoLike | AlignedFace | None, folder: Path | str = ".", face: int | None = None,
+           hashes: Mapping[str, str] | None = None) -> Self:
         """``folder`` is where the script's pictures lie. Without a photo, only scripts of sampled faces can be replayed."""
-        return cls(editor, None if photo is None else read_face(photo, face), Path(folder))
+        return cls(editor, None if photo is None else read_face(photo, face), Path(folder), hashes)
 
     def replay(self, script: EditScript, upto: int | None = None, progress: Progress | None = None) -> Replayed:
         """Make the enabled steps of a script, or the first ``upto`` of all its steps. ``progress`` is called with (step, steps)
         of each edit's own long work; what it raises ends the replay, and the steps made so far are kept."""
         face, is_same, notes = self.begin(script.photo)
-        mine = self.editor.hashes()
+        mine = dict(self.editor.hashes() if self.hashes is None else self.hashes)
         for name in {step.system for step in script.steps if step.enabled and step.system}:
             mine |= self.editor.hashes_of(name)
         notes += [f"the weights of {name} are not those that the script was made with" for name, known in script.weights.items()
