@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from facemug_lib.devices import batches
 from facemug_lib.editing.fill.settling import settled
+from facemug_lib.errors import FacemugError
 from facemug_lib.experts.fidelity import psnr
 from facemug_lib.faces.dataset import FaceBatch, FaceFolder, derangement, heldout_faces
 from facemug_lib.modalities.conditions import Conditions, exemplar_input
@@ -28,7 +29,8 @@ from facemug_lib.training.augmentation import varied_photographs
 from facemug_lib.training.conditions import labels_from, whole_conditions
 from facemug_lib.training.profiles import GuidedSettings, knob
 from facemug_lib.training.stage import StepContext
-from facemug_lib.training.start import frozen, start
+from facemug_lib.training.start import frozen, start, start_path
+from facemug_lib.weights import read_weights
 
 TEST_MASK_SEED = 3
 
@@ -109,6 +111,9 @@ class GeneratorStage:
                                                 base=settings.base))
         discriminator = Discriminator(getattr(DiscriminatorConfig, settings.network)(settings.patch or settings.size))
         start(generator, "generator", init)
+        if init != "scratch" and (base := read_weights(start_path("generator", init))[1].get("base", "prior")) != settings.base:
+            raise FacemugError(f"the generator of --init {init} corrects another picture than asked for: use --set base={base}, "
+                               "or --init scratch")
         start(discriminator, "discriminator", init, optional=True)
         expert = ExpertStudent.load(device) if weights_path("expert").is_file() else None
         photographs = None if settings.real is None else FaceFolder(settings.real, device, split="test", flip=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -165,3 +166,17 @@ def test_a_run_folder_keeps_its_configuration(toy_runs: Path, tmp_path: Path, ca
     capsys.readouterr()
     again(settings=["stats_every=8"])  # reporting may change
     assert "resuming at 16 images" in capsys.readouterr().out
+
+
+def test_a_generator_goes_on_with_what_it_has_learned_to_correct(tmp_path: Path) -> None:
+    """The networks have the same shapes: nothing else would notice that one learned to correct another picture."""
+    from facemug_lib.models.generator import GeneratorConfig, RefinementGenerator
+    from facemug_lib.training.stage_generator import GeneratorStage
+    from facemug_lib.training.stages import settings
+    from facemug_lib.weights import save_weights
+
+    network = RefinementGenerator(replace(GeneratorConfig.compact(size=64), base="settled"))
+    save_weights(tmp_path / "generator.safetensors", network.state_dict(), config=network.config_dict(), card={})
+    chosen = settings("generator", "smoke", {"size": 64})
+    with pytest.raises(FacemugError, match="use --set base=settled, or --init scratch"):
+        GeneratorStage.build(chosen, torch.device("cpu"), str(tmp_path))
