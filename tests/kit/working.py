@@ -68,6 +68,7 @@ def start_writing() -> Callable[[tuple[str, str]], None]:
 if __name__ == "__main__":  # a command that is to be interrupted
     from facemug_lib.workers import in_order
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background is born deaf to it
     try:
         list(in_order(start_writing, [(sys.argv[1], file) for file in sys.argv[2:]], 2))
     except KeyboardInterrupt:
