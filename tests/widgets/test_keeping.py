@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 import time
 import zipfile
 from pathlib import Path
@@ -198,13 +200,13 @@ def test_only_what_can_be_gone_on_with_is_offered(editor, aligned, face, session
     unasked.open_photo(open_face(tmp_path / "elsewhere.png", aligned=True))
     assert unasked.wait(60) and unasked.saved["can_go_on"]
     # What another kernel is working on is not offered; nor is anything saved where nobody wants it.
-    monkeypatch.setattr(saved_session.os, "getpid", lambda: 1)
-    parent = psutil.Process(os.getppid())
-    monkeypatch.setattr(saved_session, "this_process", lambda: (parent.pid, parent.create_time()))
-    unasked.discard(unasked.saved["file"])
-    paint(unasked)
-    crashed(unasked)
-    assert len([*sessions.iterdir()]) == 1 and Painter(editor, aligned).saved == {}
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as command:
+        other = psutil.Process(command.pid)
+        monkeypatch.setattr(saved_session, "this_process", lambda: (other.pid, other.create_time()))
+        unasked.discard(unasked.saved["file"])
+        paint(unasked)
+        crashed(unasked)
+        assert len([*sessions.iterdir()]) == 1 and Painter(editor, aligned).saved == {}
     monkeypatch.setenv("FACEMUG_SESSIONS", "off")
     silent = Painter(editor, aligned)
     paint(silent)
