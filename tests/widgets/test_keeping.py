@@ -207,6 +207,11 @@ def test_only_what_can_be_gone_on_with_is_offered(editor, aligned, face, session
         paint(unasked)
         crashed(unasked)
         assert len([*sessions.iterdir()]) == 1 and Painter(editor, aligned).saved == {}
+        other.kill()  # and not yet asked for by who started it
+        ends = time.monotonic() + 30
+        while other.status() != psutil.STATUS_ZOMBIE and time.monotonic() < ends:
+            time.sleep(0.01)
+        assert Painter(editor, aligned).saved["can_go_on"]
     monkeypatch.setenv("FACEMUG_SESSIONS", "off")
     silent = Painter(editor, aligned)
     paint(silent)

@@ -51,7 +51,9 @@ class About(_Model):
         """Whether the process that the session is in still runs."""
         number, started = self.process
         try:
-            return abs(psutil.Process(number).create_time() - started) < 1
+            process = psutil.Process(number)
+            # One that was killed is there until whoever started it has asked for its end.
+            return abs(process.create_time() - started) < 1 and process.status() != psutil.STATUS_ZOMBIE
         except psutil.Error:
             return False
 
