@@ -237,10 +237,11 @@ class Editor:
         """Steps 6 to 8; of a generator that corrects the settled photo, step 6 alone."""
         if batch.known_face is not None:
             return Painted(start.shown(batch, self.prior.synthesize(codes, 256).float()), self._all_image(batch))
-        given = forward.bank(self.prior, codes, self.generator.config.size)
         if self.generator.config.base == "settled":
+            given = forward.bank(self.prior, codes)  # the smaller picture would be the settled one's
             raw, shares = start.shown(batch, given.picture), self._all_image(batch)
             return Painted(raw, shares, None if start.by_prior else given.features)
+        given = forward.bank(self.prior, codes, self.generator.config.size)
         image, shares = forward.refined_picture(self.generator, batch.conditions, codes, given, batch.influence)
         return Painted(start.shown(batch, given.picture if start.by_prior else image), shares)
 
