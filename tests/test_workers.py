@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 import working
+from processes import is_running
 
 from facemug_lib.errors import FacemugError
 from facemug_lib.workers import WorkerError, in_order, one_by_one
@@ -74,7 +75,7 @@ def test_ctrl_c_ends_all_and_leaves_nothing_half_written(tmp_path: Path) -> None
     pids = [_pid_in(file) for file in files]
     os.killpg(command.pid, signal.SIGINT)  # as a terminal does it, which sends it to all of them
     assert command.communicate(timeout=30) == (None, "") and command.returncode == 130
-    assert not any(_is_running(pid) for pid in pids) and not any(file.exists() for file in files)
+    assert not any(is_running(pid) for pid in pids) and not any(file.exists() for file in files)
 
 
 def test_workers_end_when_nobody_waits_for_them(tmp_path: Path) -> None:
@@ -84,22 +85,15 @@ def test_workers_end_when_nobody_waits_for_them(tmp_path: Path) -> None:
     command.kill()
     command.communicate(timeout=30)
     ends = time.monotonic() + 30
-    while any(_is_running(pid) for pid in pids) and time.monotonic() < ends:
+    while any(is_running(pid) for pid in pids) and time.monotonic() < ends:
         time.sleep(0.05)
-    assert not any(_is_running(pid) for pid in pids)
+    assert not any(is_running(pid) for pid in pids)
 
 
 def _writing(seconds: int, files: list[Path]) -> subprocess.Popen:
     """A command whose two workers are writing these files for so long."""
     return subprocess.Popen([sys.executable, str(KIT / "working.py"), str(seconds), *map(str, files)], start_new_session=True,
                             stderr=subprocess.PIPE, text=True)
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _pid_in(file: Path) -> int:

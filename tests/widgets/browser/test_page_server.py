@@ -16,6 +16,7 @@ from typing import Any
 import nbformat
 import psutil
 import pytest
+from processes import is_running
 
 from facemug_lib.editing.script import saved_session
 from facemug_lib.widgets.live import PATIENCE
@@ -65,13 +66,6 @@ def kernels(server: psutil.Process) -> list[psutil.Process]:
     return found
 
 
-def has_ended(process: psutil.Process) -> bool:
-    try:
-        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-
-
 def saved_states(folder: Path) -> list[tuple[int, int]]:
     """How many edits each saved session has, and which picture is its current one."""
     return [(about.edits, saved_session.read(path).current) for path, about in saved_session.known(folder)[0]]
@@ -116,7 +110,7 @@ def test_a_reload_finds_the_session_and_nothing_outlives_its_page(page_server: A
     # A kernel that crashes takes nothing with it but the undo of strokes.
     until(lambda: saved_states(log.parent / "sessions") == [(1, 0)])  # one edit, which was undone
     kernel.kill()
-    until(lambda: has_ended(kernel))  # the signal is sent, and a large process takes its time
+    until(lambda: not is_running(kernel.pid))  # the signal is sent, and a large process takes its time
     page.reload(timeout=PATIENCE)
     page.click(".fm-go-on", timeout=PATIENCE)
     page.wait_for_selector(".fm-moment >> nth=1", timeout=PATIENCE)
