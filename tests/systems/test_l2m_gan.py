@@ -131,7 +131,7 @@ def test_the_step_adds_up_the_weighted_losses(tmp_path: Path) -> None:
     features = [one.perceptual.embed(images) for images in (x, fake)]
     expected = 1.5 * generator_loss(opponent(fake)[rows, sent]) \
         + 3 * style_loss(codes.edited, networks.style(fake, task.attribute)) \
-        + 2 * 2 * cycle_loss(networks.generator(fake, codes.style), x) \
+        + 2 * 2 * cycle_loss(networks.paint(fake, networks.style(fake, task.attribute), codes.style), x) \
         + 5 * perceptual_loss(*features) + 7 * orthogonality_loss(codes)
     assert given["l2m_gan"] == pytest.approx(float(expected.detach()), rel=1e-4)
 

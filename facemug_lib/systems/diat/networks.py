@@ -4,8 +4,9 @@ A *reference* is what a face shall have: smiling, not smiling, older … The tra
 network improves the picture, the attribute discriminator tells real faces that have it from made ones. In DIAT-A its features
 also tell whether the person stayed the same.
 
-The paper trains a transform network for each reference. The compact one shares its convolutions between them, and each reference
-has scales and shifts of its own (conditional instance normalisation, Dumoulin et al. 2017): 2 × 272 numbers instead of a network.
+The paper trains a transform network for each reference. Ours share their convolutions between them. In the paper's layout each
+reference has scales and shifts of its own (conditional instance normalisation, Dumoulin et al. 2017); the compact network is a
+U-Net that other systems share (:mod:`facemug_lib.systems.common.unet`), and a reference is 32 numbers, the condition of it.
 
 Taught in `notebooks/15_diat.ipynb`.
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,33 +24,47 @@ from torch.nn import functional as F
 from facemug_lib.errors import FacemugError
 from facemug_lib.models.config import read_config
 from facemug_lib.systems.common.places import places_of
+from facemug_lib.systems.common.unet import COMPACT_WIDTHS, LEVELS, ConditionedUNet, initialise, towards
 
+CONDITIONS = 32  # numbers that stand for a reference in the U-Net
+SPREAD = 0.3
+"""Deviation of the scales and shifts of a reference at first. Where all begin alike, they take thousands of images to part."""
 EXIT_GAIN = 0.2
 """Of a residual network's last convolution: a step of Adam moves its hundreds of weights together, the picture by their sum."""
 
 
 @dataclass(frozen=True)
 class DiatConfig:
-    """Shape of the two networks that an edit needs. ``references``: their names, in the order of the scales and shifts."""
+    """Shape of the two networks that an edit needs. ``references``: their names, in the order of their numbers.
+
+    trunk: of T, "unet" (ours) or "residual" (the paper's). widths: channels from the finest resolution, five of a U-Net and three
+    of a residual network. blocks, kernel, residual and places belong to the residual one: blocks at its coarsest; side of the
+    first and the last convolution; whether it paints what it changes, on top of the face, or the whole face as in the paper;
+    whether it also sees where in the picture it is, as parts of aligned faces have their place.
+    """
 
     references: tuple[str, ...]
     size: int = 128  # side of the pictures that it is trained on
-    widths: tuple[int, int, int] = (24, 48, 96)
+    trunk: Literal["unet", "residual"] = "unet"
+    widths: tuple[int, ...] = COMPACT_WIDTHS
     blocks: int = 5
-    kernel: int = 7  # of the first and the last convolution
-    residual: bool = True  # T paints what it changes, on top of the face; the paper's paints the whole face
-    places: bool = True  # T also sees where in the picture it is: parts of aligned faces have their place
+    kernel: int = 7
+    residual: bool = True
+    places: bool = True
     enhancement_width: int = 16
     enhancement_layers: int = 4
 
     def __post_init__(self) -> None:
         if not self.references or len(set(self.references)) < len(self.references):
             raise FacemugError(f"references {', '.join(self.references) or 'none'}: DIAT needs at least one, each once")
+        needed = LEVELS + 1 if self.trunk == "unet" else 3
+        if len(self.widths) != needed:
+            raise FacemugError(f"widths {self.widths}: a {self.trunk} trunk has {needed}")
 
     @classmethod
     def paper(cls, **changes: Any) -> DiatConfig:
         """Three convolutions, five residual blocks, two transposed ones and one: the widths of Johnson et al. (2016)."""
-        return cls(**{"widths": (32, 64, 128), "kernel": 9, "residual": False, "places": False,
+        return cls(**{"trunk": "residual", "widths": (32, 64, 128), "kernel": 9, "residual": False, "places": False,
                       "enhancement_width": 64} | changes)
 
 
@@ -58,8 +73,8 @@ class ReferenceNorm(nn.Module):
 
     def __init__(self, channels: int, references: int) -> None:
         super().__init__()
-        self.scale = nn.Parameter(torch.ones(references, channels))
-        self.shift = nn.Parameter(torch.zeros(references, channels))
+        self.scale = nn.Parameter(1 + SPREAD * torch.randn(references, channels))
+        self.shift = nn.Parameter(SPREAD * torch.randn(references, channels))
 
     def forward(self, x: Tensor, reference: Tensor) -> Tensor:
         scale, shift = (table[reference][:, :, None, None] for table in (self.scale, self.shift))
@@ -88,8 +103,28 @@ class _Residual(nn.Module):
         return x + self.second(self.first(x, reference), reference)
 
 
+class UNetTransform(ConditionedUNet):
+    """T on the shared U-Net: faces [b,3,h,w] in [-1,1], h and w multiples of 16, and references [b] → faces that have them.
+
+    A reference is a condition that is learned. The picture says how far each value goes towards black or white.
+    """
+
+    def __init__(self, config: DiatConfig) -> None:
+        super().__init__(config.widths, CONDITIONS, scales=True)
+        self.exit = nn.Conv2d(config.widths[0], 3, 7, padding=3, bias=False)
+        initialise(self)
+        self.conditions = nn.Embedding(len(config.references), CONDITIONS)
+        nn.init.normal_(self.conditions.weight, 0.0, CONDITIONS**-0.5)  # together as strong as one number of 1
+        nn.init.zeros_(self.exit.weight)  # at first, nothing is changed
+
+    def forward(self, image: Tensor, reference: Tensor) -> Tensor:
+        features = self.features(image, self.conditions(reference))
+        with torch.autocast(image.device.type, enabled=False):  # bf16 would leave 256 steps of brightness, and paint bands
+            return towards(image, self.exit(features.float()).tanh())
+
+
 class TransformNetwork(nn.Module):
-    """T: faces [b,3,h,w] in [-1,1], h and w multiples of 4, and references [b] → faces that have them, [b,3,h,w].
+    """T in the paper's layout: faces [b,3,h,w] in [-1,1], h and w multiples of 4, and references [b] → faces that have them.
 
     Three convolutions (two halve the size), residual blocks, two transposed convolutions and one convolution.
     """
@@ -147,7 +182,8 @@ class DiatNetworks(nn.Module):
     def __init__(self, config: DiatConfig) -> None:
         super().__init__()
         self.config = config
-        self.transform, self.enhance = TransformNetwork(config), EnhancementNetwork(config)
+        self.transform = UNetTransform(config) if config.trunk == "unet" else TransformNetwork(config)
+        self.enhance = EnhancementNetwork(config)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> DiatNetworks:

@@ -25,6 +25,7 @@ from facemug_lib.pictures import picture_grid
 from facemug_lib.systems.common.faces import SystemFaces, SystemSettings
 from facemug_lib.systems.common.scores import pair_scores
 from facemug_lib.systems.common.targets import attribute_alone, pair_terms
+from facemug_lib.systems.common.unet import begin_with_expressions, compact_widths
 from facemug_lib.systems.diat import losses
 from facemug_lib.systems.diat.networks import AttributeDiscriminator, Denoiser, DiatConfig, DiatNetworks
 from facemug_lib.systems.diat.references import Transfers, references_of, transfers
@@ -44,10 +45,13 @@ class DiatSettings(SystemSettings):
                            "paper")
     side: Literal["both", "up", "down"] = knob("both", "references on either side of the average, or on one of them alone")
     network: Literal["compact", "paper"] = knob("compact", "one network for all references, or the paper's widths")
-    width: int = knob(24, "channels of the first layer of the compact network, doubled by each of the next two", ge=4)
+    width: int = knob(16, "channels of the compact network at full size; 1.5, 3 and 4.5 times as many below", ge=4)
+    begin: Literal["relative_au", "fresh"] = knob("relative_au", "what the compact network begins with: the shipped network of "
+                                                  "relative action units, or nothing")
+    discriminator_width: int = knob(24, "channels of the compact discriminator's first layer", ge=4)
     identity: Literal["adaptive", "perceptual", "off"] = knob(
         "adaptive", "identity loss on the discriminator's features (DIAT-A), on an identity network's (DIAT), or off", "paper")
-    lr: float = knob(2e-3, "Adam's learning rate (the authors' later code: RMSProp, 5e-5)", gt=0)
+    lr: float = knob(1e-3, "Adam's learning rate (the authors' later code: RMSProp, 5e-5)", gt=0)
     discriminator_lr: float = knob(4e-4, "that of the discriminator and the denoiser", gt=0)
     adversarial_weight: float = knob(0.2, "weight of the attribute loss (authors' later code: 1)", ge=0)
     identity_weight: float = knob(0.1, "weight of the identity loss", CODE, ge=0)
@@ -71,8 +75,8 @@ class DiatSettings(SystemSettings):
 _TICKS = {"stats_every": 16, "checkpoint_every": 256, "grid_every": 256, "evaluate_count": 2}
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": _TICKS | {"images": 32, "batch": 4, "pairs_alone": 8, "size": 64, "width": 8, "pool": 16, "attributes": "smile",
-                       "enhance_from": 24, "pair_lpips_weight": 0.0, "ema_halflife": 50},
-    "laptop": {"images": 40_000, "batch": 4, "pairs_alone": 20_000, "warmup": 400, "decay": 10_000, "ema_halflife": 1_000,
+                       "begin": "fresh", "discriminator_width": 8, "enhance_from": 24, "pair_lpips_weight": 0.0, "ema_halflife": 50},
+    "laptop": {"images": 40_000, "batch": 8, "pairs_alone": 20_000, "warmup": 400, "decay": 10_000, "ema_halflife": 1_000,
                "stats_every": 400, "evaluate_count": 16, "checkpoint_every": 2_000, "grid_every": 2_000, "evaluate_every": 4_000},
     # One reference at a time, no pairs; batch and weights of the authors' later code.
     "paper": {"images": 3_000_000, "batch": 30, "attributes": "smile", "side": "up", "network": "paper", "lr": 5e-5,
@@ -112,9 +116,11 @@ class DiatStage:
             networks = DiatNetworks(DiatConfig.paper(references=names, size=settings.size))
             discriminator = AttributeDiscriminator.paper(len(names), settings.size)
         else:
-            w = settings.width
-            networks = DiatNetworks(DiatConfig(names, settings.size, (w, 2 * w, 4 * w)))
+            w = settings.discriminator_width
+            networks = DiatNetworks(DiatConfig(names, settings.size, widths=compact_widths(settings.width)))
             discriminator = AttributeDiscriminator(len(names), settings.size, (w, 2 * w, 4 * w, 4 * w, 4 * w, 4 * w))
+            if init == "scratch" and settings.begin == "relative_au":
+                begin_with_expressions(networks.transform)
         for network in (networks, discriminator):
             network.to(memory_format=torch.channels_last)
         start(networks, "diat", init)

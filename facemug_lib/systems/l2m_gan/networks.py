@@ -4,6 +4,9 @@ One network here serves several attributes, each with two sides (a face smiles o
 The layout is the paper's: E reads a style code s of a face, P splits it into s_un, which has nothing to do with the attribute,
 and s_re = s − s_un; T gives s̃_re of the side that is wanted, and G paints the face in the style s̃ = s_un + s̃_re. A head of E
 belongs to an attribute and not to a side, so that nobody has to know which side a photograph is on to edit it.
+
+The paper's G is given s̃ and has to see for itself what of the face is otherwise. The compact one is a U-Net that other systems
+share (:mod:`facemug_lib.systems.common.unet`), and its condition is s̃ − s: where nothing is to change there is nothing to see.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from torch.nn import functional as F
 
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.code_space import pixel_norm
+from facemug_lib.systems.common.unet import COMPACT_WIDTHS, ConditionedUNet, compact_widths, initialise, towards
 
 SLOPE = 0.2
 HALF = 0.5**0.5  # of two branches with unit variance, so that their sum has it too
@@ -32,7 +36,8 @@ Output = Literal["residual", "image"]
 class L2MConfig:
     """Shape of E, P, T and G.
 
-    fold: pixels of a side that become channels at G's entrance and exit. widths: G's channels at each resolution, from the
+    trunk: of G, "styled" as in the paper or "unet" (ours), which has ``width`` channels at full size; fold, widths, middle, skip
+    and output are of the former. fold: pixels of a side that become channels at G's entrance and exit. widths: G's channels at each resolution, from the
     finest; middle: residual blocks at the coarsest, without and with style each. style_widths and style_size: E's channels, and
     the side of the picture it looks at. skip: what G's decoder gets of its encoder; ``high_pass`` is the paper's, edges alone,
     where the parts of an aligned face lie. output: ``image`` is the paper's, ``residual`` is added to the face. unit_style: E's
@@ -42,13 +47,15 @@ class L2MConfig:
 
     attributes: tuple[str, ...]
     size: int = 128
+    trunk: Literal["unet", "styled"] = "unet"
+    width: int = COMPACT_WIDTHS[0]
     fold: int = 2
     widths: tuple[int, ...] = (32, 64, 96)
     middle: int = 2
-    style_dim: int = 64
+    style_dim: int = 16
     style_size: int = 64
-    style_widths: tuple[int, ...] = (24, 48, 72, 96)
-    hidden: int = 64
+    style_widths: tuple[int, ...] = (12, 24, 40, 56)
+    hidden: int = 32
     layers: int = 3
     skip: Skip = "plain"
     output: Output = "residual"
@@ -66,10 +73,12 @@ class L2MConfig:
         """``compact``, the shipped shape; or ``paper``, with the published widths and blocks."""
         if network == "compact":
             return cls(attributes, size, **switches)
+        switches = {"trunk": "styled"} | switches
         blocks = max(1, size.bit_length() - 4)  # five at 256 px: down to 8 px
         widths = tuple(min(512, 64 * 2**level) for level in range(blocks + 1))
         style_widths = tuple(min(512, 64 * 2**level) for level in range(blocks + 2))
-        return cls(attributes, size, 1, widths, 2, 64, size, style_widths, **{"unit_style": False} | switches)
+        return cls(attributes, size, fold=1, widths=widths, middle=2, style_dim=64, style_size=size, style_widths=style_widths, hidden=64,
+                   **{"unit_style": False} | switches)
 
     @classmethod
     def read(cls, config: Mapping[str, Any]) -> L2MConfig:
@@ -241,6 +250,21 @@ class Generator(nn.Module):
         return F.conv2d(x, kernel, padding=1, groups=x.shape[1]) * face_heat(x.shape[-1], x)
 
 
+class UNetGenerator(ConditionedUNet):
+    """G on the shared U-Net: a face and what is to change of its style, [b,3,s,s] in [-1,1] and [b,d] → a face [b,3,s,s]."""
+
+    def __init__(self, config: L2MConfig) -> None:
+        super().__init__(compact_widths(config.width), config.style_dim, scales=True)
+        self.exit = nn.Conv2d(config.width, 3, 7, padding=3, bias=False)
+        initialise(self)
+        nn.init.zeros_(self.exit.weight)  # the face itself, at first
+
+    def forward(self, images: Float[Tensor, "b 3 s s"], change: Float[Tensor, "b d"]) -> Float[Tensor, "b 3 s s"]:
+        features = self.features(images, change * change.shape[1] ** -0.5)  # codes have mean square 1, conditions length 1
+        with torch.autocast(images.device.type, enabled=False):
+            return towards(images, self.exit(features.float()).tanh())
+
+
 def he_initialised(network: nn.Module) -> None:
     """He's initialisation of every convolution and linear layer: torch's own gives codes so small that both sides look alike."""
     for layer in network.modules():
@@ -269,7 +293,7 @@ class L2MNetworks(nn.Module):
         self.transformer = CodeMaps(2 * count, dim, config.hidden, config.layers)
         for one in self.transformer.maps:  # the two sides begin apart, whatever becomes of s_re
             nn.init.normal_(one[-1].bias)
-        self.generator = Generator(config)
+        self.generator = UNetGenerator(config) if config.trunk == "unet" else Generator(config)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> L2MNetworks:
@@ -293,11 +317,16 @@ class L2MNetworks(nn.Module):
         degree = degree[:, None] if isinstance(degree, Tensor) else degree
         return Codes(style, unrelated, related, new_related, unrelated + related + degree * (new_related - related))
 
+    def paint(self, images: Float[Tensor, "b 3 s s"], own: Float[Tensor, "b d"],
+              style: Float[Tensor, "b d"]) -> Float[Tensor, "b 3 s s"]:
+        """Faces of style ``own`` in ``style``."""
+        return self.generator(images, style - own if self.config.trunk == "unet" else style)
+
     def forward(self, images: Float[Tensor, "b 3 s s"], attribute: Int[Tensor, " b"], side: Int[Tensor, " b"],
                 degree: float | Float[Tensor, " b"] = 1.0) -> tuple[Tensor, Codes]:
         """(the edited faces G(x, s̃), the codes)."""
         codes = self.codes(self.style(images, attribute), attribute, side, degree)
-        return self.generator(images, codes.edited), codes
+        return self.paint(images, codes.style, codes.edited), codes
 
 
 class Discriminator(nn.Module):

@@ -23,6 +23,7 @@ from facemug_lib.systems.common.rendering import SIDES, TRAIT_NAMES
 from facemug_lib.systems.common.scores import changed_region, pair_scores
 from facemug_lib.systems.l2m_gan.losses import cosine, cycle_loss, masked_mean, orthogonality_loss, perceptual_loss, style_loss
 from facemug_lib.systems.l2m_gan.networks import Codes, Discriminator, L2MConfig, L2MNetworks, Output, Skip, chosen
+from facemug_lib.systems.common.unet import COMPACT_WIDTHS, begin_with_expressions
 from facemug_lib.training.losses import discriminator_loss, generator_loss, r1_penalty
 from facemug_lib.training.profiles import knob
 from facemug_lib.training.stage import FaceBatch, StepContext
@@ -39,6 +40,9 @@ class L2MSettings(SystemSettings):
     weight_decay: float = knob(1e-4, "Adam's weight decay", "public code", ge=0)
     ema_halflife: int = knob(5_500, "half-life of the averaged networks in images: 0.999 a step of 8", "public code", ge=1)
     network: Literal["compact", "paper"] = knob("paper", "widths and blocks: the published ones, or those for one CPU core")
+    width: int = knob(COMPACT_WIDTHS[0], "channels of the compact generator at full size; 1.5, 3 and 4.5 times as many below", ge=4)
+    begin: Literal["relative_au", "fresh"] = knob("relative_au", "what the compact generator begins with: the shipped network of "
+                                                  "relative action units, or nothing")
     skip: Skip = knob("high_pass", "what the decoder gets of the encoder: edges around the parts of a face, all, or nothing",
                       "authors' code")
     output: Output = knob("image", "what the generator paints: a picture, or what is added to the face", "authors' code")
@@ -84,11 +88,11 @@ class L2MStage:
     ema = ("l2m_gan",)
     image_source = "faces"
     presets = {
-        "smoke": {"images": 32, "batch": 4, "size": 64, "network": "compact", "skip": "plain", "output": "residual", "pool": 16,
+        "smoke": {"images": 32, "batch": 4, "size": 64, "network": "compact", "width": 8, "begin": "fresh", "pool": 16,
                   "attributes": "smile,age", "lr": 1e-3, "cycle_every": 2, "r1_every": 8, "pair_weight": 10.0,
                   "pair_images": 10_000, "same_share": 0.2, "unit_parts": True, "ema_halflife": 50, "stats_every": 8,
                   "checkpoint_every": 256, "grid_every": 256, "evaluate_count": 4},
-        "laptop": {"images": 24_000, "batch": 4, "network": "compact", "skip": "plain", "output": "residual", "lr": 1e-3,
+        "laptop": {"images": 24_000, "batch": 8, "network": "compact", "lr": 1e-3,
                    "decay": 6_000, "cycle_every": 2, "r1_every": 8, "pair_weight": 10.0, "pair_images": 12_000,
                    "pair_fade": 6_000, "pair_rest": 0.3, "same_share": 0.15, "unit_parts": True, "ema_halflife": 1_000,
                    "clip_norm": 10.0, "stats_every": 400, "checkpoint_every": 2_000, "grid_every": 2_000,
@@ -113,11 +117,13 @@ class L2MStage:
     @classmethod
     def build(cls, settings: L2MSettings, device: torch.device, init: str = "scratch") -> L2MStage:
         """Fresh networks, or those of ``init``; the opponent is always fresh, resume states aside."""
-        config = L2MConfig.of(settings.network, settings.attribute_names, settings.size, skip=settings.skip,
-                              output=settings.output)
-        networks = L2MNetworks(config)
-        start(networks, cls.name, init)
         is_compact = settings.network == "compact"
+        ways = {"width": settings.width} if is_compact else {"skip": settings.skip, "output": settings.output}
+        config = L2MConfig.of(settings.network, settings.attribute_names, settings.size, **ways)
+        networks = L2MNetworks(config)
+        if is_compact and init == "scratch" and settings.begin == "relative_au":
+            begin_with_expressions(networks.generator)
+        start(networks, cls.name, init)
         discriminator = Discriminator(len(config.attributes), config.size, COMPACT_DISCRIMINATOR if is_compact else
                                       config.style_widths, 2 if is_compact else 1)
         for module in (networks, discriminator):
@@ -196,9 +202,10 @@ class L2MStage:
         with self._precision(context):
             logits = self.modules["discriminator"](fake).float()
             terms["adversarial"] = (s.adversarial_weight, generator_loss(chosen(logits, 2 * task.attribute + shown)))
-            terms["style"] = (s.style_weight, style_loss(codes.edited.float(), networks.style(fake, task.attribute).float()))
+            read = networks.style(fake, task.attribute)
+            terms["style"] = (s.style_weight, style_loss(codes.edited.float(), read.float()))
             if s.cycle_weight and context.is_turn(s.cycle_every):
-                back = networks.generator(fake, codes.style)
+                back = networks.paint(fake, read, codes.style)
                 terms["cycle"] = (s.cycle_weight * s.cycle_every, cycle_loss(back.float(), images))
             features = self.perceptual.embed(fake)
             with torch.no_grad():

@@ -7,9 +7,11 @@ They come from the face *and* the attributes that are asked for (personalised), 
 
 The authors' code normalises every one of these layers by instance. In the three layers before the trunk that hides how much of
 something there is: half the light and half the strength look the same as the whole. The compact network, whose labels are
-strengths, leaves it out there (``front_norm``); the paper's keeps it. It also adds its picture to the face (``residual``), so
-that what is not to change need not be learned, and tells its branches where they are (``places``): x̂ = x +
-2·tanh(0.2·conv(…)), clipped.
+strengths, leaves it out there (``front_norm``); the paper's keeps it. Its trunk is the U-Net that other systems share
+(:mod:`facemug_lib.systems.common.unet`), whose condition each task makes of its labels, and whose last step up is the head of B.
+It is told by how much the labels are to change instead of what they are to be (``relative``), so that it need not read the face's
+own; it paints how far each value goes towards black or white (``residual``), so that what is not to change need not be learned;
+and it tells its branches where they are (``places``).
 
 Taught in `notebooks/12_psam.ipynb`.
 """
@@ -26,9 +28,9 @@ from torch import Tensor, nn
 from facemug_lib.errors import FacemugError
 from facemug_lib.models.config import read_config
 from facemug_lib.systems.common.places import places_of
+from facemug_lib.systems.common.unet import ConditionedUNet, compact_widths, initialise, towards
 
-EXIT_GAIN = 0.2
-"""Of a residual network's last convolution: a step of Adam moves its hundreds of weights together, the picture by their sum."""
+CONDITIONS = 32  # numbers that a task makes of its labels for the U-Net
 
 Mode = Literal["add", "concat", "attention", "no_b"]
 Gate = Literal["sigmoid", "relu"]
@@ -41,7 +43,8 @@ class PsamConfig:
     tasks: tuple[str, ...]
     attributes: tuple[tuple[str, ...], ...]
     size: int = 128  # side of the pictures that it is trained on
-    width: int = 24  # channels of the branches, of F, of Γ and of B
+    width: int = 16  # channels of the branches, of F, of Γ and of B
+    trunk: Literal["unet", "residual"] = "unet"  # the shared U-Net, or two halvings and residual blocks as the paper's
     blocks: int = 4  # residual blocks of the trunk
     image_kernel: int = 7
     branch_kernel: int = 3
@@ -50,7 +53,8 @@ class PsamConfig:
     gate: Gate = "sigmoid"  # what ends Γ's head
     front_norm: bool = False  # instance normalisation before the trunk too
     places: bool = True  # attribute branches also see where in the picture they are: aligned faces have their parts in one place
-    residual: bool = True  # x̂ = x + 2·tanh(0.2·conv(…)): G paints what changes; the paper's paints the whole face
+    residual: bool = True  # G paints how far each value goes towards white or black; the paper's paints the whole face
+    relative: bool = True  # labels say by how much they are to change, in [-1,1]; the paper's say what they are to be, in [0,1]
 
     def __post_init__(self) -> None:
         if len(self.tasks) != len(self.attributes) or not self.tasks:
@@ -62,8 +66,8 @@ class PsamConfig:
     @classmethod
     def paper(cls, **changes: Any) -> PsamConfig:
         """Widths and kernels of the authors' code."""
-        return cls(**{"width": 64, "blocks": 6, "branch_kernel": 7, "front_norm": True, "places": False,
-                      "residual": False} | changes)
+        return cls(**{"width": 64, "trunk": "residual", "blocks": 6, "branch_kernel": 7, "front_norm": True, "places": False,
+                      "residual": False, "relative": False} | changes)
 
 
 class Modulated(NamedTuple):
@@ -95,22 +99,49 @@ class _Residual(nn.Module):
         return x + self.layers(x)
 
 
+class ResidualTrunk(nn.Module):
+    """The paper's: two halvings, residual blocks, one step up. F [b,w,h,w'] → [b,2w,h/2,w'/2], h and w' multiples of 4."""
+
+    def __init__(self, width: int, blocks: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(_conv(width, 2 * width, 4, 2), _conv(2 * width, 4 * width, 4, 2),
+                                    *(_Residual(4 * width) for _ in range(blocks)), *_up(4 * width, 2 * width),
+                                    nn.ReLU(inplace=True))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.layers(features)
+
+
 class PsamGenerator(nn.Module):
-    """G: image [b,3,h,w] in [-1,1], h and w multiples of 4, and labels [b,n] of a task in [0,1] → :class:`Modulated`."""
+    """G: image [b,3,h,w] in [-1,1] and labels [b,n] of a task → :class:`Modulated`.
+
+    h and w are multiples of 16, or of 4 with the paper's trunk. What the labels say: :meth:`asked`.
+    """
 
     def __init__(self, config: PsamConfig) -> None:
         super().__init__()
         self.config, w, norm = config, config.width, config.front_norm
         self.image_branch = _conv(3, w, config.image_kernel, norm=norm)
-        self.attribute_branches = nn.ModuleDict({
-            task: _conv(len(names) + 2 * config.places, w, config.branch_kernel, norm=norm)
-            for task, names in zip(config.tasks, config.attributes, strict=True)})
+        tasks = dict(zip(config.tasks, map(len, config.attributes), strict=True))
+        self.attribute_branches = nn.ModuleDict({task: _conv(count + 2 * config.places, w, config.branch_kernel, norm=norm)
+                                                 for task, count in tasks.items()})
         self.joint = _conv(2 * w, w, 3, norm=norm)
-        self.trunk = nn.Sequential(_conv(w, 2 * w, 4, 2), _conv(2 * w, 4 * w, 4, 2),
-                                   *(_Residual(4 * w) for _ in range(config.blocks)), *_up(4 * w, 2 * w), nn.ReLU(inplace=True))
+        if config.trunk == "unet":
+            widths = compact_widths(w)
+            self.trunk: nn.Module = ConditionedUNet(widths, CONDITIONS, scales=True)
+            initialise(self.trunk)
+            self.attribute_codes = nn.ModuleDict({task: nn.Linear(count, CONDITIONS, bias=False)
+                                                  for task, count in tasks.items()})
+            for code in self.attribute_codes.values():
+                nn.init.normal_(code.weight, 0.0, CONDITIONS**-0.5)  # together as strong as one number of 1
+            hidden = 2 * widths[1]
+        else:
+            self.trunk, hidden = ResidualTrunk(w, config.blocks), 2 * w
         gate = nn.Sigmoid() if config.gate == "sigmoid" else nn.ReLU(inplace=True)
-        self.gamma = nn.Sequential(*_up(2 * w, 1 if config.plane else w), gate)
-        self.beta = None if config.mode == "no_b" else nn.Sequential(*_up(2 * w, w), nn.ReLU(inplace=True))
+        self.gamma = nn.Sequential(*_up(hidden, 1 if config.plane else w), gate)
+        self.beta = None
+        if config.mode != "no_b" and config.trunk == "residual":
+            self.beta = nn.Sequential(*_up(hidden, w), nn.ReLU(inplace=True))
         self.merge = _conv(2 * w, w, 3) if config.mode == "concat" else None
         self.exit = nn.Conv2d(w, 3, config.image_kernel, padding=config.image_kernel // 2)
         if config.residual:  # at first, nothing is changed
@@ -132,6 +163,10 @@ class PsamGenerator(nn.Module):
             raise FacemugError(f"this PSAM was not trained for {task!r}: it has {', '.join(self.config.tasks)}")
         return self.config.attributes[self.config.tasks.index(task)]
 
+    def asked(self, own: Tensor, wanted: Tensor) -> Tensor:
+        """The labels [b,n] that make of faces with labels ``own`` [b,n] those with labels ``wanted`` [b,n], all in [0,1]."""
+        return wanted - own if self.config.relative else wanted
+
     def features(self, image: Tensor, labels: Tensor, task: str) -> Tensor:
         """F [b,c,h,w]: what the face and the attributes say together, before it is modulated."""
         names = self.attributes_of(task)
@@ -143,11 +178,19 @@ class PsamGenerator(nn.Module):
             maps = torch.cat((maps, places_of(image)), dim=1)
         return self.joint(torch.cat((self.image_branch(image), self.attribute_branches[task](maps)), dim=1))
 
+    def _tensors(self, image: Tensor, features: Tensor, labels: Tensor, task: str) -> tuple[Tensor, Tensor]:
+        """Γ and B, of full size."""
+        if self.config.trunk == "residual":
+            hidden = self.trunk(features)
+            return self.gamma(hidden), torch.zeros_like(features) if self.beta is None else self.beta(hidden)
+        code = self.attribute_codes[task](labels.to(image.dtype))
+        hidden = self.trunk.halfway(image, code)
+        no_b = self.config.mode == "no_b"
+        return self.gamma(hidden), torch.zeros_like(features) if no_b else self.trunk.up_full(hidden, code)
+
     def forward(self, image: Tensor, labels: Tensor, task: str) -> Modulated:
         features = self.features(image, labels, task)
-        hidden = self.trunk(features)
-        gamma = self.gamma(hidden)
-        beta = torch.zeros_like(features) if self.beta is None else self.beta(hidden)
+        gamma, beta = self._tensors(image, features, labels, task)
         scaled = gamma * features
         match self.config.mode:
             case "concat":
@@ -157,8 +200,8 @@ class PsamGenerator(nn.Module):
             case _:
                 modulated = scaled + beta
         with torch.autocast(image.device.type, enabled=False):  # bf16 would leave 256 steps of brightness, and paint bands
-            made = self.exit(modulated.float())
-            made = (image + 2 * (EXIT_GAIN * made).tanh()).clamp(-1, 1) if self.config.residual else made.tanh()
+            made = self.exit(modulated.float()).tanh()
+            made = towards(image, made) if self.config.residual else made
         return Modulated(made, gamma, beta)
 
 

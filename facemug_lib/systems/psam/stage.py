@@ -23,6 +23,7 @@ from facemug_lib.pictures import picture_grid
 from facemug_lib.systems.common.faces import SystemFaces, SystemSettings
 from facemug_lib.systems.common.scores import pair_scores
 from facemug_lib.systems.common.targets import attribute_alone, pair_terms
+from facemug_lib.systems.common.unet import begin_with_expressions
 from facemug_lib.systems.psam import losses, makeup
 from facemug_lib.systems.psam.networks import PsamConfig, PsamDiscriminator, PsamDiscriminatorConfig, PsamGenerator
 from facemug_lib.systems.psam.tasks import Task, readable, require_tasks
@@ -41,11 +42,13 @@ class PsamSettings(SystemSettings):
     tasks: str = knob("makeup,expression,illumination,aging", "the tasks, with commas between; they take turns", "paper")
     attributes: str = knob("smile,age", "streams of sampled faces that makeup is put on; every other task has its own")
     network: Literal["compact", "paper"] = knob("compact", "widths: ours for a CPU, or those of the authors' code")
-    width: int = knob(24, "channels of F, Γ and B in the compact network (authors' code: 64)", ge=4)
+    width: int = knob(16, "channels of F, Γ and B in the compact network (authors' code: 64)", ge=4)
+    begin: Literal["relative_au", "fresh"] = knob("relative_au", "what the compact network's trunk begins with: the shipped "
+                                                  "network of relative action units, or nothing")
     mode: Literal["add", "concat", "attention", "no_b"] = knob("add", "how Γ, B and F meet", CODE)
     plane: bool = knob(False, "Γ has one channel for all of F", CODE)
     gate: Literal["sigmoid", "relu"] = knob("sigmoid", "what ends the head of Γ", CODE)
-    lr: float = knob(2e-3, "Adam's learning rate (authors' code: 1e-4)", gt=0)
+    lr: float = knob(1e-3, "Adam's learning rate (authors' code: 1e-4)", gt=0)
     discriminator_lr: float = knob(4e-4, "that of the discriminator (authors' code: 1e-4)", gt=0)
     beta1: float = knob(0.5, "Adam's first beta; the second is 0.999", CODE, ge=0, lt=1)
     adversarial: losses.Adversarial = knob("logistic", "the authors' critic with gradient penalty, or logistic with R1")
@@ -72,8 +75,9 @@ class PsamSettings(SystemSettings):
 _TICKS = {"stats_every": 16, "checkpoint_every": 256, "grid_every": 256, "evaluate_count": 2}
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": _TICKS | {"images": 32, "batch": 4, "pairs_alone": 8, "size": 64, "width": 8, "pool": 16,
-                       "tasks": "makeup,expression", "attributes": "smile", "pair_lpips_weight": 0.0, "ema_halflife": 50},
-    "laptop": {"images": 40_000, "batch": 4, "pairs_alone": 24_000, "warmup": 400, "decay": 10_000, "ema_halflife": 1_000,
+                       "tasks": "makeup,expression", "attributes": "smile", "begin": "fresh", "pair_lpips_weight": 0.0,
+                       "ema_halflife": 50},
+    "laptop": {"images": 40_000, "batch": 8, "pairs_alone": 24_000, "warmup": 400, "decay": 10_000, "ema_halflife": 1_000,
                "stats_every": 400, "evaluate_count": 16, "checkpoint_every": 2_000, "grid_every": 2_000, "evaluate_every": 4_000},
     # The authors' numbers: 200 epochs of about 200,000 faces, batch 11, five critic steps for one of the generator, no pairs.
     "paper": {"images": 40_000_000, "batch": 11, "size": 256, "network": "paper", "width": 64, "lr": 1e-4,
@@ -141,6 +145,8 @@ class PsamStage:
         discriminator = PsamDiscriminator(kind(**shape, size=settings.size, **layers))
         for network in (generator, discriminator):
             network.to(memory_format=torch.channels_last)  # on the CPU too: 7.0 instead of 6.6 images a second there
+        if not is_paper and init == "scratch" and settings.begin == "relative_au":
+            begin_with_expressions(generator.trunk)
         start(generator, "psam", init)
         if settings.transfer_from is not None:
             load_all_but_branches(generator, discriminator, settings.transfer_from)
@@ -221,7 +227,7 @@ class PsamStage:
                 logged |= {f"{name}_{task.name}": value.detach() for name, (_, value) in terms.items()}
             else:
                 with torch.no_grad():
-                    fake, terms = self.modules["psam"](faces.source, faces.wanted, task.name).image, {}
+                    fake, terms = self._painted(task, faces.source, faces.own, faces.wanted), {}
         if terms:
             context.update("psam", sum(weight * value for weight, value in terms.values()))
         return logged | self._step_discriminator(task, faces, fake.detach(), turn, context)
@@ -230,25 +236,30 @@ class PsamStage:
         """The known pairs alone: what a face is to become is learned before anybody judges the picture."""
         if not bool(faces.paired.any()):
             return {}
-        source, wanted, target = (one[faces.paired] for one in (faces.source, faces.wanted, faces.target))
+        source, own, wanted, target = (one[faces.paired] for one in (faces.source, faces.own, faces.wanted, faces.target))
         with self.autocast():
-            terms = pair_terms(self.settings, self.perceptual, self.modules["psam"](source, wanted, task.name).image, source,
+            terms = pair_terms(self.settings, self.perceptual, self._painted(task, source, own, wanted), source,
                                target)
         context.update("psam", sum(weight * value for weight, value in terms.values()))
         return {f"{name}_{task.name}": value.detach() for name, (_, value) in terms.items()}
 
+    def _painted(self, task: Task, images: Tensor, own: Tensor, wanted: Tensor) -> Tensor:
+        """G's pictures of faces with labels ``own`` that shall have ``wanted``."""
+        generator = self.modules["psam"]
+        return generator(images, generator.asked(own, wanted), task.name).image
+
     def generator_terms(self, task: Task, faces: TaskBatch,
                         with_cycle: bool = True) -> tuple[Tensor, dict[str, tuple[float, Tensor]]]:
         """(edited faces, loss → (weight, value)) of G on one batch."""
-        s, generator, discriminator = self.settings, self.modules["psam"], self.modules["discriminator"]
-        fake = generator(faces.source, faces.wanted, task.name).image
+        s, discriminator = self.settings, self.modules["discriminator"]
+        fake = self._painted(task, faces.source, faces.own, faces.wanted)
         discriminator.requires_grad_(False)
         patches, classes = discriminator(fake, task.name)
         discriminator.requires_grad_(True)
         terms = {"adversarial": (s.adversarial_weight, losses.generator_adversarial(patches, s.adversarial)),
                  "class": (s.class_weight, task.class_loss(classes, faces.wanted))}
         if with_cycle:
-            back = generator(fake, faces.own, task.name).image
+            back = self._painted(task, fake, faces.wanted, faces.own)
             terms["cycle"] = (s.cycle_weight, losses.pixel_distance(back, faces.source))
         if bool(faces.paired.any()):
             terms |= pair_terms(s, self.perceptual, *(one[faces.paired] for one in (fake, faces.source, faces.target)))
@@ -316,8 +327,9 @@ class PsamStage:
 
 
 def apply(generator: PsamGenerator, images: Tensor, own: Tensor, wanted: Tensor, task: str) -> Tensor:
-    """Edited faces x + G(x, c') − G(x, c) [b,3,h,w]: what the wanted labels c' change against the face's own c (ours).
+    """Edited faces [b,3,h,w]: what the wanted labels c' change against the face's own c, x + G(x, c → c') − G(x, c → c) (ours).
 
     What G cannot rebuild of a face stays as it was, and c' = c changes nothing at all.
     """
-    return (images + generator(images, wanted, task).image - generator(images, own, task).image).clamp(-1, 1)
+    made, still = (generator(images, generator.asked(own, labels), task).image for labels in (wanted, own))
+    return (images + made - still).clamp(-1, 1)

@@ -13,8 +13,9 @@ from facemug_lib.errors import FacemugError
 from facemug_lib.training.checkpoints import newest_checkpoint
 from facemug_lib.weights import read_weights
 
-OF_A_TASK = ("attribute_branches.", "class_heads.")
-"""What belongs to one task and is never carried over: the attribute branches, and the class heads of the discriminator."""
+OF_A_TASK = ("attribute_branches.", "attribute_codes.", "class_heads.")
+"""What belongs to one task and is never carried over: the attribute branches, what is made of their labels for a U-Net, and the
+class heads of the discriminator."""
 
 
 def load_all_but_branches(generator: nn.Module, discriminator: nn.Module, source: Path | str) -> int:

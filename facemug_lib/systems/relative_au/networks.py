@@ -1,11 +1,7 @@
 """Networks of relative-AU expression editing (Ling et al., "Toward Fine-grained Facial Expression Manipulation", ECCV 2020).
 
 The condition is v = target − source: how much each facial action unit (AU) is to change. A unit at 0 asks for nothing, so the
-zero vector asks for the very same face.
-
-The authors tile v to maps beside the features, ahead of a convolution and an instance norm. A constant map adds a constant to
-what the convolution gives, and the norm takes it away again: all that is left of v comes from the zeros around the picture. Hence
-the second way here, :class:`Scales` behind the norms (ours).
+zero vector asks for the very same face. The U-Net itself is :class:`facemug_lib.systems.common.unet.ConditionedUNet`.
 """
 
 from __future__ import annotations
@@ -19,9 +15,7 @@ from torch import Tensor, nn
 
 from facemug_lib.errors import FacemugError
 from facemug_lib.models.config import read_config
-
-SLOPE = 0.01  # of the leaky ReLUs
-LEVELS = 4  # halvings of the U-Net
+from facemug_lib.systems.common.unet import COMPACT_WIDTHS, LEVELS, SLOPE, ConditionedUNet, initialise, towards
 
 
 @dataclass(frozen=True)
@@ -55,145 +49,20 @@ class RelativeAuConfig:
     @classmethod
     def compact(cls, units: tuple[str, ...], size: int = 128) -> RelativeAuConfig:
         """The shipped one: 1/40 of the paper's parameters."""
-        return cls(units, size, widths=(16, 24, 48, 72, 72), condition="scales", output="residual")
+        return cls(units, size, widths=COMPACT_WIDTHS, condition="scales", output="residual")
 
 
-def tiled(features: Tensor, condition: Tensor) -> Tensor:
-    """Features [b,c,h,w] with the condition [b,n] as n more maps: [b,c+n,h,w]."""
-    maps = condition.to(features.dtype)[:, :, None, None].expand(-1, -1, *features.shape[2:])
-    return torch.cat((features, maps), 1)
-
-
-def _normalised(convolution: nn.Module, channels: int, activation: nn.Module) -> nn.Sequential:
-    return nn.Sequential(convolution, nn.InstanceNorm2d(channels, affine=True), activation)
-
-
-def _same(inner: int, outer: int, kernel: int, *, is_leaky: bool = False) -> nn.Sequential:
-    """Convolution at stride 1, instance norm, ReLU. A bias would be taken away again by the norm."""
-    return _normalised(nn.Conv2d(inner, outer, kernel, padding=kernel // 2, bias=False), outer,
-                       nn.LeakyReLU(SLOPE) if is_leaky else nn.ReLU())
-
-
-def _down(inner: int, outer: int) -> nn.Sequential:
-    """4×4 convolution at stride 2, instance norm, leaky ReLU: half the side."""
-    return _normalised(nn.Conv2d(inner, outer, 4, 2, 1, bias=False), outer, nn.LeakyReLU(SLOPE))
-
-
-def _lifted(inner: int, outer: int) -> nn.Sequential:
-    """4×4 transposed convolution at stride 2, instance norm, leaky ReLU: twice the side."""
-    return _normalised(nn.ConvTranspose2d(inner, outer, 4, 2, 1, bias=False), outer, nn.LeakyReLU(SLOPE))
-
-
-class Scales(nn.Module):
-    """x · (1 + A·v) + B·v, channel by channel: v where no norm comes after it. [b,c,h,w], [b,n] → [b,c,h,w].
-
-    There is no constant in it: v = 0 leaves x as it is.
-    """
-
-    def __init__(self, channels: int, units: int) -> None:
-        super().__init__()
-        self.numbers = nn.Linear(units, 2 * channels, bias=False)
-        nn.init.normal_(self.numbers.weight, 0.0, 0.3)
-
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        factor, shift = self.numbers(condition).to(x.dtype)[:, :, None, None].chunk(2, 1)
-        return x * (1 + factor) + shift
-
-
-class Conditioned(nn.Module):
-    """Convolution over features and the maps of v, instance norm, :class:`Scales` if asked for, ReLU.
-
-    [b,inner,h,w], [b,n] → [b,outer,h,w].
-    """
-
-    def __init__(self, inner: int, outer: int, kernel: int, units: int, *, scales: bool) -> None:
-        super().__init__()
-        self.convolution = nn.Conv2d(inner + units, outer, kernel, padding=kernel // 2, bias=False)
-        self.norm = nn.InstanceNorm2d(outer, affine=True)
-        self.scales = Scales(outer, units) if scales else None
-
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        x = self.norm(self.convolution(tiled(x, condition)))
-        return torch.relu(x if self.scales is None else self.scales(x, condition))
-
-
-class Up(nn.Module):
-    """4×4 transposed convolution at stride 2, instance norm, :class:`Scales` if asked for, ReLU: twice the side."""
-
-    def __init__(self, inner: int, outer: int, units: int, *, scales: bool) -> None:
-        super().__init__()
-        self.convolution = nn.ConvTranspose2d(inner, outer, 4, 2, 1, bias=False)
-        self.norm = nn.InstanceNorm2d(outer, affine=True)
-        self.scales = Scales(outer, units) if scales else None
-
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        x = self.norm(self.convolution(x))
-        return torch.relu(x if self.scales is None else self.scales(x, condition))
-
-
-class Exchange(nn.Module):
-    """Two resolutions hear of each other: each output is half of its own scale's features and half of the other's.
-
-    [b,high,h,w], [b,low,h/2,w/2] → the same shapes.
-    """
-
-    def __init__(self, high: int, low: int) -> None:
-        super().__init__()
-        self.high_to_high = _same(high, high // 2, 3)
-        self.low_to_high = _lifted(low, high - high // 2)
-        self.high_to_low = _down(high, low // 2)
-        self.low_to_low = _same(low, low - low // 2, 3)
-
-    def forward(self, high: Tensor, low: Tensor) -> tuple[Tensor, Tensor]:
-        return (torch.cat((self.high_to_high(high), self.low_to_high(low)), 1),
-                torch.cat((self.high_to_low(high), self.low_to_low(low)), 1))
-
-
-class MultiScaleFusion(nn.Module):
-    """The paper's multi-scale feature fusion (MSF): what a skip connection carries is changed by the condition and by the scale
-    below.
-
-    skip [b,high,h,w] from the encoder, below [b,low,h/2,w/2], condition [b,n] → [b,high,h,w].
-    """
-
-    def __init__(self, high: int, low: int, units: int, *, scales: bool = False) -> None:
-        super().__init__()
-        self.enter = Conditioned(high, high, 5, units, scales=scales)
-        self.exchange = Exchange(high, low)
-        lifted = min(high, low)
-        self.lift = _lifted(low, lifted)
-        self.fine = _same(high + lifted, high // 2, 3)
-        self.wide = _same(high + lifted, high - high // 2, 5)
-
-    def forward(self, skip: Tensor, below: Tensor, condition: Tensor) -> Tensor:
-        high, low = self.exchange(self.enter(skip, condition), below)
-        both = torch.cat((high, self.lift(low)), 1)
-        return torch.cat((self.fine(both), self.wide(both)), 1)
-
-
-class RelativeAuGenerator(nn.Module):
+class RelativeAuGenerator(ConditionedUNet):
     """G: a face [b,3,s,s] in [-1,1] and relative action units v [b,n] → the face with the other expression [b,3,s,s] in [-1,1].
 
     A U-Net of four halvings; v enters at its bottom and in each of the three skip connections, which are MSF modules.
     """
 
     def __init__(self, config: RelativeAuConfig) -> None:
-        super().__init__()
+        super().__init__(config.widths, len(config.units), scales=config.condition == "scales")
         self.config = config
-        full, half, quarter, eighth, bottom = config.widths
-        units, scales = len(config.units), config.condition == "scales"
-        self.enter = _same(3, full, 7, is_leaky=True)
-        self.down = nn.ModuleList(_down(inner, outer) for inner, outer in zip(config.widths, config.widths[1:], strict=False))
-        self.bottom = Conditioned(bottom, bottom, 3, units, scales=scales)
-        self.fuse_eighth = MultiScaleFusion(eighth, bottom, units, scales=scales)
-        self.fuse_quarter = MultiScaleFusion(quarter, eighth, units, scales=scales)
-        self.fuse_half = MultiScaleFusion(half, quarter, units, scales=scales)
-        self.up_eighth = Up(bottom, eighth, units, scales=scales)
-        self.up_quarter = Up(2 * eighth, quarter, units, scales=scales)
-        self.up_half = Up(2 * quarter, half, units, scales=scales)
-        self.up_full = Up(2 * half, full, units, scales=scales)
-        self.exit = nn.Conv2d(full, 3, 7, padding=3, bias=False)
-        _initialise(self)
+        self.exit = nn.Conv2d(config.widths[0], 3, 7, padding=3, bias=False)
+        initialise(self)
         if config.output == "residual":  # begins as the identity
             nn.init.zeros_(self.exit.weight)
 
@@ -211,29 +80,8 @@ class RelativeAuGenerator(nn.Module):
         if tuple(image.shape[1:]) != (3, size, size) or tuple(condition.shape) != (len(image), units):
             raise FacemugError(f"the generator takes faces [b, 3, {size}, {size}] and conditions [b, {units}], not "
                                f"{tuple(image.shape)} and {tuple(condition.shape)}")
-        half, quarter, eighth, bottom = self._encoded(self.enter(image))
-        bottom = self.bottom(bottom, condition)
-        eighth = self.fuse_eighth(eighth, bottom, condition)
-        quarter = self.fuse_quarter(quarter, eighth, condition)
-        half = self.fuse_half(half, quarter, condition)
-        x = torch.cat((self.up_eighth(bottom, condition), eighth), 1)
-        x = torch.cat((self.up_quarter(x, condition), quarter), 1)
-        x = torch.cat((self.up_half(x, condition), half), 1)
-        painted = torch.tanh(self.exit(self.up_full(x, condition)).float())
+        painted = torch.tanh(self.exit(self.features(image, condition)).float())
         return painted if self.config.output == "direct" else towards(image, painted)
-
-    def _encoded(self, x: Tensor) -> list[Tensor]:
-        levels = []
-        for layer in self.down:
-            x = layer(x)
-            levels.append(x)
-        return levels
-
-
-def towards(image: Tensor, share: Tensor) -> Tensor:
-    """Each value of ``image`` in [-1,1] moved by ``share`` in [-1,1] of its way to white, or of its way to black where
-    negative."""
-    return image + share - share.abs() * image
 
 
 @dataclass(frozen=True)
@@ -276,7 +124,7 @@ class AuCritic(nn.Module):
         self.trunk = nn.Sequential(*layers)
         self.real = nn.Conv2d(config.widths[-1], 1, 3, padding=1, bias=False)
         self.read = nn.Conv2d(config.widths[-1], len(config.units), config.size // 2**len(config.widths), bias=False)
-        _initialise(self)
+        initialise(self)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> AuCritic:
@@ -290,10 +138,3 @@ class AuCritic(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         features = self.trunk(image)
         return self.real(features).float(), self.read(features).flatten(1).float()
-
-
-def _initialise(module: nn.Module) -> None:
-    """Convolutions from N(0, 0.02²), as published GAN code of that time does."""
-    for layer in module.modules():
-        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-            nn.init.normal_(layer.weight, 0.0, 0.02)
