@@ -21,15 +21,8 @@ from facemug_lib.store import Store
 from facemug_lib.systems.common.contract import edited
 from facemug_lib.systems.common.faces import Reading, SystemFaces
 from facemug_lib.systems.relative_au import losses, scores
-from facemug_lib.systems.relative_au.networks import (
-    AuCritic,
-    Conditioned,
-    CriticConfig,
-    MultiScaleFusion,
-    RelativeAuConfig,
-    RelativeAuGenerator,
-    towards,
-)
+from facemug_lib.systems.common.unet import Conditioned, MultiScaleFusion, towards
+from facemug_lib.systems.relative_au.networks import AuCritic, CriticConfig, RelativeAuConfig, RelativeAuGenerator
 from facemug_lib.systems.relative_au.stage import RelativeAuStage
 from facemug_lib.systems.relative_au.system import ATTRIBUTES, RelativeAu
 from facemug_lib.training.stage import StepContext
