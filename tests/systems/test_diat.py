@@ -56,6 +56,8 @@ def test_compact_networks_begin_by_changing_nothing_and_fit_their_file() -> None
     assert again.config == networks.config
     with pytest.raises(FacemugError, match="each once"):
         DiatConfig(("older", "older"))
+    with pytest.raises(FacemugError, match="a residual trunk has 3"):
+        DiatConfig(("older",), trunk="residual")
     with pytest.raises(FacemugError, match="cannot be halved 6 times: use a multiple of 64"):
         AttributeDiscriminator(2, 96)
 
@@ -207,7 +209,7 @@ def test_photographs_get_what_they_have_not_and_are_real_for_what_they_have() ->
 
 
 def test_a_run_learns_then_enhances_and_the_system_edits(tinted: Path) -> None:
-    changed = {"attributes": "smile,age", "images": 400, "enhance_from": 360, "width": 4, "lr": 2e-2, "adversarial_weight": 0.0,
+    changed = {"attributes": "smile,age", "images": 400, "enhance_from": 360, "width": 8, "lr": 5e-3, "adversarial_weight": 0.0,
                "ema_halflife": 16, "evaluate_count": 8, "stats_every": 400, "checkpoint_every": 80, "pairs_alone": 240}
     run = systems.start_run("diat", "smoke", changed, device="cpu")
     result = run.train(report=lambda line: None)
@@ -249,7 +251,7 @@ def test_each_network_learns_in_its_own_part_of_the_run(tinted: Path) -> None:
 
 
 def test_one_sided_references_refuse_the_other_side() -> None:
-    system = Diat(DiatNetworks(DiatConfig(("no_glasses", "older"), size=32, widths=(4, 4, 4))))
+    system = Diat(DiatNetworks(DiatConfig(("no_glasses", "older"), size=32, widths=(4, 4, 4, 4, 4))))
     face = torch.rand(1, 3, 32, 32)
     assert torch.equal(systems.edited(system, face, {"glasses": -1.0, "age": 1.0}), face)  # untrained
     for name, strength, said in (("glasses", 1.0, "diat takes -1 to 0"), ("age", -0.5, "diat takes 0 to 1")):

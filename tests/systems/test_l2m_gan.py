@@ -142,7 +142,7 @@ def test_the_step_adds_up_the_weighted_losses(tmp_path: Path) -> None:
 def test_codes_are_split_moved_and_joined() -> None:
     torch.manual_seed(0)
     networks = L2MNetworks(L2MConfig(("smile", "age")))
-    style, attribute, side = torch.randn(3, 64), torch.tensor([0, 1, 1]), torch.tensor([1, 0, 1])
+    style, attribute, side = torch.randn(3, networks.config.style_dim), torch.tensor([0, 1, 1]), torch.tensor([1, 0, 1])
     codes = networks.codes(style, attribute, side)
     assert torch.allclose(codes.unrelated + codes.related, style, atol=1e-6)
     assert torch.allclose(codes.edited, codes.unrelated + codes.new_related, atol=1e-6)
@@ -173,9 +173,22 @@ def test_normalisation_is_torchs_own() -> None:
 
 def test_a_residual_generator_begins_as_the_identity_and_a_painting_one_does_not() -> None:
     torch.manual_seed(0)
-    x, style = torch.rand(2, 3, 64, 64) * 2 - 1, torch.randn(2, 64)
+    x, style = torch.rand(2, 3, 64, 64) * 2 - 1, torch.randn(2, 16)
     residual, painting = (Generator(L2MConfig(("smile",), 64, output=output)) for output in ("residual", "image"))
     assert torch.equal(residual(x, style), x) and not torch.allclose(painting(x, style), x, atol=0.1)
+
+
+@torch.no_grad()
+def test_the_u_net_paints_by_how_much_the_style_is_to_change() -> None:
+    torch.manual_seed(0)
+    x, own, style = torch.rand(2, 3, 64, 64) * 2 - 1, torch.randn(2, 16), torch.randn(2, 16)
+    networks = L2MNetworks(L2MConfig(("smile",), 64))
+    assert torch.equal(networks.paint(x, own, style), x)  # begins as the identity
+    torch.nn.init.normal_(networks.generator.exit.weight, std=0.1)
+    torch.testing.assert_close(networks.paint(x, own, style), networks.paint(x, own + 1, style + 1))
+    assert not torch.allclose(networks.paint(x, own, style), networks.paint(x, own, own), atol=0.01)
+    of_the_paper = L2MNetworks(L2MConfig(("smile",), 64, trunk="styled", output="image"))
+    torch.testing.assert_close(of_the_paper.paint(x, own, style), of_the_paper.generator(x, style))
 
 
 def test_the_papers_skip_passes_edges_near_the_parts_of_a_face_alone() -> None:

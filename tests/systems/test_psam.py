@@ -30,29 +30,31 @@ SHAPE = {"tasks": ("aging", "expression"), "attributes": (("younger", "older"), 
 
 def tiny(**more: object) -> PsamGenerator:
     torch.manual_seed(0)
-    return PsamGenerator(PsamConfig(**SHAPE, **{"size": 64, "width": 4, "blocks": 1, "residual": False} | more)).eval()
+    return PsamGenerator(PsamConfig(**SHAPE, **{"size": 64, "trunk": "residual", "width": 4, "blocks": 1,
+                                                 "residual": False} | more)).eval()
 
 
 # -- networks ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("mode", "plane"), [("add", False), ("add", True), ("concat", False), ("attention", False),
-                                             ("no_b", False)])
-def test_every_mode_modulates_pixel_by_pixel(mode: str, plane: bool) -> None:
+@pytest.mark.parametrize(("mode", "plane", "trunk"), [
+    *(("add", plane, trunk) for plane in (False, True) for trunk in ("residual", "unet")), ("concat", False, "residual"),
+    ("attention", False, "residual"), ("no_b", False, "residual"), ("no_b", False, "unet")])
+def test_every_mode_modulates_pixel_by_pixel(mode: str, plane: bool, trunk: str) -> None:
     """x̂ = tanh(conv(…)) against loops over faces, channels, rows and columns, for each way in which F, Γ and B meet."""
-    generator = tiny(mode=mode, plane=plane)
-    image, labels = torch.rand(2, 3, 8, 8) * 2 - 1, torch.rand(2, 2)
+    generator, side = tiny(mode=mode, plane=plane, trunk=trunk), 8 if trunk == "residual" else 32
+    image, labels = torch.rand(2, 3, side, side) * 2 - 1, torch.rand(2, 2)
     with torch.no_grad():
         made = generator(image, labels, "aging")
         features = generator.features(image, labels, "aging")
-        assert made.gamma.shape == (2, 1 if plane else 4, 8, 8) and made.beta.shape == (2, 4, 8, 8)
+        assert made.gamma.shape == (2, 1 if plane else 4, side, side) and made.beta.shape == (2, 4, side, side)
         assert bool(((made.gamma >= 0) & (made.gamma <= 1)).all())
         assert bool((made.beta == 0).all()) == (mode == "no_b")
-        wanted = torch.zeros(2, 8 if mode == "concat" else 4, 8, 8)
+        wanted = torch.zeros(2, 8 if mode == "concat" else 4, side, side)
         for b in range(2):
             for c in range(4):
-                for y in range(8):
-                    for x in range(8):
+                for y in range(side):
+                    for x in range(side):
                         f, shift = float(features[b, c, y, x]), float(made.beta[b, c, y, x])
                         scale = float(made.gamma[b, 0 if plane else c, y, x])
                         if mode == "concat":
@@ -80,9 +82,15 @@ def test_a_residual_network_adds_its_picture_to_the_face() -> None:
     whole, added = tiny(), tiny(residual=True)
     assert torch.equal(added(image, labels, "aging").image, image)  # at first, nothing is changed
     added.load_state_dict(whole.state_dict())
-    torch.testing.assert_close(added(image, labels, "aging").image,
-                               (image + 2 * (0.2 * whole(image, labels, "aging").image.atanh()).tanh()).clamp(-1, 1),
-                               rtol=1e-4, atol=1e-4)
+    share = whole(image, labels, "aging").image  # of the way to white, or to black
+    torch.testing.assert_close(added(image, labels, "aging").image, image + torch.where(share > 0, share * (1 - image),
+                                                                                      share * (1 + image)))
+
+
+def test_labels_say_what_is_wanted_or_how_much_is_to_change() -> None:
+    own, wanted = torch.tensor([[0.25, 1.0]]), torch.tensor([[1.0, 0.5]])
+    assert tiny(relative=True).asked(own, wanted).tolist() == [[0.75, -0.5]]
+    assert tiny(relative=False).asked(own, wanted).tolist() == wanted.tolist()
 
 
 def test_the_two_sizes_build() -> None:
@@ -157,8 +165,8 @@ def test_the_generators_total_against_slow_forms() -> None:
     torch.nn.init.normal_(generator.exit.weight)  # a fresh one changes nothing, whatever the labels
     with torch.no_grad():
         fake, terms = made.generator_terms(TASKS["aging"], faces)
-        edited = generator(faces.source, faces.wanted, "aging").image
-        back = generator(edited, faces.own, "aging").image
+        edited = generator(faces.source, faces.wanted - faces.own, "aging").image
+        back = generator(edited, faces.own - faces.wanted, "aging").image
         patches, classes = discriminator(edited, "aging")
     assert torch.equal(fake, edited)
     slow = {"adversarial": sum(math.log1p(math.exp(-float(value))) for value in patches.flatten()) / patches.numel(),
@@ -348,7 +356,7 @@ def test_transfer_carries_over_all_but_branches_and_class_heads(tinted: Path) ->
         before, after = (one.modules[name].state_dict() for one in (first.stage, second))
         assert set(before) & set(after)
         for key, value in after.items():
-            is_shared = not key.startswith(("attribute_branches.", "class_heads."))
+            is_shared = not key.startswith(("attribute_branches.", "attribute_codes.", "class_heads."))
             assert is_shared == (key in before and torch.equal(value, before[key])), key
     weights = PsamStage.build(chosen.model_copy(update={"transfer_from": str(first.folder / "weights" / "psam.safetensors")}),
                               torch.device("cpu"))

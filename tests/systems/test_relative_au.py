@@ -20,8 +20,16 @@ from facemug_lib.models.layers import count_parameters
 from facemug_lib.store import Store
 from facemug_lib.systems.common.contract import edited
 from facemug_lib.systems.common.faces import Reading, SystemFaces
+from facemug_lib.systems.common.unet import (
+    Conditioned,
+    ConditionedUNet,
+    MultiScaleFusion,
+    begin_with,
+    begin_with_expressions,
+    compact_widths,
+    towards,
+)
 from facemug_lib.systems.relative_au import losses, scores
-from facemug_lib.systems.common.unet import Conditioned, MultiScaleFusion, towards
 from facemug_lib.systems.relative_au.networks import AuCritic, CriticConfig, RelativeAuConfig, RelativeAuGenerator
 from facemug_lib.systems.relative_au.stage import RelativeAuStage
 from facemug_lib.systems.relative_au.system import ATTRIBUTES, RelativeAu
@@ -357,3 +365,26 @@ def test_scores_against_slow_forms() -> None:
     other = faces + 0.1 * torch.randn_like(faces)
     slow = np.mean([10 * np.log10(4 / float(F.mse_loss(a, b))) for a, b in zip(faces, other, strict=True)])
     assert scores.psnr(other, faces) == pytest.approx(float(slow), rel=1e-5)
+
+
+# -- the U-Net for other systems --------------------------------------------------------------------------------------------
+
+
+def test_a_u_net_begins_with_another_whose_condition_is_shorter() -> None:
+    torch.manual_seed(0)
+    widths = compact_widths(4)
+    teacher, pupil = ConditionedUNet(widths, 3, scales=True), ConditionedUNet(widths, 5, scales=True)
+    before = {name: value.clone() for name, value in pupil.state_dict().items()}
+    assert begin_with(pupil, teacher.state_dict()) == len(before)
+    for name, value in pupil.state_dict().items():
+        known = teacher.state_dict()[name]
+        where = (slice(None), slice(known.shape[1])) if value.shape != known.shape else ()
+        assert torch.equal(value[where], known), name
+        if where:
+            assert torch.equal(value[:, known.shape[1]:], before[name][:, known.shape[1]:]), name
+    image, asked = torch.rand(2, 3, 32, 32), torch.randn(2, 3)
+    longer = torch.cat((asked, torch.zeros(2, 2)), 1)  # numbers that ask for nothing change nothing
+    torch.testing.assert_close(pupil.features(image, longer), teacher.features(image, asked), rtol=1e-4, atol=1e-4)
+    assert begin_with(ConditionedUNet(compact_widths(8), 3, scales=True), teacher.state_dict()) < len(before) / 10
+    with pytest.raises(FacemugError, match="other widths than these settings ask for: use width=16"):
+        begin_with_expressions(pupil)

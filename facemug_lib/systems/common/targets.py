@@ -11,8 +11,8 @@ from torch import Tensor
 from facemug_lib.systems.common.scores import CHANGED, around
 
 LEAST = 0.02
-"""Of a difference that others are measured by, pictures in [-1,1]. Faces with other makeup are 0.002 apart, with another expression
-0.055: measured by so little, makeup alone would decide what a network learns that has both to do."""
+"""Of a difference that others are measured by, pictures in [-1,1]. Faces with other makeup are 0.002 apart, with another
+expression 0.055: measured by so little, makeup alone would decide what a network learns that has both to do."""
 SOFT = 0.05  # below this a difference counts by its square, pictures in [-1,1]
 
 
@@ -36,9 +36,9 @@ def soft_distance(image: Tensor, target: Tensor) -> Tensor:
 def share_left(made: Tensor, images: Tensor, target: Tensor) -> Tensor:
     """How much of what is to change is still to be changed: the distance made–target over images–target, all [b,3,h,w].
 
-    Distances are :func:`soft_distance`. 1 for faces left as they are, 0 for targets met. A red lip is a thousandth of a picture
-    and another age a tenth of it; so measured, both count alike. Faces that are to stay count above the line and not below it;
-    where all are to stay, the line is 1.
+    Distances are :func:`soft_distance`. 1 for faces left as they are, 0 for targets met. A smile changes half as much of a
+    picture as another age; so measured, both count alike. What changes less than :data:`LEAST` counts less. Faces that are to
+    stay count above the line and not below it; where all are to stay, the line is 1.
     """
     apart = soft_distance(images, target)
     changing = apart > 0

@@ -153,8 +153,8 @@ class ConditionedUNet(nn.Module):
         norms."""
         super().__init__()
         if len(widths) != LEVELS + 1 or any(width < 2 for width in widths):
-            raise FacemugError(f"widths {tuple(widths)}: a U-Net needs {LEVELS + 1} of them, each at least 2, because two branches "
-                               "share the channels")
+            raise FacemugError(f"widths {tuple(widths)}: a U-Net needs {LEVELS + 1} of them, each at least 2, because two "
+                               "branches share the channels")
         full, half, quarter, eighth, bottom = widths
         self.enter = _same(3, full, 7, is_leaky=True)
         self.down = nn.ModuleList(_down(inner, outer) for inner, outer in zip(widths, widths[1:], strict=False))

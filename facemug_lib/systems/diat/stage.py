@@ -75,7 +75,8 @@ class DiatSettings(SystemSettings):
 _TICKS = {"stats_every": 16, "checkpoint_every": 256, "grid_every": 256, "evaluate_count": 2}
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": _TICKS | {"images": 32, "batch": 4, "pairs_alone": 8, "size": 64, "width": 8, "pool": 16, "attributes": "smile",
-                       "begin": "fresh", "discriminator_width": 8, "enhance_from": 24, "pair_lpips_weight": 0.0, "ema_halflife": 50},
+                       "begin": "fresh", "discriminator_width": 8, "enhance_from": 24, "pair_lpips_weight": 0.0,
+                       "ema_halflife": 50},
     "laptop": {"images": 40_000, "batch": 8, "pairs_alone": 20_000, "warmup": 400, "decay": 10_000, "ema_halflife": 1_000,
                "stats_every": 400, "evaluate_count": 16, "checkpoint_every": 2_000, "grid_every": 2_000, "evaluate_every": 4_000},
     # One reference at a time, no pairs; batch and weights of the authors' later code.

@@ -36,13 +36,13 @@ Output = Literal["residual", "image"]
 class L2MConfig:
     """Shape of E, P, T and G.
 
-    trunk: of G, "styled" as in the paper or "unet" (ours), which has ``width`` channels at full size; fold, widths, middle, skip
-    and output are of the former. fold: pixels of a side that become channels at G's entrance and exit. widths: G's channels at each resolution, from the
-    finest; middle: residual blocks at the coarsest, without and with style each. style_widths and style_size: E's channels, and
-    the side of the picture it looks at. skip: what G's decoder gets of its encoder; ``high_pass`` is the paper's, edges alone,
-    where the parts of an aligned face lie. output: ``image`` is the paper's, ``residual`` is added to the face. unit_style: E's
-    codes have mean square 1. Otherwise the losses of orthogonality and style are smallest where all codes vanish, and a short run
-    gets no further.
+    trunk: of G, "styled" as in the paper or "unet" (ours), which has ``width`` channels at full size. Of the styled one: fold,
+    pixels of a side that become channels at G's entrance and exit; widths, G's channels at each resolution, from the finest;
+    middle, residual blocks at the coarsest, without and with style each; skip, what G's decoder gets of its encoder:
+    ``high_pass`` is the paper's, edges alone, where the parts of an aligned face lie; output: ``image`` is the paper's,
+    ``residual`` is added to the face. style_widths and style_size: E's channels, and the side of the picture it looks at.
+    unit_style: E's codes have mean square 1. Otherwise the losses of orthogonality and style are smallest where all codes vanish,
+    and a short run gets no further.
     """
 
     attributes: tuple[str, ...]
@@ -77,8 +77,8 @@ class L2MConfig:
         blocks = max(1, size.bit_length() - 4)  # five at 256 px: down to 8 px
         widths = tuple(min(512, 64 * 2**level) for level in range(blocks + 1))
         style_widths = tuple(min(512, 64 * 2**level) for level in range(blocks + 2))
-        return cls(attributes, size, fold=1, widths=widths, middle=2, style_dim=64, style_size=size, style_widths=style_widths, hidden=64,
-                   **{"unit_style": False} | switches)
+        return cls(attributes, size, fold=1, widths=widths, middle=2, style_dim=64, style_size=size, style_widths=style_widths,
+                   hidden=64, **{"unit_style": False} | switches)
 
     @classmethod
     def read(cls, config: Mapping[str, Any]) -> L2MConfig:

@@ -21,9 +21,9 @@ from facemug_lib.pictures import picture_grid
 from facemug_lib.systems.common.faces import SystemFaces, SystemSettings
 from facemug_lib.systems.common.rendering import SIDES, TRAIT_NAMES
 from facemug_lib.systems.common.scores import changed_region, pair_scores
+from facemug_lib.systems.common.unet import begin_with_expressions
 from facemug_lib.systems.l2m_gan.losses import cosine, cycle_loss, masked_mean, orthogonality_loss, perceptual_loss, style_loss
 from facemug_lib.systems.l2m_gan.networks import Codes, Discriminator, L2MConfig, L2MNetworks, Output, Skip, chosen
-from facemug_lib.systems.common.unet import COMPACT_WIDTHS, begin_with_expressions
 from facemug_lib.training.losses import discriminator_loss, generator_loss, r1_penalty
 from facemug_lib.training.profiles import knob
 from facemug_lib.training.stage import FaceBatch, StepContext
@@ -40,7 +40,7 @@ class L2MSettings(SystemSettings):
     weight_decay: float = knob(1e-4, "Adam's weight decay", "public code", ge=0)
     ema_halflife: int = knob(5_500, "half-life of the averaged networks in images: 0.999 a step of 8", "public code", ge=1)
     network: Literal["compact", "paper"] = knob("paper", "widths and blocks: the published ones, or those for one CPU core")
-    width: int = knob(COMPACT_WIDTHS[0], "channels of the compact generator at full size; 1.5, 3 and 4.5 times as many below", ge=4)
+    width: int = knob(16, "channels of the compact generator at full size; 1.5, 3 and 4.5 times as many below", ge=4)
     begin: Literal["relative_au", "fresh"] = knob("relative_au", "what the compact generator begins with: the shipped network of "
                                                   "relative action units, or nothing")
     skip: Skip = knob("high_pass", "what the decoder gets of the encoder: edges around the parts of a face, all, or nothing",
