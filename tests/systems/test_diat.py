@@ -209,7 +209,7 @@ def test_photographs_get_what_they_have_not_and_are_real_for_what_they_have() ->
 
 
 def test_a_run_learns_then_enhances_and_the_system_edits(tinted: Path) -> None:
-    changed = {"attributes": "smile,age", "images": 400, "enhance_from": 360, "width": 8, "lr": 5e-3, "adversarial_weight": 0.0,
+    changed = {"attributes": "smile,age", "images": 400, "enhance_from": 360, "width": 8, "lr": 2e-3, "adversarial_weight": 0.0,
                "ema_halflife": 16, "evaluate_count": 8, "stats_every": 400, "checkpoint_every": 80, "pairs_alone": 240}
     run = systems.start_run("diat", "smoke", changed, device="cpu")
     result = run.train(report=lambda line: None)
