@@ -24,7 +24,7 @@ def evaluate(
     aligned: Annotated[bool, typer.Option("--aligned", help="The photographs are aligned faces already.")] = False,
     family: Annotated[list[str] | None, typer.Option(help="irregular, centre, hair, face or foreground; all.")] = None,
     part: Annotated[list[str] | None, typer.Option(
-        help="completion, paper, guidance, subsets, warping, incremental or all; completion.")] = None,
+        help="completion, paper, guidance, subsets, warping, incremental, sharpness or all; completion.")] = None,
     images: Annotated[list[Path] | None, typer.Option(help="Somebody's results, to be scored too; repeatable.", exists=True,
                                                       file_okay=False)] = None,
     export: Annotated[Path | None, typer.Option(help="Only write the test pictures and masks there.", **OUTPUT_FOLDER)] = None,
@@ -35,7 +35,7 @@ def evaluate(
                                                 "core.")] = None,
     limit: Annotated[list[str] | None, typer.Option(metavar="NAME=FACES|all", help="Faces that a slow judge, method or part "
                                                     "gets: vgg, facenet, optimisation, saved, simple, paper, guidance, subsets, "
-                                                    "warping, incremental; repeatable.")] = None,
+                                                    "warping, incremental, sharpness; repeatable.")] = None,
     device: Device = "auto",
 ) -> None:
     """Score weights on fixed test sets, beside baselines and floors.
@@ -82,7 +82,7 @@ def evaluate(
     if workers > 1 and "completion" in parts:
         parallel.fill_in_parallel(workers, editor, test_sets, images, out, plan, families, weights, bank, refine)
     evaluation = measure(editor, test_sets, methods, store, plan, families, parts,
-                         [] if aligned else request.photographs(photos), say)
+                         [] if aligned else request.photographs(photos, plan.photographs(parts)), say)
     written = write(evaluation, out)
     if any("pictures" in one.arrays for one in evaluation.measured):
         written.append(out / "contact_sheet.png")

@@ -31,20 +31,24 @@ from facemug_lib.evaluation.metrics import Score
 from facemug_lib.evaluation.paper_tables import PAPER_TABLES, TABLE_NOTES, Guided
 from facemug_lib.evaluation.protocols import BUCKETS, FAMILIES, TestSet, bucket_name
 from facemug_lib.evaluation.report import report
+from facemug_lib.evaluation.sharpness import HOLES, SharpnessProtocol
 from facemug_lib.evaluation.warping_ablation import WarpingProtocol
 from facemug_lib.files import replacing
 from facemug_lib.progress import Tell, untold
 from facemug_lib.store import Store
 
-PARTS = ("completion", "paper", "guidance", "subsets", "warping", "incremental")
+PARTS = ("completion", "paper", "guidance", "subsets", "warping", "incremental", "sharpness")
 """What an evaluation consists of; :func:`evaluate` takes any of them."""
+
+PHOTOS_IN_A_ROW = 3  # photographs that are edited ten times in a row
 
 RESIZING = {
     "prior": "rendered at 256 px, not resized",
     "photographs": "cut out and reduced in one anti-aliased resampling (area average), 256 px",
     "Inception": "256 → 299 px, bilinear without half-pixel shift or anti-aliasing, as in the original FID",
     "ArcFace": "256 → 112 px crop, bilinear", "FaceNet": "crop → 160 px, bilinear with anti-aliasing",
-    "LPIPS": "256 px, not resized", "pictures": "every picture is rounded to 8 bits before it is judged",
+    "LPIPS": "256 px, not resized; of the part sharpness the square around the face, cut out at 512 px",
+    "pictures": "every picture is rounded to 8 bits before it is judged",
 }
 """How every picture was resized on its way to a number."""
 
@@ -56,7 +60,7 @@ class Plan:
     count: faces of the completion table, for each set and mask family. vgg, facenet: faces of each family that LPIPS-VGG and
     FaceNet look at. optimisation: faces of each family that latent optimisation edits. saved: faces of each family that are saved
     once more. simple: faces of each family that mean colour, Telea and another face's pixels fill. paper, guidance, subsets,
-    warping, incremental: faces of those parts.
+    warping, incremental: faces of those parts. sharpness: photographs of that part, for each kind of hole.
     """
 
     count: int
@@ -70,10 +74,17 @@ class Plan:
     subsets: int | None = 4
     warping: int | None = 16
     incremental: int | None = 3
+    sharpness: int | None = 10
 
     @property
     def depth(self) -> Depth:
         return Depth(self.vgg, self.facenet, self.optimisation, self.saved, self.simple)
+
+    def photographs(self, parts: Sequence[str]) -> int | None:
+        """How many whole photographs ``parts`` look at; None is all there are."""
+        wanted = {"incremental": PHOTOS_IN_A_ROW, "sharpness": self.sharpness}
+        counts = [wanted[part] for part in parts if part in wanted]
+        return None if None in counts else max(counts, default=0)
 
 
 @dataclass
@@ -102,7 +113,8 @@ def evaluate(editor: Editor, test_sets: Sequence[TestSet], methods: Sequence[Met
              tell: Tell = untold, judges: Judges | None = None) -> Evaluation:
     """Measure ``parts`` of ``plan`` on every test set.
 
-    ``methods`` are the rows of the completion table; ``photos`` are photographs at full size for the incremental part.
+    ``methods`` are the rows of the completion table; ``photos`` are photographs at full size for the parts incremental (the first
+    :data:`PHOTOS_IN_A_ROW` of them) and sharpness.
     """
     for part in parts:
         if part not in PARTS:
@@ -214,9 +226,12 @@ def _protocols(editor: Editor, judges: Judges, test_sets: Sequence[TestSet],
         "subsets": each(lambda one: SubsetProtocol(editor, judges, one)),
         "warping": each(lambda one: WarpingProtocol(editor, judges, one), 2),
         "incremental": each(lambda one: IncrementalProtocol(editor, judges, one), 2),
+        "sharpness": [],
     }
     if photos:
-        found["incremental"].append((PhotoProtocol(editor, judges, test_sets[0], photos), len(photos)))
+        few = photos[:PHOTOS_IN_A_ROW]
+        found["incremental"].append((PhotoProtocol(editor, judges, test_sets[0], few), len(few)))
+        found["sharpness"] = [(SharpnessProtocol(editor, judges, photos, family), len(photos)) for family in HOLES]
     return found
 
 

@@ -28,6 +28,7 @@ GUIDED_TITLES = {
     "subsets": "All 32 subsets of five modalities (Fig. 12)",
     "warping": "Latent warping on and off (Fig. 14; Δ: warped minus not warped)",
     "incremental": "Ten edits in a row",
+    "sharpness": "As sharp as the photograph? (holes of whole photographs, at their own size; ratios: geometric means)",
 }
 
 

@@ -71,9 +71,11 @@ def test_sets(editor: Editor, count: int, photos: Sequence[Path], no_prior: bool
     return sets if no_prior else [prior_set(editor.prior, expert, count, count, store.get, tell), *sets]
 
 
-def photographs(folders: Sequence[Path], count: int = 3) -> list[Path]:
-    """The first photographs with one clear face, at full size, for the incremental part."""
+def photographs(folders: Sequence[Path], count: int | None = 3) -> list[Path]:
+    """The first ``count`` photographs (all, if None) with one clear face, at full size, for the parts that edit whole ones."""
     found: list[Path] = []
+    if count == 0:
+        return found
     for path in (path for folder in folders for path in files_in(folder, READABLE)):
         try:
             open_face(path)

@@ -54,6 +54,11 @@ COLUMNS: dict[str, Column] = {
     "changed": Column("values changed outside", "", digits=0),
     "outside_lpips_alex": Column("LPIPS-Alex outside", "", digits=4),
     "edited": Column("edited so far %", "", 100, 0),
+    "detail_ring": Column("detail: hole / ring", "", digits=2),
+    "detail_own": Column("detail: edit / photo", "", digits=2),
+    "alike": Column("0.8 … 1.25 of the photo's %", "↑", 100, 0),
+    "seam": Column("seam: edit / photo", "", digits=2),
+    "lpips_512": Column("LPIPS-Alex, 512 px", "↓"),
 }
 """Every metric, in the order of the tables."""
 
@@ -77,6 +82,7 @@ def guided_row(found: Mapping[str, Any]) -> dict[str, Any]:
                                 f"{'true face' if found['wish'] == 'own' else 'exemplar (which nothing else suggests)'}",
             "subsets": lambda: f"{found['mask']} holes, all subsets of five modalities",
             "warping": lambda: f"{found['mask']} holes, {found['exemplar']} exemplars",
+            "sharpness": lambda: f"{found['mask']} holes, nothing but the mask",
             "incremental": lambda: f"ten edits in a row, {found['chain']}"}[found["part"]]()
     name = f"{found['step']}: {found['mask']}, {found['edit']}" if found["part"] == "incremental" else found["edit"]
     plain = row(found["set"], kind, name, found["scores"], found["n"], found["reference"])
