@@ -77,6 +77,8 @@ def edit(
     refine: Annotated[int, typer.Option(min=0, help="Steps of latent optimisation; 0 is feed-forward only.")] = Edit.refine,
     size: Annotated[str, typer.Option(metavar="auto|256|512|1024", help="Side in pixels of the square around the face that is "
                                       "painted; auto is as large as the photo shows it.")] = Edit.size,
+    grain: Annotated[bool, typer.Option("--grain/--no-grain", help="Above 256 px, the photo's own noise over what is painted, "
+                                        "where the photo has more of it.")] = Edit.grain,
     seed: Seed = Edit.seed,
     variety: Annotated[float, typer.Option(min=0, max=1, help="How far the seed, and not the rest of the photo, decides what is "
                                            "new: 0.5 gives another face with each.")] = Edit.variety,
@@ -107,7 +109,7 @@ def edit(
         raise FacemugError("--like takes an expression, which only a system can: add --system relative_au")
     wanted = Edit(photo, mask, sketch, semantics, colour, exemplar, numbers(attribute or [], "--attribute", "smile=1.5"),
                   numbers(influence or [], "--influence", "sketch=0.5"), refine, seed, str(guidance_frame), text, text_source,
-                  text_steps, text_model, exemplar_face, system, variety, int(size) if size.isdecimal() else size)
+                  text_steps, text_model, exemplar_face, system, variety, int(size) if size.isdecimal() else size, grain)
     _edit(wanted, face, out, script_out, dict(device=device, weights=weights, directions=directions, bank=bank, encoder=encoder),
           None if like is None else (like, like_face))
 

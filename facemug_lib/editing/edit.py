@@ -56,12 +56,15 @@ class Edit:
     system: str | None = None  # a sibling system that makes the edit, "l2m_gan" say; the attributes are its own then
     variety: float = 0.0  # how far, 0 … 1, the seed's face takes the place of what the rest of the photo makes likely
     size: Size = "auto"  # side of the square that is painted [px]: 256, 512, 1024, or as large as the photo shows the face
+    grain: bool = True  # above 256 px: the photo's own noise over what is painted, where the photo has more of it
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seed", check_seed(self.seed))
         if self.size != "auto" and (isinstance(self.size, bool) or self.size not in SIZES):
             raise FacemugError(f"size {self.size!r}: use auto, which is as large as the photo shows the face, or one of "
                                f"{', '.join(map(str, SIZES))}")
+        if not isinstance(self.grain, bool):
+            raise FacemugError(f"grain {self.grain!r}: use True (the photo's own noise over what is painted) or False")
         if self.mask is None and self.system is None:
             raise FacemugError("there is no mask: give one (--mask) in which what is to be edited is white")
         if not (isinstance(self.variety, int | float) and 0 <= self.variety <= 1):

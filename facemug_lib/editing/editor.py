@@ -282,7 +282,8 @@ class Editor:
             return None
         before = start.codes if one.is_alteration else None
         with clock("enlarge"):
-            return sharpened(one.face, one.photo_mask, mask, image, size, one.edit.seed, self.prior.synthesize, codes, before)
+            return sharpened(one.face, one.photo_mask, mask, image, size, one.edit.seed, self.prior.synthesize, codes, before,
+                             grain=one.edit.grain)
 
     def _follow(self, batch: Batch, start: Start, codes: Tensor, settings: TextEditSettings | None,
                 progress: Progress | None) -> Followed:

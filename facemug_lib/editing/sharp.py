@@ -55,11 +55,11 @@ def at_size(face: AlignedFace, size: int) -> AlignedFace:
 
 
 def sharpened(face: AlignedFace, photo_mask: np.ndarray | None, mask: Tensor, coarse: Tensor, size: int, seed: int,
-              paint: Callable[[Tensor, int], Tensor], codes: Tensor, before: Tensor | None) -> Sharp:
+              paint: Callable[[Tensor, int], Tensor], codes: Tensor, before: Tensor | None, *, grain: bool = True) -> Sharp:
     """The finished edit ``coarse`` [1,3,256,256] at ``size`` px.
 
     ``mask`` [1,1,256,256] is the hole, ``photo_mask`` the same as it was drawn on the photo, if it was. ``paint(codes, size)`` is
-    the prior; ``codes`` [1,t,512] are those of the edit, and ``before`` those of the face, where it was only altered.
+    the prior; ``codes`` [1,t,512] are those of the edit, and ``before`` those of the face, where it was only altered. ``grain``: with the photo's noise, drawn from ``seed``.
     """
     check_memory(size)
     large = at_size(face, size)
@@ -68,7 +68,7 @@ def sharpened(face: AlignedFace, photo_mask: np.ndarray | None, mask: Tensor, co
     raw = paint(codes, size).float().clamp(-1, 1)
     if before is not None:
         raw = altered(photo, paint(before, size).float().clamp(-1, 1), raw)
-    return Sharp(large, detailed(coarse, raw, photo, hole, seed), hole)
+    return Sharp(large, detailed(coarse, raw, photo, hole, seed, grain=grain), hole)
 
 
 def check_memory(size: int) -> None:

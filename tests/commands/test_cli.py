@@ -188,11 +188,11 @@ def test_options_reach_the_implementations(monkeypatch: pytest.MonkeyPatch) -> N
                  "--guidance-frame", "aligned", "--attribute", "smile=1.5", "--attribute", "age=-1",
                  "--script-out", "s.json", "--exemplar-face", "1", "--bank", photo,
                  "--text", "an old man", "--text-from", "a man", "--text-steps", "9", "--variety", "0.5",
-                 "--size", "512"]) == 0
+                 "--size", "512", "--no-grain"]) == 0
     guidance = {"mask": Path(photo), "sketch": None, "semantics": None, "colour": Path(photo), "exemplar": None}
     values = {"attributes": {"smile": 1.5, "age": -1.0}, "influence": {"sketch": 0.5}, "refine": 5, "seed": 0,
               "guidance_frame": "aligned", "text": "an old man", "text_source": "a man", "text_steps": 9, "text_model": "small",
-              "exemplar_face": 1, "system": None, "variety": 0.5, "size": 512}
+              "exemplar_face": 1, "system": None, "variety": 0.5, "size": 512, "grain": False}
     networks = {"device": "auto", "weights": None, "directions": None, "bank": Path(photo), "encoder": None}
     assert (vars(seen["given"][0]), *seen["given"][1:]) == (
         {"face": Path(photo)} | guidance | values, None, Path("o.png"), Path("s.json"), networks, None)

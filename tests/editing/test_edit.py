@@ -22,7 +22,7 @@ NAMES = [one.name for one in fields(Edit)]
 MORE = {"face": "face.png", "mask": "mask.png", "sketch": "s.png", "semantics": "l.png", "colour": "c.png", "exemplar": "e.png",
         "attributes": {"smile": 1.0}, "influence": {"sketch": 0.5}, "refine": 3, "seed": 4, "guidance_frame": "aligned",
         "text": "blond hair", "text_source": "black hair", "text_steps": 5, "text_model": "ViT-B-32:openai", "exemplar_face": 1,
-        "system": "l2m_gan", "variety": 0.5, "size": 512}
+        "system": "l2m_gan", "variety": 0.5, "size": 512, "grain": False}
 
 
 def test_the_editors_arguments_are_the_declaration() -> None:

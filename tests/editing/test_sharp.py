@@ -135,6 +135,21 @@ def test_what_was_used_instead_is_said(steerable, large_face, mask) -> None:
     assert "512 px instead of 1024" in made.remarks[0] and "600 px" in made.remarks[0]
 
 
+def test_grain_can_be_left_out(steerable, large_face, mask) -> None:
+    grainy, smooth = (steerable.edit(large_face, mask, guidance_frame="aligned", grain=grain).sharp for grain in (True, False))
+    inside = grainy.mask > 0.5
+    noise = [noise_of(fine(one.image), inside) for one in (grainy, smooth)]
+    assert noise[0] > 1.5 * noise[1]
+    with pytest.raises(FacemugError, match="grain 'no': use True"):
+        Edit(large_face, mask, grain="no")
+
+
+def test_a_script_says_that_there_is_no_grain_and_others_have_it(face, mask) -> None:
+    kept = Step.of_edit(Edit(face, mask, grain=False), {"mask": "mask.png"})
+    assert kept.model_dump(exclude_defaults=True)["grain"] is False and not kept.edit(face, {"mask": mask}, "aligned").grain
+    assert Step.of(mask="mask.png", size="auto").edit(face, {"mask": mask}, "aligned").grain
+
+
 def test_a_script_keeps_the_size_and_an_old_one_stays_at_256(face, mask) -> None:
     assert Step.of_edit(Edit(face, mask, size=1024), {"mask": "mask.png"}).size == 1024
     assert Step.of_edit(Edit(face, mask), {"mask": "mask.png"}).size == "auto"

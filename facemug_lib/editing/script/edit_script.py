@@ -79,6 +79,7 @@ class Step(_Model):
     variety: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = Edit.variety
     guidance_frame: Literal["photo", "aligned"] = Edit.guidance_frame
     size: Literal["auto", 256, 512, 1024] = 256  # scripts that name none were made before there were others
+    grain: bool = Edit.grain
     system: Annotated[str, StringConstraints(pattern=r"^[a-z]\w{0,50}$")] | None = None
     enabled: bool = True
 
