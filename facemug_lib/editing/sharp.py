@@ -59,7 +59,8 @@ def sharpened(face: AlignedFace, photo_mask: np.ndarray | None, mask: Tensor, co
     """The finished edit ``coarse`` [1,3,256,256] at ``size`` px.
 
     ``mask`` [1,1,256,256] is the hole, ``photo_mask`` the same as it was drawn on the photo, if it was. ``paint(codes, size)`` is
-    the prior; ``codes`` [1,t,512] are those of the edit, and ``before`` those of the face, where it was only altered. ``grain``: with the photo's noise, drawn from ``seed``.
+    the prior; ``codes`` [1,t,512] are those of the edit, and ``before`` those of the face, where it was only altered.
+    ``grain``: with the photo's noise, drawn from ``seed``.
     """
     check_memory(size)
     large = at_size(face, size)
