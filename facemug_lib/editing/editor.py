@@ -29,7 +29,7 @@ from facemug_lib.editing.latent.text_traits import follow_text
 from facemug_lib.editing.networks import ExpertLoader, check_fits, require, weights_files
 from facemug_lib.editing.result import EditResult, SystemEditor
 from facemug_lib.editing.sharp import SIZES, Sharp, sharpened, size_for
-from facemug_lib.editing.steps import Clock, Painted, Start
+from facemug_lib.editing.steps import Clock, Painted, Start, stoppable
 from facemug_lib.errors import FacemugError
 from facemug_lib.experts.text_image import TextImage, load_text_image
 from facemug_lib.faces.alignment import AlignedFace
@@ -41,7 +41,7 @@ from facemug_lib.models.latent_warping import LatentWarping
 from facemug_lib.models.published_encoder import PublishedEncoder, WholeFaces
 from facemug_lib.models.style_encoder import StyleEncoder
 from facemug_lib.pictures import reduced
-from facemug_lib.progress import Progress
+from facemug_lib.progress import Check, Progress, unchecked
 from facemug_lib.weights import load_module, weights_hash
 
 
@@ -151,17 +151,17 @@ class Editor:
     # -- editing ----------------------------------------------------------------------------------------------------------
 
     @takes_an_edit
-    def edit(self, edit: Edit, *, progress: Progress | None = None) -> EditResult:
+    def edit(self, edit: Edit, *, progress: Progress | None = None, check: Check = unchecked) -> EditResult:
         """Edit ``face`` where ``mask`` is white. The arguments are those of :class:`Edit`, which says what each means.
 
-        ``progress`` is called with (step, steps) of long work; raise from it to stop. Raises :class:`FacemugError` for anything
-        that does not fit.
+        ``progress`` is called with (step, steps) of long work, ``check`` before each part of the pass and each layer; raise from
+        either to stop. Raises :class:`FacemugError` for anything that does not fit.
         """
-        return self.edit_many([edit], progress=progress)[0]
+        return self.edit_many([edit], progress=progress, check=check)[0]
 
     @torch.no_grad()
     def edit_many(self, edits: Sequence[Edit], *, settings: RefineSettings | None = None,
-                  text_settings: TextEditSettings | None = None, progress: Progress | None = None,
+                  text_settings: TextEditSettings | None = None, progress: Progress | None = None, check: Check = unchecked,
                   **common: Any) -> list[EditResult]:
         """Make several edits of one face or of many; what fits together goes through the networks as one batch.
 
@@ -172,16 +172,17 @@ class Editor:
         if not edits:
             raise FacemugError("no edit was given: pass at least one")
         edits = [replace(edit, **common) for edit in edits] if common else list(edits)
-        results = {place: self.system(edit.system).edit_many([edit], progress=progress)[0] for place, edit in enumerate(edits)
-                   if edit.system is not None}
+        results = {place: self.system(edit.system).edit_many([edit], progress=progress, check=check)[0]
+                   for place, edit in enumerate(edits) if edit.system is not None}
         own = [place for place in range(len(edits)) if place not in results]
         self._check_texts([edits[place] for place in own])
-        clock = Clock(self.device)
+        clock = Clock(self.device, check)
         with clock("read"):
             inputs = [read_edit(edits[place], self.directions, self.prior.num_codes) for place in own]
-        for places in made_together(inputs):
-            made = self._edited([inputs[place] for place in places], clock.copy(), settings, text_settings, progress)
-            results |= zip([own[place] for place in places], made, strict=True)
+        with stoppable(check, self.prior, self.encoder, self.warping, self.generator):
+            for places in made_together(inputs):
+                made = self._edited([inputs[place] for place in places], clock.copy(), settings, text_settings, progress)
+                results |= zip([own[place] for place in places], made, strict=True)
         return [results[place] for place in range(len(edits))]
 
     def _edited(self, inputs: Sequence[Inputs], clock: Clock, settings: RefineSettings | None,
@@ -283,7 +284,7 @@ class Editor:
         before = start.codes if one.is_alteration else None
         with clock("enlarge"):
             return sharpened(one.face, one.photo_mask, mask, image, size, one.edit.seed, self.prior.synthesize, codes, before,
-                             grain=one.edit.grain)
+                             grain=one.edit.grain, check=clock.check)
 
     def _follow(self, batch: Batch, start: Start, codes: Tensor, settings: TextEditSettings | None,
                 progress: Progress | None) -> Followed:

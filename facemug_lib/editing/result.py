@@ -15,7 +15,7 @@ from facemug_lib.editing.remarks import remarks
 from facemug_lib.editing.sharp import Sharp
 from facemug_lib.faces.alignment import AlignedFace
 from facemug_lib.modalities.conditions import MODALITIES, Conditions
-from facemug_lib.progress import Progress
+from facemug_lib.progress import Check, Progress, unchecked
 
 
 class SystemEditor(Protocol):
@@ -27,7 +27,8 @@ class SystemEditor(Protocol):
 
     def check(self, strengths: Mapping[str, float]) -> None: ...
 
-    def edit_many(self, edits: Sequence[Edit], *, progress: Progress | None = None) -> list[EditResult]: ...
+    def edit_many(self, edits: Sequence[Edit], *, progress: Progress | None = None,
+                  check: Check = unchecked) -> list[EditResult]: ...
 
 
 @dataclass(frozen=True, eq=False)

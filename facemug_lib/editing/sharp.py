@@ -18,6 +18,7 @@ from facemug_lib.editing.fill.detail import detailed, enlarged
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import AlignedFace, crop_photo
 from facemug_lib.faces.warping import similarity_scale
+from facemug_lib.progress import Check, unchecked
 
 TOLERANCE = 1.25
 """A face this many times as large as a size is still painted at it: a quarter more pixels is not seen."""
@@ -55,21 +56,24 @@ def at_size(face: AlignedFace, size: int) -> AlignedFace:
 
 
 def sharpened(face: AlignedFace, photo_mask: np.ndarray | None, mask: Tensor, coarse: Tensor, size: int, seed: int,
-              paint: Callable[[Tensor, int], Tensor], codes: Tensor, before: Tensor | None, *, grain: bool = True) -> Sharp:
+              paint: Callable[[Tensor, int], Tensor], codes: Tensor, before: Tensor | None, *, grain: bool = True,
+              check: Check = unchecked) -> Sharp:
     """The finished edit ``coarse`` [1,3,256,256] at ``size`` px.
 
     ``mask`` [1,1,256,256] is the hole, ``photo_mask`` the same as it was drawn on the photo, if it was. ``paint(codes, size)`` is
     the prior; ``codes`` [1,t,512] are those of the edit, and ``before`` those of the face, where it was only altered.
-    ``grain``: with the photo's noise, drawn from ``seed``.
+    ``grain``: with the photo's noise, drawn from ``seed``. ``check`` is called between the parts of the work; it may raise to stop.
     """
     check_memory(size)
     large = at_size(face, size)
     photo = large.image.to(coarse.device)
     hole = (enlarged(mask, size) >= 0.5).float() if photo_mask is None else large.mask_to_crop(photo_mask).to(coarse.device)
+    check()
     raw = paint(codes, size).float().clamp(-1, 1)
+    check()
     if before is not None:
         raw = altered(photo, paint(before, size).float().clamp(-1, 1), raw)
-    return Sharp(large, detailed(coarse, raw, photo, hole, seed, grain=grain), hole)
+    return Sharp(large, detailed(coarse, raw, photo, hole, seed, grain=grain, check=check), hole)
 
 
 def check_memory(size: int) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from facemug_lib.editing.fill.blending import altered
 from facemug_lib.editing.inputs import Batch
+from facemug_lib.progress import Check, unchecked
 
 
 class Painted(NamedTuple):
@@ -49,18 +51,38 @@ class Start:
         return torch.where(batch.is_altered[:, None, None, None], altered(batch.photo, self.likeness, raw), raw)
 
 
-class Clock:
-    """Wall time by part, the device's work included."""
+@contextmanager
+def stoppable(check: Check, *networks: nn.Module) -> Iterator[None]:
+    """Within, ``check`` is also called before each layer of ``networks``, so that what it raises ends long work soon. Of other
+    threads that use the same networks nothing is asked."""
+    mine = threading.get_ident()
 
-    def __init__(self, device: torch.device, seconds: Mapping[str, float] | None = None) -> None:
-        self.device, self.seconds = device, dict(seconds or {})
+    def ask(*_: Any) -> None:
+        if threading.get_ident() == mine:
+            check()
+
+    layers = [] if check is unchecked else {layer for network in networks for layer in network.modules()}
+    hooks = [layer.register_forward_pre_hook(ask) for layer in layers]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+class Clock:
+    """Wall time by part, the device's work included. ``check`` is called before each part; it may raise to stop."""
+
+    def __init__(self, device: torch.device, check: Check = unchecked, seconds: Mapping[str, float] | None = None) -> None:
+        self.device, self.check, self.seconds = device, check, dict(seconds or {})
 
     def copy(self) -> Clock:
         """A clock that goes on from here by itself."""
-        return Clock(self.device, self.seconds)
+        return Clock(self.device, self.check, self.seconds)
 
     @contextmanager
     def __call__(self, part: str) -> Iterator[None]:
+        self.check()
         started = time.perf_counter()
         yield
         if self.device.type == "cuda":

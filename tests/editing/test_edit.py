@@ -27,13 +27,13 @@ MORE = {"face": "face.png", "mask": "mask.png", "sketch": "s.png", "semantics": 
 
 def test_the_editors_arguments_are_the_declaration() -> None:
     shown = inspect.signature(Editor.edit).parameters
-    assert list(shown) == ["self", *NAMES, "progress"]
+    assert list(shown) == ["self", *NAMES, "progress", "check"]
     assert all(shown[one.name].default == inspect.signature(Edit).parameters[one.name].default for one in fields(Edit))
 
 
 def test_the_arguments_arrive_where_they_belong(editor, face, mask, monkeypatch) -> None:
     seen = []
-    monkeypatch.setattr(Editor, "edit_many", lambda self, edits, progress: seen.append((edits, progress)) or ["made"])
+    monkeypatch.setattr(Editor, "edit_many", lambda self, edits, progress, check: seen.append((edits, progress)) or ["made"])
     assert editor.edit("f", "m", "s", seed=3, progress=print) == "made"
     (only,), progress = seen[0]
     assert progress is print and (only.face, only.mask, only.sketch, only.seed, only.colour) == ("f", "m", "s", 3, None)

@@ -166,8 +166,12 @@ def detail_gain(raw: Tensor, known: Tensor, mask: Tensor) -> Tensor:
 
 def grown(mask: Tensor, pixels: int) -> Tensor:
     """Where ``mask`` [b,1,h,w] is, and ``pixels`` around it: bool."""
-    side = 2 * pixels + 1
-    return F.max_pool2d(F.max_pool2d(mask, (1, side), 1, (0, pixels)), (side, 1), 1, (pixels, 0)) > 0.5
+    found = mask > 0.5
+    for _ in range(2):  # along the rows, then along the columns; pooling would look at each pixel as often as the window is long
+        size = found.shape[-1]
+        place, before = torch.arange(size, device=mask.device), F.pad(found.cumsum(-1), (1, 0))
+        found = (before[..., (place + pixels + 1).clamp_max(size)] > before[..., (place - pixels).clamp_min(0)]).transpose(-1, -2)
+    return found
 
 
 def sharpen(image: Tensor, gain: Tensor | float) -> Tensor:

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from facemug_lib.editing.fill.blending import RING, grown
 from facemug_lib.pictures import luma, reduced
+from facemug_lib.progress import Check, unchecked
 
 COARSE = 256  # side of the finished edit [px]
 GAINS = (0.1, 1.1)  # least and most of the larger picture's detail; photos are often softer than the prior, seldom sharper
@@ -30,19 +31,23 @@ def fine(picture: Tensor) -> Tensor:
     return picture - enlarged(reduced(picture, COARSE), picture.shape[-1])
 
 
-def detailed(coarse: Tensor, raw: Tensor, photo: Tensor, mask: Tensor, seed: int = 0, *, grain: bool = True) -> Tensor:
+def detailed(coarse: Tensor, raw: Tensor, photo: Tensor, mask: Tensor, seed: int = 0, *, grain: bool = True,
+             check: Check = unchecked) -> Tensor:
     """``coarse`` [1,3,256,256], a finished edit, with the detail of ``raw`` [1,3,s,s] in the hole ``mask`` [1,1,s,s] of ``photo``
     [1,3,s,s]; pictures in [-1,1]. Outside of the hole the photo is copied bit for bit.
 
     ``raw`` is what the prior paints there, at s px. Its detail is scaled to the photo's (:func:`detail_gain`); with ``grain`` it
-    also gets the photo's noise, drawn from ``seed``, where the photo has more.
+    also gets the photo's noise, drawn from ``seed``, where the photo has more. ``check`` is called between these; it may raise.
     """
     known, size = mask < 0.5, photo.shape[-1]
     detail, own = fine(raw), fine(photo)
+    check()
     detail = detail * detail_gain(raw, photo, detail, own, mask)
+    check()
     made = enlarged(coarse, size) + detail
     if grain and bool(known.any()):
         missing = max(0.0, noise_of(own, known) ** 2 - noise_of(detail, ~known) ** 2) ** 0.5
+        check()
         draw = torch.Generator().manual_seed(seed)
         noise = fine(torch.randn(1, 1, size, size, generator=draw)).to(made)
         made = made + missing * noise / noise.std()

@@ -35,7 +35,7 @@ from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import AlignedFace, Frame, crop_photo
 from facemug_lib.faces.photos import Photo, PhotoLike, write_image
 from facemug_lib.files import replacing
-from facemug_lib.progress import Progress
+from facemug_lib.progress import Check, Progress, unchecked
 from facemug_lib.seeds import LARGEST_SEED
 
 FORMAT: Literal["facemug edit script"] = "facemug edit script"
@@ -378,18 +378,22 @@ class Replayer:
         return face, is_same, notes
 
     def make(self, face: AlignedFace, step: Step, drawn_on: PhotoRecord | None = None,
-             progress: Progress | None = None) -> tuple[AlignedFace, StepResult]:
-        """One step, on the face that the steps before it left. ``drawn_on``: the photo that it was drawn on, if another one."""
-        made = self.editor.edit_many([self._edit(face, step, drawn_on)], progress=progress,
+             progress: Progress | None = None, check: Check = unchecked) -> tuple[AlignedFace, StepResult]:
+        """One step, on the face that the steps before it left. ``drawn_on``: the photo that it was drawn on, if another one.
+        ``progress`` and ``check`` are the editor's; what they raise ends the work."""
+        made = self.editor.edit_many([self._edit(face, step, drawn_on)], progress=progress, check=check,
                                      text_settings=TextEditSettings(traits=step.text_traits))[0]
+        check()
         result = StepResult(made.image.cpu(), made.conditions.mask.cpu() > 0.5, made.seconds, made.remarks)
         return face.repainted(made.paste_back()), result
 
-    def images(self, face: AlignedFace, steps: Sequence[Step], progress: Progress | None = None) -> list[Tensor]:
-        """Each of several steps on the same face, made together where they can be: the aligned faces [1,3,256,256] in [-1,1].
-        :meth:`make` gives each of them again, but for rounding."""
+    def images(self, face: AlignedFace, steps: Sequence[Step], progress: Progress | None = None,
+               check: Check = unchecked) -> list[Tensor]:
+        """Each of several steps on the same face, made together where they can be: the aligned faces [1,3,256,256] in [-1,1],
+        whatever size the steps ask for. :meth:`make` gives each of them again, but for rounding."""
         text_settings = TextEditSettings(traits=any(step.text_traits for step in steps))  # variations of one step
-        return [made.image.cpu() for made in self.editor.edit_many([self._edit(face, step) for step in steps], progress=progress,
+        edits = [replace(self._edit(face, step), size=FACE_SIZE) for step in steps]
+        return [made.image.cpu() for made in self.editor.edit_many(edits, progress=progress, check=check,
                                                                    text_settings=text_settings)]
 
     def _edit(self, face: AlignedFace, step: Step, drawn_on: PhotoRecord | None = None) -> Edit:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -36,11 +36,11 @@ from facemug_lib.editing.latent.direction_fit import components
 from facemug_lib.editing.latent.directions import Direction, checked_strengths, moved, save_directions
 from facemug_lib.editing.script.edit_script import EditScript, SampleRecord, Step, embedded
 from facemug_lib.editing.script.filmstrip import checked_target
-from facemug_lib.editing.script.staged import StagedPainter, nothing
+from facemug_lib.editing.script.staged import StagedPainter
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import AlignedFace
 from facemug_lib.modalities.masks import semantic
-from facemug_lib.progress import Progress
+from facemug_lib.progress import Check, Progress, unchecked
 from facemug_lib.seeds import check_seed
 
 WHOLE, OWN = "whole picture", "own mask"
@@ -145,7 +145,7 @@ class Exploration:
         """Whether :meth:`face` is at hand."""
         return _key(view) in (self._faces if view.photo is None else self._fitted)
 
-    def face(self, view: View, progress: Progress | None = None, check: Callable[[], None] = nothing) -> AlignedFace:
+    def face(self, view: View, progress: Progress | None = None, check: Check = unchecked) -> AlignedFace:
         """The face that is altered, with its codes. A photo is fitted when it is first asked for: seconds; ``progress`` is called
         with (step, steps) and may raise."""
         key = _key(view)
@@ -160,7 +160,7 @@ class Exploration:
             self._faces[key] = made
         return self._faces[key]
 
-    def mask(self, view: View, check: Callable[[], None] = nothing) -> Tensor:
+    def mask(self, view: View, check: Check = unchecked) -> Tensor:
         """What is altered, [1,1,256,256] in {0,1}. Raises :class:`FacemugError` where the face has no such region."""
         if view.region == WHOLE:
             return torch.ones(1, 1, FACE_SIZE, FACE_SIZE)
@@ -200,26 +200,26 @@ class Exploration:
         return small.clamp(-1, 1)
 
     @torch.no_grad()
-    def picture(self, view: View, check: Callable[[], None] = nothing) -> Tensor:
+    def picture(self, view: View, check: Check = unchecked) -> Tensor:
         """The view [1,3,256,256] in [-1,1], equal to what the editor makes of it. ``check`` is called between the stages; it may
         raise to stop."""
         codes = self.codes(view)
         image = self._altered(view, codes, check) if self.strengths(view) else self.face(view, check=check).image
         self._near = _Detail(view.photo, image, self._painter.paint(codes, 64).cpu())
         check()
-        return self._by_system(view, image)
+        return self._by_system(view, image, check)
 
-    def _by_system(self, view: View, image: Tensor) -> Tensor:
+    def _by_system(self, view: View, image: Tensor, check: Check) -> Tensor:
         """The picture after the view's system, if any: an edit of what the attributes left, as a script's second step is."""
         if view.system is None or not view.system_attributes:
             return image
         face, mask = self.face(view), self.mask(view)
         if self.strengths(view):
             face = face.repainted(face.paste_back(image, mask))
-        return self.editor.edit_many([Edit(face, mask, attributes=view.system_attributes, guidance_frame="aligned",
-                                           system=view.system)])[0].image.cpu()
+        edit = Edit(face, mask, attributes=view.system_attributes, guidance_frame="aligned", system=view.system)
+        return self.editor.edit_many([edit], check=check)[0].image.cpu()
 
-    def _altered(self, view: View, codes: Tensor, check: Callable[[], None]) -> Tensor:
+    def _altered(self, view: View, codes: Tensor, check: Check) -> Tensor:
         if view.photo is None and view.region == WHOLE:
             return self._painter.paint(codes, 256, check).clamp(-1, 1).cpu()
         face, mask = self.face(view, check=check), self.mask(view, check)

@@ -21,7 +21,7 @@ from facemug_lib.editing.script.patches import Patch
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import AlignedFace
 from facemug_lib.faces.photos import PhotoLike
-from facemug_lib.progress import Progress
+from facemug_lib.progress import Check, Progress, unchecked
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,9 +80,9 @@ class Session:
 
     @classmethod
     def remade(cls, editor: Editor, photo: AlignedFace | SampleRecord, made: Sequence[tuple[int, Step]], current: int,
-               progress: Progress | None = None) -> Session:
+               progress: Progress | None = None, check: Check = unchecked) -> Session:
         """A session whose pictures are made again: ``made`` has the parent's number and the edit of each, in their order.
-        ``progress`` counts in hundredths of an edit; what it raises ends the work."""
+        ``progress`` counts in hundredths of an edit; what it or ``check`` raises ends the work."""
         session = cls(editor, photo)
         for place, (parent, step) in enumerate(made):
             def report(done: int, total: int, place: int = place) -> None:
@@ -91,7 +91,7 @@ class Session:
 
             report(0, 1)
             session.go(parent)
-            session.apply(step, report)
+            session.apply(step, report, check)
         session.go(current)
         return session
 
@@ -100,22 +100,24 @@ class Session:
         """The way from the photo to the current picture."""
         return PhotoScript(self.current.script, self.first)
 
-    def apply(self, step: Step, progress: Progress | None = None) -> Moment:
-        """Edit the current picture; the result becomes the current one. Raises :class:`FacemugError` for an edit that makes no
-        sense; then, and where ``progress`` raises, everything stays as it was."""
+    def apply(self, step: Step, progress: Progress | None = None, check: Check = unchecked) -> Moment:
+        """Edit the current picture; the result becomes the current one. ``check`` is called between the parts of the work. Raises
+        :class:`FacemugError` for an edit that makes no sense; then, and where ``progress`` or ``check`` raises, everything stays
+        as it was."""
         script = self.current.script.added(step, self.editor.hashes_of(step.system))
-        face, made = self._replayer.make(self.face, step, progress=progress)
+        face, made = self._replayer.make(self.face, step, progress=progress, check=check)
         patch = Patch.between(self.face.original, face.original)
+        check()
         moment = Moment(len(self.moments), self.current.number, script, patch, made.seconds, made.remarks)
         self.moments.append(moment)
         self.current, self.face = moment, face
         return moment
 
-    def try_out(self, steps: Sequence[Step], progress: Progress | None = None) -> list[Tensor]:
+    def try_out(self, steps: Sequence[Step], progress: Progress | None = None, check: Check = unchecked) -> list[Tensor]:
         """What each of these edits would make of the current picture: aligned faces [1,3,256,256] in [-1,1]. They are made
         together, and none becomes part of the session; :meth:`apply` makes the one that is wanted again, alike but for rounding
         and a softer seam. Raises what :meth:`apply` raises."""
-        return self._replayer.images(self.face, steps, progress)
+        return self._replayer.images(self.face, steps, progress, check)
 
     def go(self, number: int) -> Moment:
         """Make picture ``number`` the current one."""

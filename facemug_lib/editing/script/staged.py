@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from facemug_lib.faces.code_space import CodeSpace
+from facemug_lib.progress import Check, unchecked
 
 SIZES = (64, 128, 256)
-
-
-def nothing() -> None:
-    """What is called between the stages by default."""
 
 
 class StagedPainter:
@@ -31,7 +26,7 @@ class StagedPainter:
         self._small: Tensor | None = None  # the 64-px picture of the last codes
 
     @torch.no_grad()
-    def paint(self, codes: Tensor, size: int = 256, check: Callable[[], None] = nothing) -> Tensor:
+    def paint(self, codes: Tensor, size: int = 256, check: Check = unchecked) -> Tensor:
         """Picture [1,3,size,size] in about [-1,1], size one of :data:`SIZES`. ``check`` is called between the stages; what it
         raises ends the work, and what has been made is kept."""
         if not self.has_stages:

@@ -22,7 +22,7 @@ from facemug_lib.faces.alignment import Frame
 from facemug_lib.faces.code_space import CODE_DIM
 from facemug_lib.modalities.conditions import MODALITIES
 from facemug_lib.pictures import reduced
-from facemug_lib.progress import Progress
+from facemug_lib.progress import Check, Progress, unchecked
 from facemug_lib.systems.common.contract import System, SystemAttribute, checked_strengths, edited
 from facemug_lib.systems.common.registry import load_system, names, system_class
 from facemug_lib.weights import weights_hash
@@ -94,18 +94,22 @@ class SystemEditor:
         return strengths
 
     @torch.no_grad()
-    def edit_many(self, edits: Sequence[Edit], *, progress: Progress | None = None) -> list[EditResult]:
-        """Make several edits, one by one: an edit's pixels do not depend on what is made beside it."""
-        return [self._edited(edit) for edit in edits]
+    def edit_many(self, edits: Sequence[Edit], *, progress: Progress | None = None,
+                  check: Check = unchecked) -> list[EditResult]:
+        """Make several edits, one by one: an edit's pixels do not depend on what is made beside it. ``check`` is called between
+        the parts of each; it may raise to stop."""
+        return [self._edited(edit, check) for edit in edits]
 
-    def _edited(self, edit: Edit) -> EditResult:
+    def _edited(self, edit: Edit, check: Check) -> EditResult:
         started = time.perf_counter()
         if foreign := [name for name in FOREIGN if _is_given(getattr(edit, name))]:
             raise FacemugError(f"{self.name} changes attributes and nothing else: leave out {', '.join(foreign)}")
         strengths = checked_strengths(edit.attributes or {}, self.attributes, self.name, self.system.all_attributes)
         inputs = read_edit(edit, {}, 0)
         photo, mask = inputs.face.image.to(self.device), inputs.conditions.mask.to(self.device)
+        check()
         raw = self.picture(photo, strengths)
+        check()
         image = inputs.conditions.to(self.device).composite(blend(raw.clamp(-1, 1), photo, mask), photo)
         shares = torch.zeros(1, len(MODALITIES), *photo.shape[2:], device=self.device)
         shares[:, 0] = 1

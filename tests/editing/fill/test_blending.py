@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from facemug_lib.editing.fill import blending
-from facemug_lib.editing.fill.blending import blend, detail_gain, sameness, sharpen
+from facemug_lib.editing.fill.blending import blend, detail_gain, grown, sameness, sharpen
 
 
 def outside(mask: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
@@ -147,6 +147,13 @@ done.wait()
 """
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("pixels", [0, 1, 7, 60])
+def test_a_mask_grows_by_so_many_pixels_to_every_side(pixels: int) -> None:
+    mask = (torch.rand(2, 1, 40, 50, generator=torch.Generator().manual_seed(1)) > 0.995).float()
+    side = 2 * pixels + 1
+    assert torch.equal(grown(mask, pixels), torch.nn.functional.max_pool2d(mask, side, 1, pixels) > 0.5)
 
 
 def test_sameness_falls_with_the_change() -> None:

@@ -263,7 +263,7 @@ def test_texts_of_old_scripts_are_followed_as_they_were(editor: Editor, monkeypa
     assert not old.text_traits and not Step.of_edit(Edit("face.png", "mask.png"), {"mask": "mask.png"}).text_traits
     given = []
 
-    def edit_many(self: Editor, edits: object, *, text_settings: TextEditSettings, progress: object) -> None:
+    def edit_many(self: Editor, edits: object, *, text_settings: TextEditSettings, **more: object) -> None:
         given.append(text_settings)
         raise FacemugError("seen")
 
