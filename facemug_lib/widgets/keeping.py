@@ -158,7 +158,7 @@ class Keeping:
             layers = {place: _as_bytes(one.layers, path) for place, one in enumerate([*saved.made, saved]) if one.layers}
             photo = self._photo_of(about)
             session = Session.remade(self.editor, photo, [(one.parent, one.step) for one in saved.made], saved.current,
-                                     self._reporter(turn))
+                                     self._reporter(turn), turn.check)
             is_same = about.photo.sha256 == pixels_hash(session.first.photo) and saved.weights == session.current.script.weights
             self._begin(session)
             self._is_known = about.path is not None or about.photo.sample is not None

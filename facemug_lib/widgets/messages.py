@@ -103,7 +103,9 @@ class Messages:
         self._idle()
 
         def job(turn: Turn) -> None:
-            self.send({"kind": "download", "page": content["page"], "name": "edit.zip"}, [self.archive()])
+            packed = self.archive()
+            turn.check()
+            self.send({"kind": "download", "page": content["page"], "name": "edit.zip"}, [packed])
             self.note = "edit.zip holds the script, the edited photo and the mask"
 
         self._start("packing", job)
@@ -121,15 +123,19 @@ class Messages:
         name = file_name(str(content["name"]))
         self._let_choose(None)
         if what == "exemplar":
-            self._start("reading the exemplar", lambda turn: self._take_exemplar(lambda: read_exemplar(name, data)))
+            self._start("reading the exemplar", lambda turn: self._take_exemplar(lambda: read_exemplar(name, data), turn))
             return
         self._open(f"opening {name}", lambda: read_face(photo_from_bytes(data, name)), is_known=False)
 
-    def _take_exemplar(self, read: Callable[[], PIL.Image.Image]) -> None:
+    def _take_exemplar(self, read: Callable[[], PIL.Image.Image], turn: Turn) -> None:
         try:
-            self.exemplar = data_url(read())
+            picture = read()
         except SeveralFaces as several:
+            turn.check()
             self._let_choose(Offer("exemplar", several, False))
+            return
+        turn.check()
+        self.exemplar = data_url(picture)
 
     def _let_choose(self, offer: Offer | None) -> None:
         self._offer, self.offer = offer, {} if offer is None else offer.shown()
@@ -143,7 +149,7 @@ class Messages:
             return
         photo = offer.several.photo
         if offer.what == "exemplar":
-            self._start("reading the exemplar", lambda turn: self._take_exemplar(lambda: chosen_exemplar(photo, number)))
+            self._start("reading the exemplar", lambda turn: self._take_exemplar(lambda: chosen_exemplar(photo, number), turn))
             return
         self._open("opening the photo", lambda: read_face(photo, number), offer.is_known)
 

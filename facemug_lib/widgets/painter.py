@@ -24,16 +24,18 @@ from torch import Tensor
 
 from facemug_lib.editing.drawing import FACE_SIZE, read_face
 from facemug_lib.editing.editor import Editor
-from facemug_lib.editing.inputs import INFLUENCES, checked_influence
-from facemug_lib.editing.latent.text import TEXT_SOURCE
+from facemug_lib.editing.inputs import INFLUENCES
 from facemug_lib.editing.script import saved_session
-from facemug_lib.editing.script.edit_script import SampleRecord, Step, embedded
+from facemug_lib.editing.script.edit_script import SampleRecord, Step
 from facemug_lib.editing.script.session import PhotoScript, Session
+from facemug_lib.editing.sharp import SIZES, at_size, size_for
 from facemug_lib.errors import FacemugError
 from facemug_lib.faces.alignment import AlignedFace, SeveralFaces
 from facemug_lib.faces.photos import PhotoLike, write_image
 from facemug_lib.modalities.semantics import PALETTE, SEMANTIC_CLASSES
 from facemug_lib.pictures import pixels_of
+from facemug_lib.systems import Systems, images_seen
+from facemug_lib.widgets.guiding import SETTINGS, Guiding, after_edit
 from facemug_lib.widgets.keeping import Autosave, Keeping
 from facemug_lib.widgets.layers import LAYERS, Layers, data_url, png
 from facemug_lib.widgets.messages import Messages
@@ -45,10 +47,9 @@ from facemug_lib.widgets.worker import Stopped, Turn, Worker
 
 PAGE = Path(__file__).parent / "painter_page"
 THUMBNAIL = 72  # px
-SETTINGS = ("attributes", "influence", "text", "text_source", "refine", "seed", "variety", "exemplar")
 
 
-class Painter(Messages, Varying, Keeping, anywidget.AnyWidget):
+class Painter(Messages, Guiding, Varying, Keeping, anywidget.AnyWidget):
     """Paint on a face and edit it.
 
     ``photo`` is anything :func:`~facemug_lib.faces.alignment.open_face` takes, an :class:`AlignedFace`, or None for the sampled
@@ -64,19 +65,12 @@ class Painter(Messages, Varying, Keeping, anywidget.AnyWidget):
     _css = PAGE / "painter.css"
 
     choices = traitlets.Dict().tag(sync=True)  # names and colours that the browser needs; never changes
-    picture = traitlets.Bytes().tag(sync=True)  # PNG of the current face
+    picture = traitlets.Bytes().tag(sync=True)  # PNG of the current face, shown_size px
     original = traitlets.Bytes().tag(sync=True)  # … of the photo's
-    parse = traitlets.Bytes().tag(sync=True)  # its labels, row by row
+    parse = traitlets.Bytes().tag(sync=True)  # its labels [256,256], row by row
+    shown_size = traitlets.Int(FACE_SIZE).tag(sync=True)  # 256, 512 or 1024: as large as the photo shows the face
     history = traitlets.List().tag(sync=True)
     current = traitlets.Int(0).tag(sync=True)
-    exemplar = traitlets.Unicode("").tag(sync=True)  # a data URL
-    attributes = traitlets.Dict().tag(sync=True)
-    influence = traitlets.Dict().tag(sync=True)
-    text = traitlets.Unicode("").tag(sync=True)
-    text_source = traitlets.Unicode(TEXT_SOURCE).tag(sync=True)
-    refine = traitlets.Int(0).tag(sync=True)
-    seed = traitlets.Int(0).tag(sync=True)
-    variety = traitlets.Float(0.0).tag(sync=True)  # how far, 0 … 1, the seed decides what is new
     busy = traitlets.Unicode("").tag(sync=True)  # what is being done, or nothing
     share = traitlets.Float(0.0).tag(sync=True)  # … and how much of it
     error = traitlets.Unicode("").tag(sync=True)
@@ -90,7 +84,8 @@ class Painter(Messages, Varying, Keeping, anywidget.AnyWidget):
 
     def __init__(self, editor: Editor | None = None, photo: PhotoLike | AlignedFace | None = None, face: int | None = None, *,
                  seed: int = 0) -> None:
-        self.editor = editor or Editor.load()
+        editor = editor or Editor.load()
+        self.editor = editor if editor.knows_systems else editor.with_systems(Systems(device=editor.device))
         self.received: Counter[str] = Counter()
         self._strokes_seen: dict[str, int] = {}  # page → the number of its last stroke that was dealt with
         self._worker = Worker(self._failed)
@@ -106,10 +101,11 @@ class Painter(Messages, Varying, Keeping, anywidget.AnyWidget):
         session = Session(self.editor, SampleRecord(seed=seed) if photo is None else photo, face)
         super().__init__(choices={
             "classes": list(SEMANTIC_CLASSES), "palette": [list(colour) for colour in PALETTE],
-            "attributes": list(self.editor.directions), "influences": list(INFLUENCES)})
+            "attributes": list(self.editor.directions), "influences": list(INFLUENCES), "sizes": list(SIZES),
+            "systems": [name for name, images in images_seen().items() if images is not None]})
         self._begin(session)
         self.on_msg(self._receive)
-        self.observe(lambda change: self._changed(), list(SETTINGS))
+        self._observe_settings()
         self._find_saved()
 
     # -- for people who write Python ----------------------------------------------------------------------------------------
@@ -139,8 +135,9 @@ class Painter(Messages, Varying, Keeping, anywidget.AnyWidget):
         return self._worker.wait(seconds)
 
     def cancel(self) -> None:
-        """Stop what is being done at its next step; everything stays as it was."""
-        self._worker.cancel()
+        """Stop what is being done at its next step or part; everything stays as it was."""
+        if self._worker.cancel():
+            self._ended("cancelled: everything is as it was")
 
     def go(self, number: int) -> None:
         """Go to another picture of the history, which can be undone; an edit from there on begins a branch. Raises
@@ -188,10 +185,11 @@ class Painter(Messages, Varying, Keeping, anywidget.AnyWidget):
 
     def archive(self) -> bytes:
         """A zip file of what :meth:`save` writes, with the mask of the current picture's edit."""
-        mask = None
+        mask, size = None, FACE_SIZE
         if (snapshot := self._snapshots.get(self.session.current.number)) is not None:
             mask = np.frombuffer(zlib.decompress(snapshot["layers"]["mask"]), np.uint8).reshape(FACE_SIZE, FACE_SIZE)
-        return archive(self.save, self.session, mask)
+            size = self._size_of(self.session.current.script.steps[-1])
+        return archive(self.save, self.session, mask, size)
 
     def code(self) -> str:
         """Python code that makes the current picture again."""
@@ -215,37 +213,18 @@ class Painter(Messages, Varying, Keeping, anywidget.AnyWidget):
         becomes the one that is set, and both come back where the edit is changed."""
         def job(turn: Turn) -> None:
             self.save_now()  # should it end the kernel
-            moment = self.session.apply(step, self._reporter(turn))
+            moment = self.session.apply(step, self._reporter(turn), turn.check)
             self.saved = {}
             self._snapshots[moment.number] = {**snapshot, "seed": step.seed, "variety": step.variety}
             self._parsed()  # before it is shown, so that labels and picture change together
             used = {name: snapshot[name] for name in SETTINGS}
-            self._take_settings(_after_edit(used, self._settings()) | ({"seed": step.seed} if self.seed == used["seed"] else {}))
+            self._take_settings(after_edit(used, self._settings()) | ({"seed": step.seed} if self.seed == used["seed"] else {}))
             self.layers.clear(mark=_Way((moment.parent, used), (moment.number, self._settings())))
             self._send_layers(LAYERS)
-            self._show("; ".join([f"edited in {moment.seconds:.1f} s", *moment.remarks]))
+            at = "" if (size := self._size_of(step)) == FACE_SIZE else f" at {size} px"
+            self._show("; ".join([f"edited in {moment.seconds:.1f} s{at}", *moment.remarks]))
 
         self._start("editing", job, is_off=True)
-
-    def _step(self) -> Step:
-        """The edit that is painted and set."""
-        pictures = self.layers.pictures(self._parsed())
-        if "mask" not in pictures:
-            raise FacemugError("no mask is painted: paint over what is to change, everything else stays as it is")
-        attributes = {name: float(value) for name, value in self.attributes.items() if value}
-        unknown = set(attributes) - set(self.editor.directions)
-        if unknown:
-            raise FacemugError(f"no attribute is called {sorted(unknown)[0]!r}: choose from {', '.join(self.editor.directions)}")
-        influence = {name: weight for name, weight in checked_influence(self.influence).items() if weight != 1}
-        references = {name: embedded(png(picture)) for name, picture in pictures.items()}
-        if self.exemplar:
-            references["exemplar"] = self.exemplar
-        parts = [name for name in ("sketch", "semantics", "colour", "exemplar") if name in references]
-        parts += [f"{name} {value:+g}" for name, value in attributes.items()]
-        name = ", ".join([*parts, f"“{self.text.strip()}”"] if self.text.strip() else parts) or "fill"
-        return Step.of(name=name[:200], attributes=attributes, influence=influence, text=self.text.strip() or None,
-                       text_traits=bool(self.text.strip()), text_source=self.text_source.strip() or TEXT_SOURCE,
-                       refine=self.refine, seed=self.seed, variety=self.variety, guidance_frame="aligned", **references)
 
     def _open(self, what: str, read: Callable[[], AlignedFace], is_known: bool) -> None:
         """Begin with the face that ``read`` gives; ``is_known``: the photo is a file that others have."""
@@ -253,23 +232,17 @@ class Painter(Messages, Varying, Keeping, anywidget.AnyWidget):
             try:
                 opened = read()
             except SeveralFaces as several:
+                turn.check()
                 self._let_choose(Offer("photo", several, is_known))
                 return
-            self._begin(Session(self.editor, opened))
+            turn.check()
+            session = Session(self.editor, opened)
+            turn.check()
+            self._begin(session)
             self._is_known, self._is_unasked = is_known, False
             self._find_saved()
 
         self._start(what, job, is_off=True)
-
-    def _snapshot(self) -> dict[str, Any]:
-        return {"layers": self.layers.packed()} | self._settings()
-
-    def _settings(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in SETTINGS}
-
-    def _take_settings(self, settings: Mapping[str, Any]) -> None:
-        for name, value in settings.items():
-            self.set_trait(name, value)
 
     def _begin(self, session: Session) -> None:
         self.session = session
@@ -280,7 +253,8 @@ class Painter(Messages, Varying, Keeping, anywidget.AnyWidget):
         self._variations = None
         self._begin_keeping()
         self._parsed()
-        self.original = png(PIL.Image.fromarray(pixels_of(self.image[0])))
+        self.shown_size = size_for(session.first, "auto", getattr(self.editor.prior, "native_size", SIZES[-1]))
+        self.original = self._seen()
         self._send_layers(LAYERS)
         self._show("")
 
@@ -299,14 +273,19 @@ class Painter(Messages, Varying, Keeping, anywidget.AnyWidget):
             try:
                 job(turn)
             except Stopped:
-                self.note = "cancelled: everything is as it was"
+                self._ended("cancelled: everything is as it was")
             finally:
-                self.busy, self.is_off = "", False
+                self._ended()
 
         self.error = self.note = ""
         self.share = 0.0
         self.busy, self.is_off = what, is_off
         self._worker.submit(guarded)
+
+    def _ended(self, note: str = "") -> None:
+        """Nothing is being done any more."""
+        self.note = note or self.note
+        self.busy, self.is_off = "", False
 
     def _failed(self, message: str) -> None:
         self.error = message
@@ -335,13 +314,19 @@ class Painter(Messages, Varying, Keeping, anywidget.AnyWidget):
         history = [{"number": moment.number, "parent": moment.parent, "name": moment.name, "row": rows[moment.number],
                     "thumbnail": self._thumbnails[moment.number]} for moment in session.moments]
         with self.hold_sync():
-            self.picture = png(PIL.Image.fromarray(pixels_of(self.image[0])))
+            self.picture = self._seen()
             self.parse = self._parsed().tobytes()
             self.history = history
             self.current = session.current.number
             self.note = note
             self._tell_undo()
         self._stills.update(self.still)
+
+    def _seen(self) -> bytes:
+        """The current face as large as the photo shows it, a PNG: what was painted larger than 256 px is seen so."""
+        face = self.session.face
+        image = face.image if self.shown_size == FACE_SIZE else at_size(face, self.shown_size).image
+        return png(PIL.Image.fromarray(pixels_of(image[0])))
 
     def _changed(self) -> None:
         """What is painted or set is another now."""
@@ -365,9 +350,3 @@ class _Way:
 
     before: tuple[int, Mapping[str, Any] | None]
     after: tuple[int, Mapping[str, Any] | None]
-
-
-def _after_edit(used: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-    """What stays set after an edit: attributes, text and exemplar count once, except those that were changed meanwhile."""
-    attributes = {name: value for name, value in now["attributes"].items() if value != used["attributes"].get(name)}
-    return {"attributes": attributes} | {name: "" for name in ("text", "exemplar") if now[name] == used[name]}

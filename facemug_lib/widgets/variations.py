@@ -44,16 +44,19 @@ class Varying:
     def vary(self, more: bool = False) -> None:
         """Start to try :data:`COUNT` seeds of the edit that is painted and set, from the one that is set on; with ``more``, those
         after the seeds that are shown. :meth:`wait` for them; :meth:`take` one. Where no variety is set, theirs is
-        :data:`VARIETY`. What is shown of another edit goes. Raises what :meth:`edit` raises."""
+        :data:`VARIETY`. What is shown of another edit goes. Raises what :meth:`edit` raises, and for a system: its edits know no
+        seed."""
         self._idle()
+        if self.system:
+            raise FacemugError(f"{self.system} knows one picture of an edit, whatever the seed: choose FACEMUG for variations")
         step, snapshot, number = self._step(), self._snapshot(), self.session.current.number
         kept = self._variations.shown if more and self._has_variations() else ()
         first = kept[-1]["seed"] + 1 if kept else self.seed
         seeds = [(first + place) % (LARGEST_IN_PAGES + 1) for place in range(COUNT)]
 
         def job(turn: Turn) -> None:
-            images = self.session.try_out([_varied(step, seed) for seed in seeds], self._reporter(turn))
-            turn.progress(1, 1)  # one pass asks nobody: a cancel in it counts here
+            images = self.session.try_out([_varied(step, seed) for seed in seeds], self._reporter(turn), turn.check)
+            turn.check()
             made = [{"seed": seed, "picture": data_url(PIL.Image.fromarray(pixels_of(image[0])))}
                     for seed, image in zip(seeds, images, strict=True)]
             self._variations = Variations(number, step, snapshot, [*kept, *made][-MOST:])

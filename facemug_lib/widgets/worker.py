@@ -14,7 +14,7 @@ from facemug_lib.errors import FacemugError
 
 
 class Stopped(Exception):
-    """Raised inside a job that was cancelled, by :meth:`Turn.progress`."""
+    """Raised inside a job that was cancelled, by :class:`Turn`."""
 
 
 class Turn:
@@ -23,10 +23,14 @@ class Turn:
     def __init__(self) -> None:
         self.is_cancelled = False
 
-    def progress(self, done: int, total: int) -> None:
-        """To be called between the steps of long work. Raises :class:`Stopped` once the job is cancelled."""
+    def check(self) -> None:
+        """To be called between the parts of long work. Raises :class:`Stopped` once the job is cancelled."""
         if self.is_cancelled:
             raise Stopped
+
+    def progress(self, done: int, total: int) -> None:
+        """The same, as a :data:`~facemug_lib.progress.Progress`."""
+        self.check()
 
 
 Job = Callable[[Turn], None]
@@ -61,12 +65,14 @@ class Worker:
                 self._thread.start()
             self._changed.notify_all()
 
-    def cancel(self) -> None:
-        """Forget the waiting job and stop the running one at its next step."""
+    def cancel(self) -> bool:
+        """Forget the waiting job and stop the running one at its next step. True where one waited, which nobody else will say."""
         with self._changed:
-            self._next = None
+            forgotten, self._next = self._next is not None, None
             if self._turn is not None:
                 self._turn.is_cancelled = True
+            self._changed.notify_all()
+            return forgotten
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until nothing is left to do; false if that took longer than ``seconds``."""

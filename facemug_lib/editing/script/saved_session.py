@@ -78,6 +78,9 @@ class Settings(_Model):
     refine: Annotated[int, Field(ge=0, le=10_000)] = 0
     seed: Annotated[int, Field(ge=0)] = 0
     variety: Annotated[float, Field(ge=0, le=1)] = 0.0
+    size: Literal["auto", 256, 512, 1024] = 256  # sessions that name none were made before there were others
+    system: str = ""
+    system_attributes: dict[str, float] = {}
     exemplar: str = ""  # a data URL
 
 

@@ -17,6 +17,7 @@ const CLASS_NAMES = { // the left and right of the person who is shown
   eye_g: "glasses", l_eye: "left eye", r_eye: "right eye", l_brow: "left brow", r_brow: "right brow", l_ear: "left ear",
   r_ear: "right ear", u_lip: "upper lip", l_lip: "lower lip", ear_r: "earring", neck_l: "necklace", cloth: "clothes",
 };
+const WORK = ["edit", "vary", "take"]; // what is asked for and takes time: Escape stops it also before the kernel has said so
 const PART = 1 << 20; // bytes of a file in one message: servers refuse large ones
 const RING_STAYS = 1200; // ms that the size of the brush is shown after it was changed
 const MASK_TINT = [86, 180, 233];

@@ -57,7 +57,7 @@ class Layout {
     this.error = h("div", { className: "fm-error", role: "alert" });
     this.bar = h("progress", { max: 1 });
     this.bar.setAttribute("aria-label", "Progress of the edit");
-    this.cancel = button("Cancel", "Stop; everything stays as it was (Escape)", () => this.store.send({ kind: "cancel" }), { className: "fm-cancel" });
+    this.cancel = button("Cancel", "Stop; everything stays as it was (Escape)", () => this.giveUp(), { className: "fm-cancel" });
     this.progress = h("div", { className: "fm-progress" }, this.bar, this.cancel);
     this.history = h("div", { className: "fm-history", role: "group" });
     this.history.setAttribute("aria-label", "History: choose a picture to go on from");
@@ -66,68 +66,7 @@ class Layout {
     return h("div", { className: "fm-stage" }, this.buildSaved(), this.question, this.crowd, this.scroll, this.buildVariations(),
       h("div", { className: "fm-under" },
         button("−", "Zoom out (−)", zoomBy(1 / 1.5)), this.zoomText, button("+", "Zoom in (+)", zoomBy(1.5)),
-        button("Fit", "Show the whole face (0)", () => this.setZoom(1)), h("span", { className: "fm-spring" }), this.wipe, this.compare),
+        button("Fit", "Show the whole face (0)", () => this.setZoom(1)), h("span", { className: "fm-comparing" }, this.wipe, this.compare)),
       this.error, this.progress, this.status, this.history);
-  }
-
-  buildGuide() {
-    this.attributes = {};
-    for (const name of this.choices.attributes) {
-      this.attributes[name] = slider(name.replaceAll("_", " "), `${name}: 1 is one standard deviation over faces`, -3, 3, 0.1, signed,
-        (value) => this.store.set("attributes", { ...this.model.get("attributes"), [name]: value }), `fm-attribute-${name}`);
-    }
-    this.influences = {};
-    for (const name of this.choices.influences) {
-      const text = name === "image" ? "photo" : LAYER_NAMES[name]?.toLowerCase() ?? name;
-      this.influences[name] = slider(text, `How much ${text} counts: 0 is ignored, 1 is neutral`, 0, 2, 0.1, (v) => v.toFixed(1),
-        (value) => this.store.set("influence", { ...this.model.get("influence"), [name]: value }), `fm-influence-${name}`);
-    }
-    this.refine = slider("Refinement steps", "More steps take longer and look more like the photo", 0, 60, 1, String,
-      (value) => this.store.set("refine", value), "fm-refine");
-    const entry = (name, type, title, read) => h("input", { type, title, className: `fm-${name}`,
-      oninput: (event) => this.store.set(name, read(event.target.value)), onblur: () => this.refreshAll() });
-    this.text = entry("text", "text", "What the face shall look like: an old person, glasses …", String);
-    this.textSource = entry("text_source", "text", "What it looks like now, as far as that matters", String);
-    const seed = entry("seed", "number", "Decides what neither photo nor guidance does",
-      (value) => Math.min(Math.max(0, Math.trunc(Number(value)) || 0), Number.MAX_SAFE_INTEGER));
-    Object.assign(seed, { min: 0, step: 1 });
-    const seedBox = this.buildSeed(seed);
-    this.variety = slider("Variety", "How far the seed, and not the rest of the photo, decides what is new", 0, 1, 0.05,
-      (v) => `${Math.round(100 * v)} %`, (value) => this.store.set("variety", value), "fm-variety");
-    this.exemplarImage = h("img", { alt: "The exemplar" });
-    this.noExemplar = button("Remove", "Use no exemplar", () => this.store.send({ kind: "no_exemplar" }), { className: "fm-no-exemplar" });
-    this.editButton = button("Edit", "Make the edit (Ctrl+Enter)", () => this.edit(), { className: "fm-primary fm-edit" });
-    this.varyButton = button("Variations", "Four seeds of this edit side by side (V)", () => this.vary(false), { className: "fm-vary" });
-    this.revise = button("Change this edit", "Go back one edit, with everything painted as it was", () => this.act({ kind: "revise" }),
-      { className: "fm-revise" });
-    this.saveName = h("input", { type: "text", value: "edit.json", title: "The script's file; pictures are written beside it", className: "fm-save-name" });
-    const save = button("Save", "Write the edit script and the whole photo", () => this.store.send({ kind: "save", name: this.saveName.value }), { className: "fm-save" });
-    const ask = (kind) => () => this.act({ kind, page: this.store.page });
-    const take = button("Download", "Script, edited photo and mask as one file for this computer", ask("download"), { className: "fm-download" });
-    const copy = button("Copy as code", "Python that makes this very picture", () => {
-      this.store.told = (text) => this.showCode(text);
-      ask("code")();
-    }, { className: "fm-copy" });
-    this.code = h("textarea", { className: "fm-code", readOnly: true, rows: 8, hidden: true, title: "Python that makes this very picture" });
-    const row = (text, element) => h("label", { className: "fm-row" }, h("span", {}, text), element);
-    const list = (title, sliders) => h("details", { className: `fm-${title.toLowerCase()}` }, h("summary", {}, title),
-      h("div", { className: "fm-list" }, ...Object.values(sliders).map((one) => one.row)));
-    return h("div", { className: "fm-guide" },
-      this.buildFile("photo", "Open photo …", "Begin with another photo; it can also be dropped on the face"),
-      h("div", { className: "fm-exemplar" }, this.exemplarImage,
-        this.buildFile("exemplar", "Exemplar …", "A face whose looks the painted part shall take"), this.noExemplar),
-      row("Text", this.text), row("instead of", this.textSource),
-      list("Attributes", this.attributes), list("Influence", this.influences),
-      this.refine.row, seedBox, this.variety.row, this.editButton, this.varyButton, this.revise,
-      h("div", {}, h("div", { className: "fm-title" }, "Save script and photo"), h("div", { className: "fm-exemplar" }, this.saveName, save)),
-      h("div", { className: "fm-buttons" }, take, copy), this.code);
-  }
-
-  buildFile(what, text, title) {
-    const input = h("input", { type: "file", accept: "image/*", className: `fm-file-${what}`, onchange: () => {
-      if (input.files[0]) this.sendFile(what, input.files[0]);
-      input.value = "";
-    } });
-    return h("label", { className: "fm-file", title }, text, input);
   }
 }

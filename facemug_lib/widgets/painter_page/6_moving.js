@@ -38,9 +38,9 @@ class Moving {
   // -- keys -------------------------------------------------------------------------------------------------------------------
 
   key(event) {
-    const isTyping = event.target.matches("input[type=text], input[type=number], textarea");
+    const isTyping = event.target.matches("input[type=text], input[type=number], textarea, select");
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) return this.handle(event, () => this.edit());
-    if (event.key === "Escape" && this.model.get("busy")) return this.handle(event, () => this.store.send({ kind: "cancel" }));
+    if (event.key === "Escape" && (this.isAsking || this.model.get("busy"))) return this.handle(event, () => this.giveUp());
     if (event.key === "Escape" && !this.stroke && this.model.get("variations").length)
       return this.handle(event, () => this.act({ kind: "dismiss" }));
     if (event.key === "Escape" && this.stroke) return this.handle(event, () => this.abandon());

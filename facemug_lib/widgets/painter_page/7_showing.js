@@ -18,13 +18,15 @@ class Showing {
   showOriginal(isOriginal) {
     const image = isOriginal ? this.images.original : this.looked ?? this.images.picture;
     const context = this.base.getContext("2d");
-    if (image) context.drawImage(image, 0, 0, SIZE, SIZE);
+    const side = this.images.picture?.width ?? SIZE; // more than SIZE where the photo shows more
+    if (this.base.width !== side) this.base.width = this.base.height = side;
+    if (image) context.drawImage(image, 0, 0, side, side);
     const { original } = this.images;
     const part = isOriginal || this.looked || !original ? 0 : Number(this.wipe.value);
     if (part) {
-      context.drawImage(original, 0, 0, part * original.width, original.height, 0, 0, part * SIZE, SIZE);
+      context.drawImage(original, 0, 0, part * original.width, original.height, 0, 0, part * side, side);
       context.fillStyle = "#fff";
-      if (part < 1) context.fillRect(Math.round(part * SIZE) - 1, 0, 1, SIZE);
+      if (part < 1) context.fillRect(Math.round(part * side) - side / SIZE, 0, side / SIZE, side);
     }
     this.canvas.style.opacity = isOriginal || this.looked ? "0" : ""; // what is hidden would lose the focus
   }
@@ -74,17 +76,7 @@ class Showing {
     this.refreshCrowd();
     this.refreshVariations();
     this.refreshSaved();
-    const { model } = this;
-    for (const [name, one] of Object.entries(this.attributes)) one.put(model.get("attributes")[name] ?? 0);
-    for (const [name, one] of Object.entries(this.influences)) one.put(model.get("influence")[name] ?? 1);
-    this.refine.put(model.get("refine"));
-    this.variety.put(model.get("variety"));
-    for (const [input, name] of [[this.text, "text"], [this.textSource, "text_source"], [this.seed, "seed"]])
-      if (document.activeElement !== input) input.value = model.get(name);
-    const exemplar = model.get("exemplar");
-    this.hide(this.noExemplar, !exemplar);
-    this.exemplarImage.hidden = !exemplar;
-    if (exemplar && this.exemplarImage.src !== exemplar) this.exemplarImage.src = exemplar;
+    this.refreshGuide();
   }
 
   // What has the keyboard's focus must not vanish under it: the next key would be the notebook's.
@@ -107,6 +99,8 @@ class Showing {
 
   refreshStatus() {
     const busy = this.model.get("busy");
+    if (busy || this.model.get("error")) this.isAsking = false;
+    if (!busy) this.isCancelling = false;
     const lost = this.store.isConnected ? "" : "the kernel is gone: run the cell again, or reload the page, to go on";
     this.error.textContent = this.model.get("error") || lost;
     this.hide(this.progress, !busy);
@@ -115,7 +109,7 @@ class Showing {
     this.root.classList.toggle("fm-off", isOff);
     this.canvas.setAttribute("aria-disabled", String(isOff));
     this.bar.value = this.model.get("share");
-    this.status.textContent = busy ? `${busy} …${isOff ? " painting goes on when it is done" : ""}` : this.model.get("note");
+    this.status.textContent = this.isCancelling ? "cancelling …" : busy ? `${busy} …${isOff ? " painting goes on when it is done" : ""}` : this.model.get("note");
     for (const one of [this.editButton, this.varyButton]) disable(one, Boolean(busy));
     disable(this.revise, Boolean(busy) || this.model.get("current") === 0);
     disable(this.undo, isOff || !this.model.get("can_undo"));

@@ -29,8 +29,8 @@ class View {
     this.onPicture = () => this.refreshPicture();
     this.onState = () => this.refreshAll();
     this.pictureEvents = ["picture", "original", "parse"].map((name) => `change:${name}`);
-    this.stateEvents = ["history", "current", "exemplar", "attributes", "influence", "text", "text_source", "refine", "seed", "variety", "variations", "busy", "share",
-      "error", "note", "can_undo", "can_redo", "is_off", "offer", "saved"].map((name) => `change:${name}`);
+    this.stateEvents = ["history", "current", "exemplar", "attributes", "influence", "text", "text_source", "refine", "seed", "variety", "size", "shown_size", "system",
+      "system_offer", "system_attributes", "variations", "busy", "share", "error", "note", "can_undo", "can_redo", "is_off", "offer", "saved"].map((name) => `change:${name}`);
     for (const event of this.pictureEvents) this.model.on(event, this.onPicture);
     for (const event of this.stateEvents) this.model.on(event, this.onState);
     const on = (event, handler) => this.canvas.addEventListener(event, handler);
@@ -133,7 +133,15 @@ class View {
   // What is asked for comes after the stroke that is being painted.
   act(content) {
     this.end();
+    this.isAsking = this.isAsking || WORK.includes(content.kind);
     this.store.send(content);
+  }
+
+  giveUp() {
+    this.isAsking = false;
+    this.isCancelling = true;
+    this.store.send({ kind: "cancel" });
+    this.refreshStatus();
   }
 
   edit() {
@@ -148,7 +156,7 @@ class View {
   }
 }
 
-for (const part of [Layout, Varying, Resuming, Painting, Moving, Showing]) {
+for (const part of [Layout, Guiding, Varying, Resuming, Painting, Moving, Showing]) {
   const { constructor, ...methods } = Object.getOwnPropertyDescriptors(part.prototype);
   const twice = Object.keys(methods).filter((name) => Object.hasOwn(View.prototype, name));
   if (twice.length) throw new Error(`${twice} of ${part.name} is there already`);

@@ -21,10 +21,10 @@ go_on = threading.Event()
 def hold_edits(painter):
     # edits tell that they go on, and do not end, until go_on is set
     apply = painter.session.apply
-    def held(step, progress):
+    def held(step, progress, check):
         for number in itertools.count():
             if go_on.wait(0.25):
-                return apply(step, progress)
+                return apply(step, progress, check)
             progress(number % 40, 40)
     painter.session.apply = held
 painter
@@ -80,7 +80,8 @@ def test_no_key_of_the_painter_reaches_the_notebook(notebook: Any) -> None:
     page = notebook.page
     before = page.evaluate(CELLS)
     page.click(".fm-attributes summary")
-    for focus in (".fm-paint", ".fm-edit", ".fm-moment", ".fm-attribute-smile", ".fm-attributes summary", ".fm-text"):
+    for focus in (".fm-paint", ".fm-edit", ".fm-moment", ".fm-attribute-smile", ".fm-attributes summary", ".fm-painted-size",
+                  ".fm-system", ".fm-text"):
         page.locator(focus).first.focus()
         for key in ("x", "m", "a", "b", "d", "d", "z", "j", "k", "y"):
             page.keyboard.press(key)
@@ -201,6 +202,14 @@ def test_what_is_typed_and_painted_during_an_edit(notebook: Any) -> None:
     notebook.until("painter.current == 0")
     assert np.array_equal(require_agreement(notebook)["mask"], mask) and page.locator(".fm-moment").count() == 2
     assert page.locator(".fm-moment").first.get_attribute("aria-pressed") == "true"
+    # Escape counts from the very moment on in which the edit is asked for.
+    notebook.kernel("go_on.clear()")
+    page.keyboard.press("Control+Enter")
+    page.keyboard.press("Escape")
+    notebook.until("painter.received['cancel'] == 1 and not painter.busy and painter.note.startswith('cancelled')")
+    page.wait_for_selector(".fm-status:has-text('cancelled')")
+    page.wait_for_selector(".facemug-painter:not(.fm-off)")
+    assert np.array_equal(require_agreement(notebook)["mask"], mask)
     assert notebook.console == []
 
 

@@ -105,7 +105,7 @@ def test_each_kind_of_layer_arrives_in_the_kernel_stroke_by_stroke(notebook: Any
 
 
 def shown(page: Any, selector: str = ".fm-base") -> np.ndarray:
-    """The pixels of a canvas, RGBA [256,256,4]."""
+    """The pixels of a canvas, RGBA [s,s,4]: s is 256, and more for a face that the photo shows larger."""
     data = page.evaluate("""(selector) => {
         const canvas = document.querySelector(selector);
         const values = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
@@ -113,7 +113,9 @@ def shown(page: Any, selector: str = ".fm-base") -> np.ndarray:
         for (let i = 0; i < values.length; i += 8192) text += String.fromCharCode(...values.subarray(i, i + 8192));
         return btoa(text);
     }""", selector)
-    return np.frombuffer(base64.b64decode(data), np.uint8).reshape(SIZE, SIZE, 4)
+    pixels = np.frombuffer(base64.b64decode(data), np.uint8)
+    side = int((len(pixels) / 4) ** 0.5)
+    return pixels.reshape(side, side, 4)
 
 
 def require_shown(page: Any, wanted: np.ndarray) -> None:
@@ -303,15 +305,44 @@ def test_unusable_and_very_large_photos(notebook: Any) -> None:
     assert len(data) > 2 * 2**20
     give.set_input_files({"name": "huge.jpg", "mimeType": "image/jpeg", "buffer": data})
     notebook.until("painter.photo.shape == (6400, 6400, 3) and not painter.busy", 120)
-    page.wait_for_timeout(500)
-    assert page.locator(".fm-error").inner_text() == "" and not np.array_equal(shown(page), before)
+    page.wait_for_function("document.querySelector('.fm-base').width === 1024")
+    assert page.locator(".fm-error").inner_text() == ""
+    # It is painted as large as it is shown, or as large as one asks for, and shown so.
+    large = shown(page)
+    sizes = page.locator(".fm-painted-size option").all_inner_texts()
+    assert sizes == ["as in the photo: 1024 px", "256 px", "512 px", "1024 px"]
+    page.locator(".fm-painted-size").select_option("512")
     drag(page, (100, 170), (150, 170))
     page.click(".fm-edit")
     notebook.until("painter.current == 1 and not painter.busy", 120)
-    painted = "torch.from_numpy(mask_of(painter) / 255)[None, None]"
+    page.wait_for_selector(".fm-status:has-text('at 512 px')")
+    assert notebook.kernel("painter.script.script.steps[0].size") == 512
+    changed = (shown(page) != large).any(axis=2)
+    assert changed[4 * 170, 4 * 125] and not changed[: 4 * 150].any()
+    # At 512 px the mask has an edge of its own, by less than one of 256 px.
+    painted = "torch.nn.functional.max_pool2d(torch.from_numpy(mask_of(painter) / 255)[None, None], 3, 1, 1)"
     outside = f"~painter.session.first.mask_to_photo({painted})"
     assert notebook.kernel(f"bool((painter.photo == painter.session.first.original)[{outside}].all())")
+    require_another_system(notebook)
     assert notebook.console == []
+
+
+def require_another_system(notebook: Any) -> None:
+    """A system that has weights takes the place of all other guidance, and edits what is masked."""
+    page, name = notebook.page, notebook.kernel("painter.choices['systems'][0]")
+    page.locator(".fm-system").select_option(name)
+    page.wait_for_selector(".fm-text", state="hidden")
+    assert page.locator(".fm-vary").is_hidden() and page.locator(".fm-edit").is_visible()
+    strengths = page.locator(".fm-systems input[type=range]")
+    assert strengths.count() == len(notebook.kernel("list(painter.system_offer)"))
+    strengths.last.fill("1")
+    drag(page, (70, 100), (180, 180))
+    page.click(".fm-edit")
+    notebook.until("painter.current == 2 and not painter.busy", 120)
+    assert notebook.kernel("painter.script.script.steps[1].system") == name and strengths.last.input_value() == "0"
+    page.wait_for_selector(".fm-moment >> nth=2")
+    page.locator(".fm-system").select_option("")
+    page.wait_for_selector(".fm-text", state="visible")
 
 
 def test_a_kernel_that_restarts_in_the_middle_of_a_stroke(open_notebook: Any) -> None:

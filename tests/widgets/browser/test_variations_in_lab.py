@@ -13,10 +13,10 @@ go_on = threading.Event()
 def hold(painter):
     # seeds are being tried until go_on is set
     try_out = painter.session.try_out
-    def held(steps, progress):
+    def held(steps, progress, check):
         for number in itertools.count():
             if go_on.wait(0.1):
-                return try_out(steps, progress)
+                return try_out(steps, progress, check)
             progress(number % 40, 40)
     painter.session.try_out = held
 painter
