@@ -62,7 +62,7 @@ def sharpened(face: AlignedFace, photo_mask: np.ndarray | None, mask: Tensor, co
 
     ``mask`` [1,1,256,256] is the hole, ``photo_mask`` the same as it was drawn on the photo, if it was. ``paint(codes, size)`` is
     the prior; ``codes`` [1,t,512] are those of the edit, and ``before`` those of the face, where it was only altered.
-    ``grain``: with the photo's noise, drawn from ``seed``. ``check`` is called between the parts of the work; it may raise to stop.
+    ``grain``: with the photo's noise, drawn from ``seed``. ``check`` is called between the parts; it may raise to stop.
     """
     check_memory(size)
     large = at_size(face, size)
