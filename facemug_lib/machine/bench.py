@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import platform
 import statistics
 import tempfile
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import torch
@@ -20,7 +21,11 @@ import torch
 from facemug_lib.devices import machine, release_freed_memory
 from facemug_lib.machine.command_costs import bench_replay, bench_start
 from facemug_lib.machine.measurement import Measurement
+from facemug_lib.pictures import pixels_of
 from facemug_lib.progress import Tell, silent, untold
+
+if TYPE_CHECKING:
+    from facemug_lib.editing.editor import Editor
 
 TRAINED_STAGES = ("head", "expert", "encoder", "warping", "generator")
 
@@ -140,7 +145,9 @@ def bench_modalities(device: torch.device, quick: bool) -> list[Measurement]:
 
 def bench_editing(device: torch.device, quick: bool, bank: Path | None = None,
                   weights: Path | None = None) -> list[Measurement]:
-    """One edit of an aligned face with all pixel-wise guidance, feed-forward; and one step of refinement."""
+    """One edit of an aligned face with all pixel-wise guidance, feed-forward; one step of refinement; and edits with the mask
+    alone, at every size that the prior paints."""
+    from facemug_lib.editing.edit import Edit
     from facemug_lib.editing.editor import Editor
     from facemug_lib.modalities.sketch import pencil_sketch
 
@@ -156,7 +163,52 @@ def bench_editing(device: torch.device, quick: bool, bank: Path | None = None,
     refined = editor.edit(face, mask, refine=steps, progress=silent)
     # The steps only: choosing a start and the last picture are not part of a step's cost, but they are of the refinement's.
     measured.append(Measurement("editing", "refinement, per step", 1e3 * refined.timings["refine"] / steps, "ms", 1))
+    seconds = median_seconds(lambda: editor.edit(face, mask), device, edits)
+    measured.append(Measurement("editing", "the mask alone, 256 px", 1e3 * seconds, "ms", 1))
+    measured += [Measurement("editing", f"the mask alone, {size} px", 1e3 * seconds, "ms", 1)
+                 for size, seconds in _larger_edits(editor, mask, device, edits)]
+    if device.type == "cuda":
+        many = [Edit(face, mask, seed=seed, guidance_frame="aligned") for seed in range(64)]
+        seconds = median_seconds(lambda: editor.edit_many(many), device, edits)
+        measured.append(Measurement("editing", "the mask alone, 256 px", len(many) / seconds, "images/s", len(many)))
     return measured
+
+
+def _larger_edits(editor: Editor, mask: torch.Tensor, device: torch.device, repeats: int) -> Iterator[tuple[int, float]]:
+    """(size, seconds) of an edit of a photo as large as the prior paints, to the whole photo with the edit pasted back."""
+    from facemug_lib.editing.sharp import SIZES
+    from facemug_lib.faces.alignment import open_face
+    from facemug_lib.faces.photos import read_photo
+
+    prior = editor.prior
+    largest = min(SIZES[-1], getattr(prior, "native_size", SIZES[-1]))
+    with torch.no_grad():
+        picture = prior.synthesize(prior.sample_w(1, torch.Generator().manual_seed(1)), largest)
+    photo = open_face(read_photo(pixels_of(picture[0])), aligned=True)
+    for size in (size for size in SIZES[1:] if size <= largest):
+        yield size, median_seconds(lambda size=size: editor.edit(photo, mask, guidance_frame="aligned", size=size).paste_back(),
+                                   device, repeats)
+
+
+@torch.no_grad()
+def bench_explorer(device: torch.device, quick: bool) -> list[Measurement]:
+    """What the explorer computes for a picture: small while a slider is dragged, and whole when it rests, in a region.
+    `--widgets` measures the way to a browser's screen as well."""
+    from facemug_lib.editing.editor import Editor
+    from facemug_lib.editing.script.exploring import REGIONS, Exploration, View
+
+    exploration = Exploration(Editor.load(device))
+    region = "face" if "face" in REGIONS else next(iter(REGIONS))
+    strengths = itertools.cycle((0.5, 1.0))  # a picture that is there already would cost nothing
+
+    def view() -> View:
+        return View(region=region).at("smile", next(strengths))
+
+    repeats = 3 if quick else 11
+    rest = median_seconds(lambda: exploration.picture(view()), device, repeats)
+    drag = median_seconds(lambda: exploration.preview(view()), device, repeats)
+    return [Measurement("explorer", f"at rest, 256 px, mask {region}", 1e3 * rest, "ms", 1),
+            Measurement("explorer", f"while dragging, mask {region}", 1e3 * drag, "ms", 1)]
 
 
 def bench_stage(stage: str) -> Section:
@@ -202,7 +254,8 @@ def bench_widgets(device: torch.device, quick: bool) -> list[Measurement]:
 
 
 SECTIONS: dict[str, Section] = {
-    "start": bench_start, "prior": bench_prior, "modalities": bench_modalities, "editing": bench_editing, "replay": bench_replay,
+    "start": bench_start, "prior": bench_prior, "modalities": bench_modalities, "editing": bench_editing,
+    "explorer": bench_explorer, "replay": bench_replay,
     **{f"train {stage}": bench_stage(stage) for stage in TRAINED_STAGES},
 }
 

@@ -51,7 +51,8 @@ def blend(raw: Tensor, known: Tensor, mask: Tensor, *, reach: float = REACH, mat
     if bool((mask > 0.5).all()):
         return raw.clamp(-1, 1).to(known.dtype)
     if match_detail:
-        raw = sharpen(raw, detail_gain(raw, known, mask))
+        low = _low_pass(raw)
+        raw = sharpen(raw, detail_gain(raw, known, mask, low), low)
     blended = [_blend_one(*sample, reach) for sample in zip(raw, known, mask, strict=True)]
     return torch.where(mask > 0.5, torch.stack(blended).clamp(-1, 1).to(known.dtype), known)
 
@@ -143,14 +144,15 @@ def _system(hole: np.ndarray, edge: np.ndarray, reach: float) -> tuple[scipy.spa
     return factors, links[:, inside:]
 
 
-def detail_gain(raw: Tensor, known: Tensor, mask: Tensor) -> Tensor:
+def detail_gain(raw: Tensor, known: Tensor, mask: Tensor, low_raw: Tensor | None = None) -> Tensor:
     """How much more fine detail the photo has than the raw picture of the same content: gains [b,1,1,1] in 1 … :data:`MAX_GAIN`.
 
     Compared where the two agree best: the third of the known pixels within 24 px of the hole whose low frequencies differ least.
+    ``low_raw``: the low frequencies of ``raw``, if they are known already.
     """
     # Where the low-pass would reach into the hole nothing is compared: what lies there is to be replaced, not to be looked at.
     near = grown(mask, RING) & ~grown(mask, _radius(DETAIL_SIGMA))
-    low_raw, low_known = _low_pass(raw), _low_pass(known)
+    low_raw, low_known = _low_pass(raw) if low_raw is None else low_raw, _low_pass(known)
     error = (low_raw - low_known).abs().mean(1, keepdim=True)
     gains = []
     for sample in range(len(raw)):
@@ -174,9 +176,9 @@ def grown(mask: Tensor, pixels: int) -> Tensor:
     return found
 
 
-def sharpen(image: Tensor, gain: Tensor | float) -> Tensor:
-    """Multiply the fine detail of ``image`` [b,c,h,w] by ``gain``."""
-    return image + (gain - 1) * (image - _low_pass(image))
+def sharpen(image: Tensor, gain: Tensor | float, low: Tensor | None = None) -> Tensor:
+    """Multiply the fine detail of ``image`` [b,c,h,w] by ``gain``; ``low``: its low frequencies, if they are known already."""
+    return image + (gain - 1) * (image - (_low_pass(image) if low is None else low))
 
 
 def _low_pass(image: Tensor, sigma: float = DETAIL_SIGMA) -> Tensor:
