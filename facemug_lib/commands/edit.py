@@ -29,6 +29,7 @@ from facemug_lib.commands.options import (
 from facemug_lib.commands.output import say
 from facemug_lib.commands.starting import import_torch
 from facemug_lib.editing.edit import PICTURES, Edit
+from facemug_lib.editing.schedule import AUTO, described
 from facemug_lib.errors import FacemugError
 
 if TYPE_CHECKING:
@@ -74,7 +75,9 @@ def edit(
     text_steps: Annotated[int, typer.Option(min=1, help="Most steps in which the text is followed.")] = Edit.text_steps,
     text_model: Annotated[str, typer.Option(metavar="small|ARCHITECTURE:WEIGHTS", help="The shipped text–image model, or one of "
                                             "open_clip's with a published name or a file of weights.")] = Edit.text_model,
-    refine: Annotated[int, typer.Option(min=0, help="Steps of latent optimisation; 0 is feed-forward only.")] = Edit.refine,
+    refine: Annotated[str, typer.Option(metavar="auto|STEPS|SCHEDULE", help="Steps of latent optimisation, 0 is feed-forward "
+                                        f"only; or a schedule from small pictures to large ones, of which auto is {AUTO}: about "
+                                        "3 s on two CPU cores.")] = "auto",
     size: Annotated[str, typer.Option(metavar="auto|256|512|1024", help="Side in pixels of the square around the face that is "
                                       "painted; auto is as large as the photo shows it.")] = Edit.size,
     grain: Annotated[bool, typer.Option("--grain/--no-grain", help="Above 256 px, the photo's own noise over what is painted, "
@@ -107,6 +110,8 @@ def edit(
         raise FacemugError(f"--like-face {like_face} picks a face of no photograph: give one (--like)")
     if like is not None and system is None:
         raise FacemugError("--like takes an expression, which only a system can: add --system relative_au")
+    if system is not None and refine == "auto":
+        refine = 0  # a system has no codes
     wanted = Edit(photo, mask, sketch, semantics, colour, exemplar, numbers(attribute or [], "--attribute", "smile=1.5"),
                   numbers(influence or [], "--influence", "sketch=0.5"), refine, seed, str(guidance_frame), text, text_source,
                   text_steps, text_model, exemplar_face, system, variety, int(size) if size.isdecimal() else size, grain)
@@ -173,7 +178,7 @@ def _tell_edit(edit: Edit, result: EditResult, edited: np.ndarray, out: Path, de
     guidance = [name for name in PICTURES if name != "mask" and getattr(edit, name) is not None]
     guidance += [f"{name} {strength:+g}" for name, strength in (edit.attributes or {}).items()]
     guidance += [repr(edit.text)] if edit.text else []
-    steps = f", {edit.refine} refinement steps" if edit.refine else ""
+    steps = f", {described(edit.refine)}" if edit.refine else ""
     parts = ", ".join(f"{part} {seconds:.2f}" for part, seconds in result.timings.items())
     how = f" by {edit.system}" if edit.system else f"{steps}, seed {edit.seed}"
     print(f"edited {edit.face.name} with {' and '.join(guidance) if guidance else 'no guidance'}{how}")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
+from facemug_lib.editing.schedule import checked_refine
 from facemug_lib.errors import FacemugError
 from facemug_lib.seeds import check_seed
 
@@ -45,7 +46,7 @@ class Edit:
     exemplar: FaceLike | None = None  # another face, whose looks are wanted
     attributes: Mapping[str, float] | None = None  # name → strength; 1 is one standard deviation of it over faces
     influence: Mapping[str, float] | None = None  # modality or "exemplar" → weight, 0 (ignored) … 1 (neutral) … 2
-    refine: int = 0  # steps of latent optimisation on top of the one pass
+    refine: int | str = 0  # steps of latent optimisation on top of the one pass; "auto" costs a few seconds on two cores
     seed: int = 0  # from 0 to 2^63 - 1
     guidance_frame: Frame = "photo"  # the coordinates of mask and guidance: the photo's, or the "aligned" face's
     text: str | None = None  # how the face shall look
@@ -60,6 +61,7 @@ class Edit:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seed", check_seed(self.seed))
+        object.__setattr__(self, "refine", checked_refine(self.refine))
         if self.size != "auto" and (isinstance(self.size, bool) or self.size not in SIZES):
             raise FacemugError(f"size {self.size!r}: use auto, which is as large as the photo shows the face, or one of "
                                f"{', '.join(map(str, SIZES))}")

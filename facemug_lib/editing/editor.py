@@ -304,7 +304,7 @@ class Editor:
         return follow_text(look, codes, self._text_models[edit.text_model], edit, identity=identity, settings=settings,
                            expert=None if self._experts is None else self._parser, directions=self.directions, progress=progress)
 
-    def _refine(self, conditions: Conditions, photo: Tensor, codes: forward.Codes, steps: int, exemplars: Exemplars | None,
+    def _refine(self, conditions: Conditions, photo: Tensor, codes: forward.Codes, steps: int | str, exemplars: Exemplars | None,
                 influence: Mapping[str, float], settings: RefineSettings | None, progress: Progress | None) -> Refined:
         """The codes after ``steps`` steps towards the known pixels and the guidance."""
         # What is unknown is the seed's to decide here too: the codes are pulled to the mean face, or to the random one.

@@ -71,8 +71,6 @@ class Inputs:
 def read_edit(edit: Edit, directions: Mapping[str, Direction], num_codes: int) -> Inputs:
     """Read an edit's pictures; guidance of influence 0 is not looked at. ``directions`` of ``num_codes`` codes are the attributes
     that it may name. Raises :class:`FacemugError` for what does not fit."""
-    if edit.refine < 0:
-        raise FacemugError(f"{edit.refine} refinement steps: use 0 or more")
     influence = checked_influence(edit.influence)
     is_own = edit.system is None  # a system's attributes are its own matter
     strengths = checked_strengths(edit.attributes, directions, num_codes) if edit.attributes and is_own else {}
@@ -155,7 +153,7 @@ class Batch:
         return self.inputs[0].influence
 
     @property
-    def refine(self) -> int:
+    def refine(self) -> int | str:
         return self.inputs[0].edit.refine
 
     @property

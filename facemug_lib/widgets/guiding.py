@@ -10,6 +10,7 @@ import traitlets
 from facemug_lib.editing.edit import SIZES
 from facemug_lib.editing.inputs import checked_influence
 from facemug_lib.editing.latent.text import TEXT_SOURCE
+from facemug_lib.editing.schedule import checked_refine
 from facemug_lib.editing.script.edit_script import Step, embedded
 from facemug_lib.editing.sharp import size_for
 from facemug_lib.errors import FacemugError
@@ -31,7 +32,7 @@ class Guiding(traitlets.HasTraits):
     influence = traitlets.Dict().tag(sync=True)
     text = traitlets.Unicode("").tag(sync=True)
     text_source = traitlets.Unicode(TEXT_SOURCE).tag(sync=True)
-    refine = traitlets.Int(0).tag(sync=True)
+    refine = traitlets.Union([traitlets.Int(), traitlets.Unicode()], default_value=0).tag(sync=True)  # as an Edit's
     seed = traitlets.Int(0).tag(sync=True)
     variety = traitlets.Float(0.0).tag(sync=True)  # how far, 0 … 1, the seed decides what is new
     size = traitlets.Enum(("auto", *SIZES), "auto").tag(sync=True)  # of the painted square [px], see facemug_lib.editing.sharp
@@ -75,8 +76,8 @@ class Guiding(traitlets.HasTraits):
         name = ", ".join([*parts, f"“{self.text.strip()}”"] if self.text.strip() else parts) or "fill"
         return Step.of(name=name[:200], attributes=attributes, influence=influence, text=self.text.strip() or None,
                        text_traits=bool(self.text.strip()), text_source=self.text_source.strip() or TEXT_SOURCE,
-                       refine=self.refine, seed=self.seed, variety=self.variety, size=self.size, guidance_frame="aligned",
-                       **references)
+                       refine=checked_refine(self.refine), seed=self.seed, variety=self.variety, size=self.size,
+                       guidance_frame="aligned", **references)
 
     def _step_of_system(self) -> Step:
         for name in LAYERS:

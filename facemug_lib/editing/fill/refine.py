@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from facemug_lib.editing.schedule import stages
 from facemug_lib.editing.settings import RefineSettings
 from facemug_lib.errors import FacemugError
 from facemug_lib.experts.perceptual import Lpips
@@ -50,7 +51,7 @@ def refine(
     conditions: Conditions,
     photo: Tensor,
     starts: Sequence[Tensor],
-    steps: int,
+    steps: int | str,
     experts: Experts,
     *,
     anchor: Tensor | None = None,
@@ -65,9 +66,10 @@ def refine(
 
     Parameters
     ----------
-    prior : face prior with heads for ``settings.coarse_size`` and 256 px.
+    prior : face prior with heads for the sizes of the steps, ``settings.coarse_size`` and 256 px.
     conditions : the edits, [b,…,256,256]. Guidance outside the mask is not looked at.
     photo : the faces, [b,3,256,256] in [-1,1]; nothing under the mask is looked at.
+    steps : a number, on pictures of the sizes that ``settings`` say, or a schedule (:mod:`facemug_lib.editing.schedule`).
     starts : candidate codes [b,t,512]; each edit starts from the one with the lowest loss.
     anchor : w [b,512] or [512] that the codes are pulled to; the mean w by default.
     exemplar : faces [b,3,256,256] whose identity and colours are wanted.
@@ -78,13 +80,15 @@ def refine(
     objective = _Objective(prior, conditions, photo, experts, anchor, exemplar, has_exemplar, influence or {},
                            settings or RefineSettings())
     s = objective.settings
-    start = _best_start(objective, starts)
+    is_number = isinstance(steps, int)
+    sizes = _sizes(steps, s) if is_number else _scheduled_sizes(steps)
+    steps = len(sizes) - 1
+    start = _best_start(objective, starts, s.coarse_size if is_number else sizes[0])
     shared = torch.zeros_like(start[:, :1], requires_grad=True)
     own = torch.zeros_like(start, requires_grad=True)
     groups = [{"params": [shared], "lr": s.lr_shared}, {"params": [own], "lr": s.lr_codes}]
     optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99))
     rates = [group["lr"] for group in optimizer.param_groups]
-    sizes = _sizes(steps, s)
 
     best, best_loss = start, torch.full((len(start),), math.inf, device=start.device)
     history = []
@@ -145,6 +149,12 @@ def _sizes(steps: int, settings: RefineSettings) -> list[int]:
     return [*sizes[:steps], 256 if fine else settings.coarse_size]
 
 
+def _scheduled_sizes(schedule: str) -> list[int]:
+    """The same of a schedule."""
+    sizes = [size for size, count in stages(schedule) for _ in range(count)]
+    return [*sizes, sizes[-1]]
+
+
 def _ramp(t: float, up: float, down: float) -> float:
     """Learning-rate factor at ``t`` in 0…1: linear rise, plateau, cosine fall (Karras et al., StyleGAN2's projector)."""
     falling = min(1.0, (1.0 - t) / down) if down else 1.0
@@ -152,11 +162,11 @@ def _ramp(t: float, up: float, down: float) -> float:
 
 
 @torch.no_grad()
-def _best_start(objective: _Objective, starts: Sequence[Tensor]) -> Tensor:
-    """Per edit the candidate of lowest loss at the coarse size: [b,t,512]."""
+def _best_start(objective: _Objective, starts: Sequence[Tensor], size: int) -> Tensor:
+    """Per edit the candidate of lowest loss at this picture size: [b,t,512]."""
     if len(starts) == 1:
         return starts[0].detach().clone()
-    losses = torch.stack([objective(codes, objective.settings.coarse_size)[0] for codes in starts])
+    losses = torch.stack([objective(codes, size)[0] for codes in starts])
     pick = losses.argmin(dim=0)
     return torch.stack([starts[int(which)][edit] for edit, which in enumerate(pick)]).detach()
 

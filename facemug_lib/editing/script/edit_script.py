@@ -29,6 +29,8 @@ from facemug_lib.editing.drawing import FACE_SIZE, Drawing, read_face
 from facemug_lib.editing.edit import PICTURES, PLAIN, Edit
 from facemug_lib.editing.editor import Editor
 from facemug_lib.editing.known_faces import sampled_face
+from facemug_lib.editing.schedule import MOST_STEPS
+from facemug_lib.editing.schedule import PATTERN as SCHEDULE
 from facemug_lib.editing.script.patches import Patch
 from facemug_lib.editing.settings import TextEditSettings
 from facemug_lib.errors import FacemugError
@@ -46,6 +48,7 @@ DATA_URL = "data:image/png;base64,"
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Strength = Annotated[float, Field(ge=-10, le=10, allow_inf_nan=False)]
 Influence = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
+Refinement = Annotated[int, Field(ge=0, le=MOST_STEPS)] | Annotated[str, StringConstraints(pattern=SCHEDULE)]
 Reference = Annotated[str, StringConstraints(min_length=1)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
@@ -74,7 +77,8 @@ class Step(_Model):
     # as they were made.
     text_traits: bool = False
     influence: dict[str, Influence] = {}
-    refine: Annotated[int, Field(ge=0, le=10_000)] = Edit.refine
+    # Never "auto": what that was is kept, so that the step stays what it is.
+    refine: Refinement = Edit.refine
     seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)] = Edit.seed
     variety: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = Edit.variety
     guidance_frame: Literal["photo", "aligned"] = Edit.guidance_frame

@@ -17,7 +17,7 @@ import platformdirs
 import psutil
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from facemug_lib.editing.script.edit_script import PhotoRecord, Sha256, Step
+from facemug_lib.editing.script.edit_script import PhotoRecord, Refinement, Sha256, Step
 from facemug_lib.errors import FacemugError
 from facemug_lib.files import replacing
 
@@ -75,7 +75,7 @@ class Settings(_Model):
     influence: dict[str, float] = {}
     text: str = ""
     text_source: str = ""
-    refine: Annotated[int, Field(ge=0, le=10_000)] = 0
+    refine: Refinement | Literal["auto"] = 0
     seed: Annotated[int, Field(ge=0)] = 0
     variety: Annotated[float, Field(ge=0, le=1)] = 0.0
     size: Literal["auto", 256, 512, 1024] = 256  # sessions that name none were made before there were others

@@ -13,8 +13,8 @@ class Guiding {
       this.influences[name] = slider(text, `How much ${text} counts: 0 is ignored, 1 is neutral`, 0, 2, 0.1, (v) => v.toFixed(1),
         (value) => this.store.set("influence", { ...this.model.get("influence"), [name]: value }), `fm-influence-${name}`);
     }
-    this.refine = slider("Refinement steps", "More steps take longer and look more like the photo", 0, 60, 1, String,
-      (value) => this.store.set("refine", value), "fm-refine");
+    this.refine = slider("Refinement steps", "More steps take longer and look more like the photo; left of 0 is auto, a few seconds", -1, 60, 1,
+      (value) => (value < 0 ? "auto" : String(value)), (value) => this.store.set("refine", value < 0 ? "auto" : value), "fm-refine");
     const entry = (name, type, title, read) => h("input", { type, title, className: `fm-${name}`,
       oninput: (event) => this.store.set(name, read(event.target.value)), onblur: () => this.refreshAll() });
     this.text = entry("text", "text", "What the face shall look like: an old person, glasses …", String);
@@ -80,7 +80,8 @@ class Guiding {
     const { model } = this;
     for (const [name, one] of Object.entries(this.attributes)) one.put(model.get("attributes")[name] ?? 0);
     for (const [name, one] of Object.entries(this.influences)) one.put(model.get("influence")[name] ?? 1);
-    this.refine.put(model.get("refine"));
+    const refine = model.get("refine");
+    this.refine.put(typeof refine === "number" ? refine : -1);
     this.variety.put(model.get("variety"));
     for (const [input, name] of [[this.text, "text"], [this.textSource, "text_source"], [this.seed, "seed"]])
       if (document.activeElement !== input) input.value = model.get(name);

@@ -108,3 +108,16 @@ def test_missing_judges_are_named(editor, face, mask) -> None:
     with pytest.raises(FacemugError, match="facemug train expert"):
         refine(editor.prior, conditions, face, [editor.prior.broadcast(editor.prior.mean_w[None])], 1,
                Experts(editor.experts(False, False).perceptual))
+
+
+def test_a_schedule_meets_the_known_pixels(editor, face, mask) -> None:
+    result = run(editor, face, mask, "64x15+128x5")
+    assert result.known_loss.shape == (21, 1)
+    assert result.known_loss[-1] < 0.5 * result.known_loss[0]
+
+
+def test_a_finer_stage_goes_on_from_the_best_codes(editor, face, mask) -> None:
+    too_fast = RefineSettings(lr_shared=20.0, lr_codes=20.0)  # nothing is better than the start
+    result, start = (run(editor, face, mask, schedule, settings=too_fast) for schedule in ("64x3+128x1", "128x1"))
+    assert result.known_loss[2] > 2 * result.known_loss[0]
+    assert result.known_loss[3] == pytest.approx(float(start.known_loss[0]), rel=1e-3)
