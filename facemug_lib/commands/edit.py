@@ -76,8 +76,8 @@ def edit(
     text_model: Annotated[str, typer.Option(metavar="small|ARCHITECTURE:WEIGHTS", help="The shipped text–image model, or one of "
                                             "open_clip's with a published name or a file of weights.")] = Edit.text_model,
     refine: Annotated[str, typer.Option(metavar="auto|STEPS|SCHEDULE", help="Steps of latent optimisation, 0 is feed-forward "
-                                        f"only; or a schedule from small pictures to large ones, of which auto is {AUTO}: about "
-                                        "3 s on two CPU cores.")] = "auto",
+                                        f"only; auto is short for the schedule {AUTO} (steps on pictures of so many pixels).",
+                                        )] = str(Edit.refine),
     size: Annotated[str, typer.Option(metavar="auto|256|512|1024", help="Side in pixels of the square around the face that is "
                                       "painted; auto is as large as the photo shows it.")] = Edit.size,
     grain: Annotated[bool, typer.Option("--grain/--no-grain", help="Above 256 px, the photo's own noise over what is painted, "
@@ -110,8 +110,6 @@ def edit(
         raise FacemugError(f"--like-face {like_face} picks a face of no photograph: give one (--like)")
     if like is not None and system is None:
         raise FacemugError("--like takes an expression, which only a system can: add --system relative_au")
-    if system is not None and refine == "auto":
-        refine = 0  # a system has no codes
     wanted = Edit(photo, mask, sketch, semantics, colour, exemplar, numbers(attribute or [], "--attribute", "smile=1.5"),
                   numbers(influence or [], "--influence", "sketch=0.5"), refine, seed, str(guidance_frame), text, text_source,
                   text_steps, text_model, exemplar_face, system, variety, int(size) if size.isdecimal() else size, grain)

@@ -13,8 +13,9 @@ import re
 
 from facemug_lib.errors import FacemugError
 
-AUTO = "64x6+128x3"
-"""The schedule of ``refine="auto"``."""
+AUTO = "128x4"
+"""The schedule of ``refine="auto"``. On photographs four steps at 128 px did more for what is filled in and for sketches than the
+dearer ``64x6+128x3``, whose many cheap steps are only good at meeting the known pixels."""
 MOST_STEPS = 10_000
 PATTERN = r"^(64|128|256)x[1-9]\d{0,3}(\+(64|128|256)x[1-9]\d{0,3})*$"
 """What a schedule looks like: the prior has a picture head for each of these sizes."""
@@ -50,5 +51,5 @@ def step_count(refine: int | str) -> int:
 
 
 def described(refine: int | str) -> str:
-    """Such as "8 refinement steps" or "9 refinement steps (64x6+128x3)"."""
+    """Such as "8 refinement steps" or "4 refinement steps (128x4)"."""
     return f"{step_count(refine)} refinement steps" + ("" if isinstance(refine, int) else f" ({refine})")

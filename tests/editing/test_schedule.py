@@ -9,11 +9,10 @@ from facemug_lib.editing.script.edit_script import Step
 from facemug_lib.errors import FacemugError
 
 
-def test_auto_is_a_schedule_of_small_pictures_first() -> None:
-    assert checked_refine("auto") == AUTO
-    sizes = [size for size, _ in stages(AUTO)]
-    assert sizes == sorted(sizes) and sizes[0] == 64
+def test_auto_is_a_schedule() -> None:
+    assert checked_refine("auto") == checked_refine(AUTO) == AUTO
     assert step_count(AUTO) == sum(count for _, count in stages(AUTO)) and AUTO in described(AUTO)
+    assert stages("64x6+128x3") == [(64, 6), (128, 3)] and step_count("64x6+128x3") == 9
 
 
 def test_numbers_stay_numbers() -> None:

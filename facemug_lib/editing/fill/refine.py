@@ -83,7 +83,7 @@ def refine(
     is_number = isinstance(steps, int)
     sizes = _sizes(steps, s) if is_number else _scheduled_sizes(steps)
     steps = len(sizes) - 1
-    start = _best_start(objective, starts, s.coarse_size if is_number else sizes[0])
+    start = _best_start(objective, starts, s.coarse_size if is_number else s.start_size)  # small pictures tell starts apart
     shared = torch.zeros_like(start[:, :1], requires_grad=True)
     own = torch.zeros_like(start, requires_grad=True)
     groups = [{"params": [shared], "lr": s.lr_shared}, {"params": [own], "lr": s.lr_codes}]
