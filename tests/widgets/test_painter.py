@@ -15,6 +15,7 @@ import pytest
 import torch
 from bytes_held import bytes_held
 
+from facemug_lib.editing.schedule import AUTO
 from facemug_lib.editing.script.edit_script import EditScript
 from facemug_lib.errors import FacemugError
 from facemug_lib.widgets import uploads
@@ -193,6 +194,15 @@ def test_a_wrong_text_or_attribute_is_said_and_the_paint_stays(painter: Painter)
     say(painter, "edit")
     assert "refine" in painter.error and "\n" not in painter.error
     assert painter.layers.is_painted("mask") and painter.busy == ""
+
+
+def test_auto_refinement_is_kept_as_the_schedule_that_it_was(painter: Painter) -> None:
+    assert painter.refine == 0
+    painter.refine = "auto"
+    paint(painter)
+    say(painter, "edit")
+    (step,) = painter.script.script.steps
+    assert step.refine == AUTO and painter.refine == "auto" and not painter.error
 
 
 def test_long_work_is_told_and_can_be_cancelled(painter: Painter) -> None:
