@@ -183,7 +183,7 @@ def _larger_edits(editor: Editor, mask: torch.Tensor, device: torch.device, repe
     prior = editor.prior
     largest = min(SIZES[-1], getattr(prior, "native_size", SIZES[-1]))
     with torch.no_grad():
-        picture = prior.synthesize(prior.sample_w(1, torch.Generator().manual_seed(1)), largest)
+        picture = prior.synthesize(prior.broadcast(prior.sample_w(1, torch.Generator().manual_seed(1))), largest)
     photo = open_face(read_photo(pixels_of(picture[0])), aligned=True)
     for size in (size for size in SIZES[1:] if size <= largest):
         yield size, median_seconds(lambda size=size: editor.edit(photo, mask, guidance_frame="aligned", size=size).paste_back(),

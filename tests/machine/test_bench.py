@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import torch
+from tiny import steerable_editor
 
 from facemug_lib.machine import bench
 
@@ -41,3 +42,21 @@ def test_modalities_section_measures_every_modality() -> None:
     measured = bench.bench_modalities(CPU, True)
     assert len(measured) >= 6
     assert all(one.value > 0 and one.unit == "images/s" and one.batch == 8 for one in measured)
+
+
+def test_larger_edits_are_painted_at_every_size_of_the_prior(monkeypatch) -> None:
+    editor, painted = steerable_editor(), []
+    edit = type(editor).edit
+    monkeypatch.setattr(type(editor), "edit",
+                        lambda self, *given, **named: painted.append(edit(self, *given, **named)) or painted[-1])
+    mask = torch.zeros(1, 1, 256, 256)
+    mask[..., 90:200, 70:190] = 1
+    measured = list(bench._larger_edits(editor, mask, CPU, 1))
+    assert [size for size, _ in measured] == [512, 1024] and all(seconds > 0 for _, seconds in measured)
+    assert {result.size for result in painted} == {512, 1024}
+
+
+def test_the_explorer_is_measured_without_a_browser() -> None:
+    measured = bench.bench_explorer(CPU, True)
+    assert [one.name for one in measured] == ["at rest, 256 px, mask face", "while dragging, mask face"]
+    assert all(one.value > 0 and one.unit == "ms" for one in measured) and "explorer" in bench.SECTIONS
