@@ -26,12 +26,12 @@ from facemug_lib.editing.script.edit_script import EditScript
 from facemug_lib.editing.script.exploring import OWN, WHOLE, Exploration, View, offered
 from facemug_lib.editing.script.filmstrip import write_gif, write_strip
 from facemug_lib.errors import FacemugError
-from facemug_lib.faces.alignment import AlignedFace, SeveralFaces
-from facemug_lib.faces.photos import PhotoLike, photo_from_bytes
+from facemug_lib.faces.alignment import AlignedFace
 from facemug_lib.systems import Systems, images_seen
 from facemug_lib.widgets.desk import Desk
 from facemug_lib.widgets.explorer_controls import BESIDE, PICTURE, Controls, alert, described, encoded, said
-from facemug_lib.widgets.explorer_pictures import SHORT, OtherPictures, cut_out
+from facemug_lib.widgets.explorer_photos import Opening
+from facemug_lib.widgets.explorer_pictures import SHORT, OtherPictures
 from facemug_lib.widgets.guard import KeyGuard
 from facemug_lib.widgets.still import Stills, is_headless, mimebundle
 from facemug_lib.widgets.worker import Job, Stopped, Turn
@@ -41,7 +41,7 @@ WANDERING = 6  # attributes that a random walk moves
 ORDER = ("photo", *SHORT, "grid", "sweep", "walk")
 
 
-class Explorer(ipywidgets.VBox):
+class Explorer(Opening, ipywidgets.VBox):
     """A panel to look around in the prior: sampled faces or a photo, attributes, components, mixing, sweeps, scripts.
 
     ``messages`` counts previews, pictures, and jobs given up because something newer was wanted. Display it as the last
@@ -345,58 +345,6 @@ class Explorer(ipywidgets.VBox):
                 setattr(image.layout, name, length)
         c.left.layout.display = "none" if how == "off" else None
         c.right.layout.display = "none" if how == "original" else None
-
-    # -- in the worker: photos --------------------------------------------------------------------------------------------
-
-    def _ask_photo(self, face: AlignedFace, refine: int) -> None:
-        self._ask("photo", partial(self._fit, face, refine))
-
-    def _open_file(self, name: str, turn: Turn) -> None:
-        if not name.strip():
-            raise FacemugError("no photo was named: type the path of a file")
-        self._open(name.strip(), None, turn)
-
-    def _open_bytes(self, content: bytes, name: str, turn: Turn) -> None:
-        self._open(photo_from_bytes(content, name), None, turn)
-
-    def _open(self, photo: PhotoLike, number: int | None, turn: Turn) -> None:
-        """Fit a photo; where it shows several faces and none is named, offer them."""
-        choice = self.controls.choice
-        choice.clear()
-        try:
-            face = read_face(photo, number)
-        except SeveralFaces as several:
-            for number, cut in enumerate(cut_out(several)):
-                choice.show(encoded(cut, "jpeg"), f"face {number + 1}", "Take this face of the photo", (several.photo, number))
-            self.controls.status.value = said(f"{len(several.faces)} faces: choose one under Face")
-            return
-        self._fit(face, self._state.refine, turn)
-
-    def _fit(self, face: AlignedFace, refine: int, turn: Turn) -> None:
-        self._photo_number += 1
-        number = self._photo_number
-
-        def progress(done: int, total: int) -> None:
-            turn.progress(done, total)
-            if number != self._photo_number:
-                raise Stopped
-            self._working("fitting", done, total)
-
-        self._show(face.image, replace(self._state, photo=face, attributes={}), "png")
-        self._working("fitting", 0, refine)
-        self.controls.status.value = said(f"fitting the codes of {Path(face.photo.name).name}")
-        try:
-            self._exploration.face(replace(self._state, photo=face, refine=refine), progress)
-            with self._desk.lock:
-                if number == self._photo_number:
-                    self._state = replace(self._state, photo=face, refine=refine)
-        except Stopped:
-            self.controls.status.value = said("cancelled: the photo was not fitted")
-            raise
-        finally:
-            self._working(None)
-            self._sync()
-            self._desk.ask("paint", self._paint)
 
     # -- in the worker: the walk ------------------------------------------------------------------------------------------
 

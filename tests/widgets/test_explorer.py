@@ -308,7 +308,7 @@ def test_fitting_can_be_cancelled(panel: Explorer, portrait: torch.Tensor, monke
 def test_uploads(panel: Explorer, portrait: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     buffer = io.BytesIO()
     PIL.Image.fromarray(pixels_of(portrait[0])).save(buffer, "PNG")
-    monkeypatch.setattr("facemug_lib.widgets.explorer.read_face", lambda photo, face: open_face(photo, aligned=True))
+    monkeypatch.setattr("facemug_lib.widgets.explorer_photos.read_face", lambda photo, face: open_face(photo, aligned=True))
 
     def upload(name: str, content: bytes) -> None:
         panel.controls.upload.set_trait("value", ({"name": name, "type": "image/png", "size": len(content), "content":

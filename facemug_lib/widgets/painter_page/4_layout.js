@@ -66,7 +66,7 @@ class Layout {
     return h("div", { className: "fm-stage" }, this.buildSaved(), this.question, this.crowd, this.scroll, this.buildVariations(),
       h("div", { className: "fm-under" },
         button("−", "Zoom out (−)", zoomBy(1 / 1.5)), this.zoomText, button("+", "Zoom in (+)", zoomBy(1.5)),
-        button("Fit", "Show the whole face (0)", () => this.setZoom(1)), h("span", { className: "fm-comparing" }, this.wipe, this.compare)),
+        button("Fit", "Show the whole face (0)", () => this.setZoom(1)), h("span", { className: "fm-comparing" }, h("label", {}, "Wipe", this.wipe), this.compare)),
       this.error, this.progress, this.status, this.history);
   }
 }

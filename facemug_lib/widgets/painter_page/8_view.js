@@ -118,6 +118,7 @@ class View {
     this.crowd.replaceChildren(h("div", { className: "fm-title" }, `${offer.name} shows ${boxes.length} faces: click the one that is meant`),
       h("div", { className: "fm-photo" }, h("img", { src: offer.picture, alt: offer.name }), ...faces),
       button("None of them", "Everything stays as it is", () => this.act({ kind: "face", number: null }), { className: "fm-nobody" }));
+    this.crowd.scrollIntoView({ block: "nearest" });
   }
 
   async sendFile(what, file) {

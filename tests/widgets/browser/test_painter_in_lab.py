@@ -333,6 +333,7 @@ def require_another_system(notebook: Any) -> None:
     page.locator(".fm-system").select_option(name)
     page.wait_for_selector(".fm-text", state="hidden")
     assert page.locator(".fm-vary").is_hidden() and page.locator(".fm-edit").is_visible()
+    page.wait_for_selector(".fm-systems input[type=range]")
     strengths = page.locator(".fm-systems input[type=range]")
     assert strengths.count() == len(notebook.kernel("list(painter.system_offer)"))
     strengths.last.fill("1")
