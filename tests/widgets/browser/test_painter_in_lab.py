@@ -330,6 +330,8 @@ def test_unusable_and_very_large_photos(notebook: Any) -> None:
 def require_another_system(notebook: Any) -> None:
     """A system that has weights takes the place of all other guidance, and edits what is masked."""
     page, name = notebook.page, notebook.kernel("painter.choices['systems'][0]")
+    drag(page, (70, 100), (180, 180))  # before the sliders scroll the face away
+    notebook.until("painter.layers.is_painted('mask')")
     page.locator(".fm-system").select_option(name)
     page.wait_for_selector(".fm-text", state="hidden")
     assert page.locator(".fm-vary").is_hidden() and page.locator(".fm-edit").is_visible()
@@ -337,7 +339,6 @@ def require_another_system(notebook: Any) -> None:
     strengths = page.locator(".fm-systems input[type=range]")
     assert strengths.count() == len(notebook.kernel("list(painter.system_offer)"))
     strengths.last.fill("1")
-    drag(page, (70, 100), (180, 180))
     page.click(".fm-edit")
     notebook.until("painter.current == 2 and not painter.busy", 120)
     assert notebook.kernel("painter.script.script.steps[1].system") == name and strengths.last.input_value() == "0"
