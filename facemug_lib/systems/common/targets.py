@@ -10,7 +10,7 @@ from torch import Tensor
 
 from facemug_lib.systems.common.scores import CHANGED, around
 
-LEAST = 0.02
+LEAST = 0.005
 """Of a difference that others are measured by, pictures in [-1,1]. Faces with other makeup are 0.002 apart, with another
 expression 0.055: measured by so little, makeup alone would decide what a network learns that has both to do."""
 SOFT = 0.05  # below this a difference counts by its square, pictures in [-1,1]
