@@ -107,7 +107,10 @@ BY_HAND = {
     name: "a picture of the screen: JupyterLab with the widget, in a browser"
     for name in ("gallery/painter_light.png", "gallery/painter_dark.png", "gallery/explorer_light.png",
                  "gallery/explorer_dark.png")
-} | {"gallery/relative_au.jpg": "photographs that the project does not hold: `facemug edit --system relative_au` of each"}
+} | {
+    f"gallery/{name}.jpg": "photographs that the project does not hold: scripts/systems_gallery.py"
+    for name in ("psam", "l2m_gan", "relative_au", "diat")
+} | {"gallery/systems_curves.png": "the statistics of long training runs: scripts/systems_gallery.py --run"}
 """Pictures of the gallery that no notebook can make."""
 
 SOMETIMES = {
