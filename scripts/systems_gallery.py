@@ -3,15 +3,16 @@
     python scripts/systems_gallery.py PORTRAITS OUT [--system psam] [--run psam=data/runs/psam-1a2b3c4d]
 
 ``PORTRAITS`` is a folder of photographs with one face each, at least a hundred for ten columns. Whole faces, one pass. OUT gets
-``psam.jpg`` and so on, and with runs ``systems_curves.png``: how much of the way to the known pairs is
-left, over the images that a run has seen. About half a minute a system on one CPU core.
+``psam.jpg`` and so on; ``systems.jpg``, where all of them, the prior's direction and the masked edit make the same faces smile;
+and with runs ``systems_curves.png``: how much of the way to the known pairs is left, over the images that a run has seen. About
+half a minute a system on one CPU core.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,12 +20,15 @@ import torch
 from matplotlib import pyplot
 from torch.nn import functional as F
 
-from facemug_lib import open_face, systems
+from facemug_lib import Editor, open_face, systems
+from facemug_lib.evaluation import systems_comparison as comparison
 from facemug_lib.faces.photos import pictures_in
 from facemug_lib.figures.plotting import save_figure, show_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from facemug_lib.faces.alignment import AlignedFace
 
 EVERY = 10  # nobody chooses
 ROWS = {
@@ -52,6 +56,16 @@ def curves(runs: Mapping[str, Path]) -> Figure:
     return figure
 
 
+def compared(faces: Sequence[AlignedFace], attribute: str = "smile") -> Figure:
+    """A row for each way of giving the faces more of ``attribute``."""
+    editor = Editor.load()
+    ways = [comparison.OfEditor(editor), comparison.OfEditor(editor, is_masked=True)]
+    ways += [comparison.OfSystem(systems.load(name)) for name in ROWS]
+    rows = {"face": torch.cat([face.image for face in faces])}
+    rows |= {way.name: torch.cat([way(face, attribute, 1.0) for face in faces]) for way in ways}
+    return show_rows(rows, inches=1.05)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("portraits", type=Path)
@@ -59,14 +73,16 @@ def main() -> None:
     parser.add_argument("--system", choices=ROWS, action="append")
     parser.add_argument("--run", action="append", default=[], metavar="NAME=FOLDER", help="a run whose curve is drawn")
     args = parser.parse_args()
-    faces = [open_face(path).image for path in pictures_in(args.portraits)[::EVERY]]
+    faces = [open_face(path) for path in pictures_in(args.portraits)[::EVERY]]
     args.out.mkdir(parents=True, exist_ok=True)
     if args.run:
         runs = {name: Path(folder) for name, _, folder in (one.partition("=") for one in args.run)}
         save_figure(curves(runs), args.out / "systems_curves.png", 100)
+    if not args.system:
+        save_figure(compared(faces), args.out / "systems.jpg", 128 / 1.05)
     for name in args.system or ROWS:
         system = systems.load_system(name)
-        images = F.interpolate(torch.cat(faces), (system.size,) * 2, mode="area")
+        images = F.interpolate(torch.cat([face.image for face in faces]), (system.size,) * 2, mode="area")
         rows = {"face": images}
         for asked in ROWS[name]:
             attribute, strength = asked.split("=")

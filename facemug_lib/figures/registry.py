@@ -109,7 +109,7 @@ BY_HAND = {
                  "gallery/explorer_dark.png")
 } | {
     f"gallery/{name}.jpg": "photographs that the project does not hold: scripts/systems_gallery.py"
-    for name in ("psam", "l2m_gan", "relative_au", "diat")
+    for name in ("systems", "psam", "l2m_gan", "relative_au", "diat")
 } | {"gallery/systems_curves.png": "the statistics of long training runs: scripts/systems_gallery.py --run"}
 """Pictures of the gallery that no notebook can make."""
 
